@@ -1,0 +1,21 @@
+// The exception that every check of the library throws.
+#pragma once
+
+#include <cstddef>
+#include <span>
+#include <stdexcept>
+#include <string>
+
+namespace xgrad {
+
+/// What the library throws when it is given something wrong: the message names the operation, the offending shapes or
+/// values, and what was expected. Nothing has been changed by then.
+class Error : public std::runtime_error {
+public:
+    using std::runtime_error::runtime_error;
+};
+
+/// A shape as messages show it: `(32, 784)`, `(5,)` for one dimension and `()` for a scalar.
+std::string describe(std::span<const std::size_t> shape);
+
+}  // namespace xgrad

@@ -1,0 +1,33 @@
+// Instruction-set levels: every *.simd.cpp in this folder is compiled once per level, each time in the namespace of its
+// level, and the best level that the processor has is chosen on first use.
+#pragma once
+
+#include <string_view>
+
+// The level of the code being compiled, from the compiler's flags. All that a *.simd.cpp defines, and every template
+// that it instantiates, stands in namespace XGRAD_LEVEL: a symbol shared by two levels would let the linker keep the
+// AVX-512 one and crash a machine without it.
+#if defined(__AVX512F__) && defined(__AVX512BW__) && defined(__AVX512DQ__) && defined(__AVX512VL__)
+#define XGRAD_LEVEL avx512
+#elif defined(__AVX2__) && defined(__FMA__)
+#define XGRAD_LEVEL avx2
+#else
+#define XGRAD_LEVEL portable
+#endif
+
+namespace xgrad {
+
+/// An instruction set that the kernels are compiled for.
+enum class Level { portable, avx2, avx512 };
+
+/// The level in use: the best one that this processor has, or the one that the environment variable XGRAD_LEVEL names
+/// (portable, avx2 or avx512). Throws Error when it names an unknown level or one that the processor lacks.
+Level level();
+
+/// The level's name, as in XGRAD_LEVEL.
+std::string_view name(Level level);
+
+/// Whether this processor, and this build of the library, have the level.
+bool available(Level level);
+
+}  // namespace xgrad

@@ -1,0 +1,33 @@
+# Compiler settings that every target of the project shares, and the instruction-set levels of the kernels.
+
+if(CMAKE_SYSTEM_PROCESSOR MATCHES "x86_64|AMD64")
+  set(xgrad_levels portable avx2 avx512)
+else()
+  set(xgrad_levels portable)
+endif()
+set(xgrad_portable_flags "")
+set(xgrad_avx2_flags -mavx2 -mfma -mf16c)
+set(xgrad_avx512_flags -mavx2 -mfma -mf16c -mavx512f -mavx512bw -mavx512dq -mavx512vl -mavx512cd
+                       -mprefer-vector-width=512)
+
+function(xgrad_settings target)
+  set_target_properties(${target} PROPERTIES CXX_VISIBILITY_PRESET hidden VISIBILITY_INLINES_HIDDEN ON
+                                             CXX_EXTENSIONS OFF POSITION_INDEPENDENT_CODE ON)
+  target_compile_options(${target} PRIVATE -Wall -Wextra -Wconversion -Wshadow -Wno-sign-conversion
+                                           $<$<CONFIG:Release>:-O3>)
+  if(XGRAD_SANITIZE)
+    target_compile_options(${target} PRIVATE -fsanitize=${XGRAD_SANITIZE} -fno-omit-frame-pointer -g1
+                                             -fno-sanitize-recover=all)
+    target_link_options(${target} PUBLIC -fsanitize=${XGRAD_SANITIZE})
+  endif()
+endfunction()
+
+# A program of the project itself: a test, a benchmark or an example.
+function(xgrad_program target)
+  add_executable(${target} ${ARGN})
+  target_link_libraries(${target} PRIVATE xgrad::xgrad)
+  xgrad_settings(${target})
+  if(XGRAD_NATIVE)
+    target_compile_options(${target} PRIVATE -march=native)
+  endif()
+endfunction()
