@@ -31,3 +31,27 @@ std::string_view name(Level level);
 bool available(Level level);
 
 }  // namespace xgrad
+
+// How a family of kernels reaches its levels. In its header:
+//
+//     template <class T> struct ReduceKernels { void (*sum)(…); … };                       the functions, as pointers
+//     XGRAD_AT_EVERY_LEVEL(template <class T> const ReduceKernels<T>& reduce_kernels();)    one table per level
+//     template <class T> const ReduceKernels<T>& reduce_kernels(Level at = level()) { XGRAD_SELECT(at, reduce_kernels<T>()) }
+//
+// and in its *.simd.cpp, in namespace xgrad::kernels::XGRAD_LEVEL, the definition of the table.
+#if defined(__x86_64__)
+#define XGRAD_AT_EVERY_LEVEL(...) \
+    namespace portable { __VA_ARGS__ } \
+    namespace avx2 { __VA_ARGS__ } \
+    namespace avx512 { __VA_ARGS__ }
+#define XGRAD_SELECT(at, ...) \
+    switch (at) { \
+        case Level::avx512: return avx512::__VA_ARGS__; \
+        case Level::avx2: return avx2::__VA_ARGS__; \
+        case Level::portable: break; \
+    } \
+    return portable::__VA_ARGS__;
+#else
+#define XGRAD_AT_EVERY_LEVEL(...) namespace portable { __VA_ARGS__ }
+#define XGRAD_SELECT(at, ...) return (void)(at), portable::__VA_ARGS__;
+#endif
