@@ -1,0 +1,77 @@
+// The arrays of the library: real xtensor containers over pooled memory.
+#pragma once
+
+#include <concepts>
+#include <cstddef>
+#include <cstdint>
+#include <span>
+#include <type_traits>
+
+#include <xgrad/autodiff/buffer.hpp>
+#include <xgrad/autodiff/error.hpp>
+#include <xgrad/autodiff/xtensor.hpp>
+
+namespace xgrad {
+
+/// The precisions that the library is compiled for.
+template <class T>
+concept Real = std::same_as<T, float> || std::same_as<T, double>;
+
+/// Sizes of the dimensions, outermost first.
+using Shape = xt::svector<std::size_t, 4>;
+
+/// An n-dimensional array in row-major order: an xtensor container that every xtensor expression can be assigned to and
+/// read from. T is float or double for values, std::int64_t for labels and indices, bool for masks.
+template <class T = float>
+using Array = xt::xarray_container<Buffer<T>, xt::layout_type::row_major, Shape>;
+
+template <class E>
+concept ArrayExpression = xt::is_xexpression<std::remove_cvref_t<E>>::value;
+
+/// The number of elements of an array of this shape.
+inline std::size_t element_count(std::span<const std::size_t> shape) {
+    std::size_t count = 1;
+    for (std::size_t size : shape) count *= size;
+    return count;
+}
+inline std::size_t element_count(const Shape& shape) { return element_count(std::span(shape.data(), shape.size())); }
+
+inline std::string describe(const Shape& shape) { return describe(std::span(shape.data(), shape.size())); }
+
+/// An array of this shape whose elements are not initialised.
+template <class T>
+Array<T> empty(const Shape& shape) {
+    return Array<T>(shape);
+}
+
+/// An array of this shape with all elements equal to `value`.
+template <class T>
+Array<T> full(const Shape& shape, T value) {
+    return Array<T>(shape, value);
+}
+
+/// The same memory under another shape of as many elements, not copied, from element `offset` on.
+template <class T>
+Array<T> share(const Array<T>& array, const Shape& shape, std::size_t offset = 0) {
+    Shape sizes = shape;
+    typename Array<T>::strides_type strides;
+    strides.resize(shape.size());
+    xt::compute_strides(sizes, xt::layout_type::row_major, strides);
+    return Array<T>(array.storage().share(offset, element_count(shape)), std::move(sizes), std::move(strides));
+}
+
+/// A caller's memory as an array of this shape, not copied; `keeper` is held as long as anything looks at it.
+/// Throws Error when the sizes differ.
+template <class T>
+Array<T> borrow(std::span<T> data, const Shape& shape, std::shared_ptr<void> keeper = nullptr) {
+    if (element_count(shape) != data.size())
+        throw Error("borrow: " + std::to_string(data.size()) + " elements do not fill the shape " + describe(shape));
+    Shape sizes = shape;
+    typename Array<T>::strides_type strides;
+    strides.resize(shape.size());
+    xt::compute_strides(sizes, xt::layout_type::row_major, strides);
+    return Array<T>(Buffer<T>::borrow(data.data(), data.size(), std::move(keeper)), std::move(sizes),
+                    std::move(strides));
+}
+
+}  // namespace xgrad

@@ -1,0 +1,158 @@
+#include <algorithm>
+#include <array>
+#include <atomic>
+#include <bit>
+#include <cstdint>
+#include <cstdlib>
+#include <mutex>
+#include <new>
+
+#include <xgrad/autodiff/memory.hpp>
+
+#if defined(__SANITIZE_ADDRESS__)
+#include <sanitizer/asan_interface.h>
+#else
+#define ASAN_POISON_MEMORY_REGION(address, size) ((void)0)
+#define ASAN_UNPOISON_MEMORY_REGION(address, size) ((void)0)
+#endif
+
+namespace xgrad::memory {
+namespace {
+
+constexpr std::size_t unit = 64;                          // alignment, and the smallest block
+constexpr std::size_t class_count = 320;                  // enough for 2^46 bytes
+constexpr std::size_t cached_bytes_per_class = 4u << 20;  // what a thread keeps to itself
+
+struct FreeBlock {
+    FreeBlock* next;
+};
+
+// Eight sizes to each doubling: at most an eighth of a block is wasted.
+struct SizeClass {
+    std::size_t index;
+    std::size_t bytes;
+};
+
+SizeClass size_class(std::size_t bytes) {
+    const std::size_t last = (std::max<std::size_t>(bytes, 1) - 1) / unit;
+    const int width = static_cast<int>(std::bit_width(last));
+    const int shift = std::max(0, width - 4);
+    const std::size_t step = last >> shift;
+    return {static_cast<std::size_t>(shift) * 8 + step, ((step + 1) << shift) * unit};
+}
+
+class FreeList {
+public:
+    void push(void* block, std::size_t bytes) {
+        first_ = new (block) FreeBlock{first_};
+        ++count_;
+        ASAN_POISON_MEMORY_REGION(static_cast<char*>(block) + sizeof(FreeBlock), bytes - sizeof(FreeBlock));
+    }
+    void* pop(std::size_t bytes) {
+        FreeBlock* block = first_;
+        if (!block) return nullptr;
+        first_ = block->next;
+        --count_;
+        ASAN_UNPOISON_MEMORY_REGION(block, bytes);
+        return block;
+    }
+    std::size_t count() const { return count_; }
+
+private:
+    FreeBlock* first_ = nullptr;
+    std::size_t count_ = 0;
+};
+
+using FreeLists = std::array<FreeList, class_count>;
+
+// Blocks that any thread may take. Constant-initialised and never destroyed: usable before main and after it.
+constinit FreeLists shared_lists;
+constinit std::mutex shared_mutex;
+constinit std::atomic<std::size_t> system_allocations{0};
+constinit std::atomic<std::size_t> bytes_from_system{0};
+
+std::size_t bytes_of_class(std::size_t index) {
+    if (index < 16) return (index + 1) * unit;
+    const std::size_t shift = index / 8 - 1;
+    return ((index - shift * 8 + 1) << shift) * unit;
+}
+
+void free_to_system(void* block, std::size_t bytes) {
+    bytes_from_system.fetch_sub(bytes, std::memory_order_relaxed);
+    std::free(block);
+}
+
+// A thread's own blocks. The lists stand in trivially destructible storage; `Guard` empties them when the thread ends,
+// and from then on the thread uses the shared lists alone.
+enum class CacheState : std::uint8_t { fresh, open, closed };
+constinit thread_local FreeLists thread_lists;
+constinit thread_local CacheState cache_state = CacheState::fresh;
+
+void give_all_to_shared() {
+    std::lock_guard lock(shared_mutex);
+    for (std::size_t index = 0; index < class_count; ++index)
+        while (void* block = thread_lists[index].pop(bytes_of_class(index)))
+            shared_lists[index].push(block, bytes_of_class(index));
+}
+
+struct Guard {
+    Guard() { cache_state = CacheState::open; }
+    ~Guard() {
+        cache_state = CacheState::closed;
+        give_all_to_shared();
+    }
+};
+
+bool cache_is_open() {
+    if (cache_state == CacheState::fresh) {
+        thread_local Guard guard;
+        (void)guard;
+    }
+    return cache_state == CacheState::open;
+}
+
+void* allocate_elsewhere(const SizeClass& size) {
+    {
+        std::lock_guard lock(shared_mutex);
+        if (void* block = shared_lists[size.index].pop(size.bytes)) return block;
+    }
+    void* block = std::aligned_alloc(unit, size.bytes);
+    if (!block) throw std::bad_alloc();
+    system_allocations.fetch_add(1, std::memory_order_relaxed);
+    bytes_from_system.fetch_add(size.bytes, std::memory_order_relaxed);
+    return block;
+}
+
+}  // namespace
+
+void* allocate(std::size_t bytes) {
+    if (bytes > (std::size_t{1} << 46)) throw std::bad_alloc();
+    const SizeClass size = size_class(bytes);
+    if (void* block = thread_lists[size.index].pop(size.bytes)) return block;
+    return allocate_elsewhere(size);
+}
+
+void deallocate(void* block, std::size_t bytes) noexcept {
+    const SizeClass size = size_class(bytes);
+    FreeList& mine = thread_lists[size.index];
+    if (cache_is_open() && (mine.count() + 1) * size.bytes <= cached_bytes_per_class) {
+        mine.push(block, size.bytes);
+        return;
+    }
+    std::lock_guard lock(shared_mutex);
+    shared_lists[size.index].push(block, size.bytes);
+}
+
+Statistics statistics() {
+    return {system_allocations.load(std::memory_order_relaxed), bytes_from_system.load(std::memory_order_relaxed)};
+}
+
+void trim() {
+    give_all_to_shared();
+    std::lock_guard lock(shared_mutex);
+    for (std::size_t index = 0; index < class_count; ++index)
+        while (void* block = shared_lists[index].pop(bytes_of_class(index)))
+            free_to_system(block, bytes_of_class(index));
+}
+
+}  // namespace xgrad::memory

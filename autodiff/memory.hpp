@@ -1,0 +1,26 @@
+// Where values and nodes live: a pool that gives blocks back to whoever asks next, so that a training loop allocates
+// nothing from the system after its first steps.
+#pragma once
+
+#include <cstddef>
+
+namespace xgrad::memory {
+
+/// Memory of at least `bytes` bytes, aligned to 64. Blocks come from the calling thread's cache, then from the blocks
+/// that all threads share, then from the system. Throws std::bad_alloc.
+void* allocate(std::size_t bytes);
+
+/// Gives back what allocate(bytes) returned, from any thread, also while the program or a thread is being torn down.
+void deallocate(void* block, std::size_t bytes) noexcept;
+
+/// Counts over all threads since the program started.
+struct Statistics {
+    std::size_t system_allocations = 0;  ///< how often a block had to come from the system
+    std::size_t bytes_from_system = 0;   ///< bytes held now: in use and cached together
+};
+Statistics statistics();
+
+/// Returns all blocks that are cached by this thread, or shared by all, to the system.
+void trim();
+
+}  // namespace xgrad::memory
