@@ -1,0 +1,278 @@
+// Lanes: as many numbers as a SIMD register holds, behaving as one. A formula that is written for numbers runs on them
+// as it stands, except that it branches with where(mask, a, b).
+#pragma once
+
+#include <array>
+#include <bit>
+#include <cmath>
+#include <concepts>
+#include <cstddef>
+#include <cstdint>
+#include <limits>
+#include <numbers>
+#include <type_traits>
+
+#if defined(__AVX512F__) && defined(__GNUC__) && !defined(__clang__)
+// GCC 12 takes its own intrinsics' deliberately undefined operands for uninitialised variables.
+#pragma GCC diagnostic push
+#pragma GCC diagnostic ignored "-Wuninitialized"
+#pragma GCC diagnostic ignored "-Wmaybe-uninitialized"
+#include <immintrin.h>
+#pragma GCC diagnostic pop
+#endif
+#include <xsimd/xsimd.hpp>
+
+#include <xgrad/autodiff/kernels/level.hpp>
+
+namespace xgrad {
+
+/// A plain number, as a formula may mix with lanes, duals and variables.
+template <class A>
+concept Number = std::is_arithmetic_v<A>;
+
+inline namespace XGRAD_LEVEL {
+
+namespace detail {
+
+// One number with the part of a batch's interface that Lane uses: for processors that xsimd has no registers for.
+template <class T> struct Single {
+    using batch_bool_type = bool;
+    static constexpr std::size_t size = 1;
+    T value;
+
+    Single() = default;
+    Single(T number) : value(number) {}
+    static Single load_unaligned(const T* from) { return *from; }
+    void store_unaligned(T* to) const { *to = value; }
+
+    friend Single operator+(Single a, Single b) { return a.value + b.value; }
+    friend Single operator-(Single a, Single b) { return a.value - b.value; }
+    friend Single operator*(Single a, Single b) { return a.value * b.value; }
+    friend Single operator/(Single a, Single b) { return a.value / b.value; }
+    friend Single operator-(Single a) { return -a.value; }
+    friend bool operator==(Single a, Single b) { return a.value == b.value; }
+    friend bool operator!=(Single a, Single b) { return a.value != b.value; }
+    friend bool operator<(Single a, Single b) { return a.value < b.value; }
+    friend bool operator<=(Single a, Single b) { return a.value <= b.value; }
+    friend bool operator>(Single a, Single b) { return a.value > b.value; }
+    friend bool operator>=(Single a, Single b) { return a.value >= b.value; }
+    friend Single select(bool mask, Single a, Single b) { return mask ? a : b; }
+    friend bool all(bool mask, Single) { return mask; }
+    friend Single fma(Single a, Single b, Single c) { return std::fma(a.value, b.value, c.value); }
+    friend Single max(Single a, Single b) { return a.value > b.value ? a : b; }
+    friend Single min(Single a, Single b) { return a.value < b.value ? a : b; }
+    friend Single abs(Single a) { return std::abs(a.value); }
+    friend Single sqrt(Single a) { return std::sqrt(a.value); }
+    friend Single floor(Single a) { return std::floor(a.value); }
+    friend Single nearbyint(Single a) { return std::nearbyint(a.value); }
+    friend Single exp(Single a) { return std::exp(a.value); }
+    friend Single expm1(Single a) { return std::expm1(a.value); }
+    friend Single log(Single a) { return std::log(a.value); }
+    friend Single log1p(Single a) { return std::log1p(a.value); }
+    friend Single tanh(Single a) { return std::tanh(a.value); }
+    friend Single erf(Single a) { return std::erf(a.value); }
+    friend Single pow(Single a, Single b) { return std::pow(a.value, b.value); }
+};
+
+#if defined(XGRAD_SCALAR_LANES) || defined(XSIMD_NO_SUPPORTED_ARCHITECTURE)
+template <class T> using Batch = Single<T>;
+#else
+#if defined(__AVX512F__) && defined(__AVX512BW__) && defined(__AVX512DQ__) && defined(__AVX512VL__)
+using Arch = xsimd::avx512bw;
+#elif defined(__AVX2__) && defined(__FMA__)
+using Arch = xsimd::fma3<xsimd::avx2>;
+#elif defined(__SSE2__)
+using Arch = xsimd::sse2;
+#else
+using Arch = xsimd::default_arch;
+#endif
+template <class T>
+using Batch = std::conditional_t<xsimd::has_simd_register<T, Arch>::value, xsimd::batch<T, Arch>, Single<T>>;
+#endif
+
+// The first `count` numbers, and ones after them.
+template <class T> Batch<T> load_partial(const T* from, std::size_t count) {
+#if defined(__AVX512F__) && defined(__AVX512VL__)
+    if constexpr (std::same_as<Batch<T>, xsimd::batch<float, xsimd::avx512bw>>)
+        return _mm512_mask_loadu_ps(_mm512_set1_ps(1), static_cast<__mmask16>((1u << count) - 1), from);
+    else if constexpr (std::same_as<Batch<T>, xsimd::batch<double, xsimd::avx512bw>>)
+        return _mm512_mask_loadu_pd(_mm512_set1_pd(1), static_cast<__mmask8>((1u << count) - 1), from);
+    else
+#endif
+    {
+        T numbers[Batch<T>::size];
+        for (std::size_t i = 0; i < Batch<T>::size; ++i) numbers[i] = i < count ? from[i] : T(1);
+        return Batch<T>::load_unaligned(numbers);
+    }
+}
+
+template <class T> void store_partial(const Batch<T>& batch, T* to, std::size_t count) {
+#if defined(__AVX512F__) && defined(__AVX512VL__)
+    if constexpr (std::same_as<Batch<T>, xsimd::batch<float, xsimd::avx512bw>>)
+        _mm512_mask_storeu_ps(to, static_cast<__mmask16>((1u << count) - 1), batch);
+    else if constexpr (std::same_as<Batch<T>, xsimd::batch<double, xsimd::avx512bw>>)
+        _mm512_mask_storeu_pd(to, static_cast<__mmask8>((1u << count) - 1), batch);
+    else
+#endif
+    {
+        T numbers[Batch<T>::size];
+        batch.store_unaligned(numbers);
+        for (std::size_t i = 0; i < count; ++i) to[i] = numbers[i];
+    }
+}
+
+}  // namespace detail
+
+template <class T> class Lane;
+
+/// What a comparison of lanes gives: one answer per number. It selects, where(mask, a, b), and combines with & | and !;
+/// it is never one bool.
+template <class T> class Mask {
+public:
+    using Bits = typename detail::Batch<T>::batch_bool_type;
+
+    explicit Mask(const Bits& bits) : bits_(bits) {}
+
+    // A formula tried to branch on a mask, which holds several answers at once: instead of `if`, `?:`, `&&` and `||`,
+    explicit operator bool() const = delete;  // write where(mask, a, b), and & and | between masks.
+
+    friend Mask operator&(const Mask& a, const Mask& b) { return Mask(a.bits_ & b.bits_); }
+    friend Mask operator|(const Mask& a, const Mask& b) { return Mask(a.bits_ | b.bits_); }
+    friend Mask operator!(const Mask& a) { return Mask(!a.bits_); }
+
+    /// a where the mask holds, otherwise b. Both have been computed; the one not taken may be anything, NaN too.
+    friend Lane<T> where(const Mask& mask, const Lane<T>& a, const Lane<T>& b) {
+        return Lane<T>(select(mask.bits_, a.batch(), b.batch()));
+    }
+
+    /// The bare answers.
+    const Bits& bits() const { return bits_; }
+
+private:
+    Bits bits_;
+};
+
+/// `width` numbers of type T that every operation treats at once. Numbers convert to it implicitly.
+template <class T> class Lane {
+public:
+    static_assert(std::same_as<T, float> || std::same_as<T, double>);
+    using Batch = detail::Batch<T>;
+    static constexpr std::size_t width = Batch::size;
+
+    Lane() = default;
+    explicit Lane(const Batch& batch) : batch_(batch) {}
+
+    /// The same number in every place.
+    template <Number A> Lane(A number) : batch_(static_cast<T>(number)) {}
+
+    /// The numbers from[0], …, from[width - 1].
+    static Lane load(const T* from) { return Lane(Batch::load_unaligned(from)); }
+    void store(T* to) const { batch_.store_unaligned(to); }
+
+    /// The numbers from[0], …, from[count - 1], with ones in the other places; reads nothing beyond.
+    static Lane load_partial(const T* from, std::size_t count) { return Lane(detail::load_partial<T>(from, count)); }
+    /// Writes to[0], …, to[count - 1] and nothing beyond.
+    void store_partial(T* to, std::size_t count) const { detail::store_partial<T>(batch_, to, count); }
+
+    const Batch& batch() const { return batch_; }
+
+    friend Lane operator+(const Lane& a, const Lane& b) { return Lane(a.batch_ + b.batch_); }
+    friend Lane operator-(const Lane& a, const Lane& b) { return Lane(a.batch_ - b.batch_); }
+    friend Lane operator*(const Lane& a, const Lane& b) { return Lane(a.batch_ * b.batch_); }
+    friend Lane operator/(const Lane& a, const Lane& b) { return Lane(a.batch_ / b.batch_); }
+    friend Lane operator-(const Lane& a) { return Lane(-a.batch_); }
+    friend Lane operator+(const Lane& a) { return a; }
+    Lane& operator+=(const Lane& b) { return *this = *this + b; }
+    Lane& operator-=(const Lane& b) { return *this = *this - b; }
+    Lane& operator*=(const Lane& b) { return *this = *this * b; }
+    Lane& operator/=(const Lane& b) { return *this = *this / b; }
+
+    friend Mask<T> operator==(const Lane& a, const Lane& b) { return Mask<T>(a.batch_ == b.batch_); }
+    friend Mask<T> operator!=(const Lane& a, const Lane& b) { return Mask<T>(a.batch_ != b.batch_); }
+    friend Mask<T> operator<(const Lane& a, const Lane& b) { return Mask<T>(a.batch_ < b.batch_); }
+    friend Mask<T> operator<=(const Lane& a, const Lane& b) { return Mask<T>(a.batch_ <= b.batch_); }
+    friend Mask<T> operator>(const Lane& a, const Lane& b) { return Mask<T>(a.batch_ > b.batch_); }
+    friend Mask<T> operator>=(const Lane& a, const Lane& b) { return Mask<T>(a.batch_ >= b.batch_); }
+    friend Mask<T> isnan(const Lane& x) { return x != x; }
+
+    /// a·b + c, rounded once where the processor can.
+    friend Lane fma(const Lane& a, const Lane& b, const Lane& c) { return Lane(fma(a.batch_, b.batch_, c.batch_)); }
+
+    friend Lane square(const Lane& x) { return x * x; }
+    friend Lane reciprocal(const Lane& x) { return 1 / x; }
+    friend Lane abs(const Lane& x) { return Lane(abs(x.batch_)); }
+    friend Lane floor(const Lane& x) { return Lane(floor(x.batch_)); }
+    friend Lane sqrt(const Lane& x) { return Lane(sqrt(x.batch_)); }
+    friend Lane rsqrt(const Lane& x) { return 1 / sqrt(x); }
+    /// 1, 0 or −1, and NaN for NaN.
+    friend Lane sign(const Lane& x) { return where(x > 0, 1, where(x < 0, -1, x)); }
+
+    // Where either is NaN, the result is NaN. min and max of the processor would give the second one.
+    friend Lane maximum(const Lane& a, const Lane& b) { return where(isnan(a), a, larger(a, b)); }
+    friend Lane minimum(const Lane& a, const Lane& b) { return where(isnan(a), a, smaller(a, b)); }
+    template <Number A> friend Lane maximum(const Lane& x, A bound) { return larger(bound, x); }
+    template <Number A> friend Lane minimum(const Lane& x, A bound) { return smaller(bound, x); }
+    template <Number A> friend Lane maximum(A bound, const Lane& x) { return larger(bound, x); }
+    template <Number A> friend Lane minimum(A bound, const Lane& x) { return smaller(bound, x); }
+    /// x, but at least `low` and at most `high`.
+    template <class Low, class High> friend Lane clip(const Lane& x, const Low& low, const High& high) {
+        return minimum(maximum(x, low), high);
+    }
+
+    friend Lane exp(const Lane& x) { return Lane(exp(x.batch_)); }
+    friend Lane expm1(const Lane& x) { return Lane(expm1(x.batch_)); }
+    friend Lane log(const Lane& x) { return Lane(log(x.batch_)); }
+    friend Lane log1p(const Lane& x) { return Lane(log1p(x.batch_)); }
+    friend Lane tanh(const Lane& x) { return Lane(tanh(x.batch_)); }
+    friend Lane erf(const Lane& x) { return Lane(erf(x.batch_)); }
+    /// 1 / (1 + e⁻ˣ): the exponential may overflow to infinity, which gives 0 as it should.
+    friend Lane sigmoid(const Lane& x) { return 1 / (1 + exp(-x)); }
+    friend Lane sin(const Lane& x) {
+        return each(x, [](T number) { return std::sin(number); });
+    }
+    friend Lane cos(const Lane& x) {
+        return each(x, [](T number) { return std::cos(number); });
+    }
+    friend Lane tan(const Lane& x) {
+        return each(x, [](T number) { return std::tan(number); });
+    }
+
+    friend Lane pow(const Lane& x, const Lane& exponent) { return Lane(pow(x.batch_, exponent.batch_)); }
+    /// Small whole exponents multiply, and ±0.5 takes a root.
+    template <Number A> friend Lane pow(const Lane& x, A exponent) {
+        if (exponent == 0.5) return sqrt(x);
+        if (exponent == -0.5) return rsqrt(x);
+        if (const double p = static_cast<double>(exponent); p >= -8 && p <= 8 && p == std::trunc(p)) {
+            const Lane power = whole_power(x, static_cast<int>(std::abs(p)));
+            return p < 0 ? 1 / power : power;
+        }
+        return pow(x, Lane(exponent));
+    }
+    template <Number A> friend Lane pow(A base, const Lane& exponent) { return pow(Lane(base), exponent); }
+
+private:
+    // The second where either is NaN.
+    static Lane larger(const Lane& a, const Lane& b) { return Lane(max(a.batch_, b.batch_)); }
+    static Lane smaller(const Lane& a, const Lane& b) { return Lane(min(a.batch_, b.batch_)); }
+
+    static Lane whole_power(Lane x, int n) {
+        Lane result = n & 1 ? x : Lane(1);
+        while (n >>= 1) {
+            x = x * x;
+            if (n & 1) result = result * x;
+        }
+        return result;
+    }
+
+    template <class F> static Lane each(const Lane& x, F f) {
+        T numbers[width];
+        x.store(numbers);
+        for (T& number : numbers) number = f(number);
+        return load(numbers);
+    }
+
+    Batch batch_;
+};
+
+}  // namespace XGRAD_LEVEL
+}  // namespace xgrad
