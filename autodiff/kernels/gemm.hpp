@@ -1,0 +1,64 @@
+// Products of matrices over raw memory: packed where it pays, in registers otherwise, on all threads where they help.
+#pragma once
+
+#include <cstddef>
+
+#include <xgrad/autodiff/kernels/level.hpp>
+
+namespace xgrad::kernels {
+
+/// What a product's entries go through last.
+enum class Activation { none, relu };
+
+/// One product of row-major matrices, C = activation(op(A)·op(B) + bias), where op transposes or not:
+///
+///     gemm<float>({.rows = 64, .columns = 10, .depth = 128,
+///                  .a = x, .a_stride = 128, .b = weight, .b_stride = 128, .transpose_b = true,
+///                  .c = y, .c_stride = 10, .bias = bias});
+///
+/// C has rows × columns entries, op(A) rows × depth and op(B) depth × columns. A stride is the distance in memory from
+/// one stored row to the next. Sizes may be 0 (depth 0 gives the bias), no alignment is asked for. C overlaps nothing.
+template <class T> struct Gemm {
+    std::size_t rows = 0, columns = 0, depth = 0;
+    const T* a = nullptr;
+    std::size_t a_stride = 0;
+    bool transpose_a = false;  ///< a is stored as depth × rows
+    const T* b = nullptr;
+    std::size_t b_stride = 0;
+    bool transpose_b = false;  ///< b is stored as columns × depth
+    T* c = nullptr;
+    std::size_t c_stride = 0;
+    bool accumulate = false;  ///< add to what C holds, before the activation
+    const T* bias = nullptr;  ///< one number for each column, added to every row; or none
+    Activation activation = Activation::none;
+};
+
+/// Computes the product, for T = float or double. Bitwise the same for any number of threads.
+template <class T> void gemm(const Gemm<T>& product, Level at = level());
+
+/// Computes `count` products of the same sizes. Those after the first have their matrices a_step, b_step and c_step
+/// further on in memory (0 to use one matrix for all); the bias is shared.
+template <class T>
+void gemm_batch(const Gemm<T>& first, std::size_t count, std::size_t a_step, std::size_t b_step, std::size_t c_step,
+                Level at = level());
+
+// What follows is between gemm.cpp, which plans, and gemm.simd.cpp, which multiplies.
+
+// How a product is gone about. It is chosen once from the sizes of the whole product and the same for all pieces of it.
+struct GemmPlan {
+    std::size_t block_rows = 0;  // of A that are multiplied with a block of B, while both are in the cache
+    std::size_t block_depth = 0;
+    bool pack_a = false, pack_b = false;
+};
+
+template <class T> struct GemmKernels {
+    std::size_t tile_rows, tile_columns;  // of C that are held in registers
+    // The numbers that `multiply` needs room for, at an address divisible by 64.
+    std::size_t (*workspace)(const Gemm<T>& piece, const GemmPlan& plan);
+    void (*multiply)(const Gemm<T>& piece, const GemmPlan& plan, T* workspace);
+};
+
+XGRAD_AT_EVERY_LEVEL(template <class T> const GemmKernels<T>& gemm_kernels();)
+template <class T> const GemmKernels<T>& gemm_kernels(Level at = level()) { XGRAD_SELECT(at, gemm_kernels<T>()) }
+
+}  // namespace xgrad::kernels

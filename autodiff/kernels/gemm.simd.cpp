@@ -1,0 +1,357 @@
+// The loops of a matrix product, for one instruction-set level.
+//
+// A tile of C is held in registers while the depth is run through: at each step one row of B (a few vectors) is
+// multiplied with each number of a column of A. Packing copies what a tile reads next into consecutive memory, and
+// transposes on the way where needed. Tiles at the edges have fewer rows, by kernels of their own, and partial columns.
+#include <cstddef>
+#include <utility>
+
+#if defined(__x86_64__)
+#include <immintrin.h>
+#endif
+
+#include <xgrad/autodiff/kernels/gemm.hpp>
+
+namespace xgrad::kernels::XGRAD_LEVEL {
+namespace {
+
+using std::size_t;
+
+#if defined(__AVX512F__)
+constexpr size_t vector_bytes = 64, max_rows = 14;  // 14 × 2 sums in 32 registers
+#elif defined(__AVX2__)
+constexpr size_t vector_bytes = 32, max_rows = 6;  // 6 × 2 sums in 16 registers
+#else
+constexpr size_t vector_bytes = 16, max_rows = 4;
+#endif
+constexpr size_t max_vectors = 2;  // of a tile's row
+
+template <class T> struct VectorOf {
+    typedef T type __attribute__((vector_size(vector_bytes)));  // NOLINT: cannot be written with using
+};
+template <class T> using Vector = typename VectorOf<T>::type;
+template <class T> constexpr size_t lanes = vector_bytes / sizeof(T);
+template <class T> constexpr size_t max_columns = max_vectors* lanes<T>;
+
+constexpr size_t min(size_t a, size_t b) { return a < b ? a : b; }
+constexpr size_t round_up(size_t size, size_t unit) { return (size + unit - 1) / unit * unit; }
+
+// --- Vectors ---------------------------------------------------------------------------------------------------------
+
+template <class T> [[gnu::always_inline]] inline Vector<T> load(const T* from) {
+    Vector<T> x;
+    __builtin_memcpy(&x, from, sizeof x);
+    return x;
+}
+
+template <class T> [[gnu::always_inline]] inline void store(T* to, Vector<T> x) { __builtin_memcpy(to, &x, sizeof x); }
+
+template <class T> [[gnu::always_inline]] inline Vector<T> broadcast(T x) { return x - Vector<T>{}; }
+
+// The first `count` lanes only, fewer than all; the others are read as 0 and not touched in memory.
+#if defined(__AVX512F__)
+inline __mmask16 first(size_t count) { return static_cast<__mmask16>((1u << count) - 1u); }
+inline Vector<float> load(const float* from, size_t count) { return _mm512_maskz_loadu_ps(first(count), from); }
+inline Vector<double> load(const double* from, size_t count) {
+    return _mm512_maskz_loadu_pd(static_cast<__mmask8>(first(count)), from);
+}
+inline void store(float* to, Vector<float> x, size_t count) { _mm512_mask_storeu_ps(to, first(count), x); }
+inline void store(double* to, Vector<double> x, size_t count) {
+    _mm512_mask_storeu_pd(to, static_cast<__mmask8>(first(count)), x);
+}
+#elif defined(__AVX2__)
+inline __m256i first8(size_t count) {
+    return _mm256_cmpgt_epi32(_mm256_set1_epi32(static_cast<int>(count)), _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7));
+}
+inline __m256i first4(size_t count) {
+    return _mm256_cmpgt_epi64(_mm256_set1_epi64x(static_cast<long long>(count)), _mm256_setr_epi64x(0, 1, 2, 3));
+}
+inline Vector<float> load(const float* from, size_t count) { return _mm256_maskload_ps(from, first8(count)); }
+inline Vector<double> load(const double* from, size_t count) { return _mm256_maskload_pd(from, first4(count)); }
+inline void store(float* to, Vector<float> x, size_t count) { _mm256_maskstore_ps(to, first8(count), x); }
+inline void store(double* to, Vector<double> x, size_t count) { _mm256_maskstore_pd(to, first4(count), x); }
+#else
+template <class T> Vector<T> load(const T* from, size_t count) {
+    Vector<T> x{};
+    for (size_t i = 0; i < count; ++i) x[i] = from[i];
+    return x;
+}
+template <class T> void store(T* to, Vector<T> x, size_t count) {
+    for (size_t i = 0; i < count; ++i) to[i] = x[i];
+}
+#endif
+
+// NaN stays NaN: the comparison is false for it.
+template <class T> [[gnu::always_inline]] inline Vector<T> activate(Vector<T> x, Activation activation) {
+    switch (activation) {
+        case Activation::relu:
+            return x < Vector<T>{} ? Vector<T>{} : x;
+        case Activation::none:
+            break;
+    }
+    return x;
+}
+
+// --- Transposes in registers: exchange ever smaller squares beside the diagonal
+// ---------------------------------------
+
+template <size_t Side, class V, size_t... Lane>
+[[gnu::always_inline]] inline void exchange(V& x, V& y, std::index_sequence<Lane...>) {
+    constexpr size_t count = sizeof...(Lane);
+    const V low = __builtin_shufflevector(x, y, (Lane & Side ? count + Lane - Side : Lane)...);
+    y = __builtin_shufflevector(x, y, (Lane & Side ? count + Lane : Lane + Side)...);
+    x = low;
+}
+
+template <class T, size_t Side = lanes<T> / 2> [[gnu::always_inline]] inline void transpose(Vector<T> (&x)[lanes<T>]) {
+    if constexpr (Side > 0) {
+#pragma GCC unroll 16
+        for (size_t i = 0; i < lanes<T>; ++i)
+            if ((i & Side) == 0) exchange<Side>(x[i], x[i + Side], std::make_index_sequence<lanes<T>>{});
+        transpose<T, Side / 2>(x);
+    }
+}
+
+// Up to lanes × lanes numbers, in rows that are `stride` apart.
+template <class T>
+[[gnu::always_inline]] inline void load_square(Vector<T> (&x)[lanes<T>], const T* from, size_t stride, size_t rows,
+                                               size_t columns) {
+    if (rows >= lanes<T> && columns >= lanes<T>) {
+#pragma GCC unroll 16
+        for (size_t i = 0; i < lanes<T>; ++i) x[i] = load(from + i * stride);
+    } else {
+        for (size_t i = 0; i < lanes<T>; ++i)
+            x[i] = i >= rows            ? Vector<T>{}
+                   : columns < lanes<T> ? load(from + i * stride, columns)
+                                        : load(from + i * stride);
+    }
+}
+
+// --- Packing ---------------------------------------------------------------------------------------------------------
+
+// A panel is what a row or column of tiles reads: for each step of the depth `width` consecutive numbers, of which the
+// last may be beyond the matrix. Its memory must have room for one vector more, for stores may overlap what follows.
+
+// From a matrix in whose rows the panel's numbers stand side by side: rows are steps of the depth.
+template <class T> void pack_rows(T* to, size_t width, const T* from, size_t stride, size_t size, size_t depth) {
+    const size_t whole = size / lanes<T> * lanes<T>;
+    for (size_t k = 0; k < depth; ++k, from += stride, to += width) {
+        for (size_t i = 0; i < whole; i += lanes<T>) store(to + i, load(from + i));
+        if (whole < size) store(to + whole, load(from + whole, size - whole));
+    }
+}
+
+// From a matrix in whose columns they stand: columns are steps of the depth.
+template <class T> void pack_columns(T* to, size_t width, const T* from, size_t stride, size_t size, size_t depth) {
+    for (size_t k = 0; k < depth; k += lanes<T>) {
+        const size_t steps = min(lanes<T>, depth - k);
+        // From the last vector to the first, as a vector's surplus lanes overlap the first one of the next step.
+        for (size_t i = round_up(size, lanes<T>); i > 0;) {
+            i -= lanes<T>;
+            Vector<T> x[lanes<T>];
+            load_square(x, from + i * stride + k, stride, size - i, steps);
+            transpose<T>(x);
+            if (steps == lanes<T>) {
+#pragma GCC unroll 16
+                for (size_t step = 0; step < lanes<T>; ++step) store(to + (k + step) * width + i, x[step]);
+            } else {
+                for (size_t step = 0; step < steps; ++step) store(to + (k + step) * width + i, x[step]);
+            }
+        }
+    }
+}
+
+// --- Tiles -----------------------------------------------------------------------------------------------------------
+
+template <class T> struct Tile {
+    size_t depth;
+    const T* a;
+    size_t a_stride, a_step;  // to the next row, to the next step of the depth
+    const T* b;
+    size_t b_step;
+    T* c;
+    size_t c_stride;
+    size_t columns;  // of C, at most those of the tile
+    bool add;        // to what C holds
+    const T* bias;   // or null
+    Activation activation;
+};
+
+// The edge of C: rare, so small code is worth more than speed.
+template <class T>
+[[gnu::noinline]] void finish_partial(const Tile<T>& t, const Vector<T>* sums, size_t rows, size_t vectors) {
+    for (size_t v = 0; v < vectors && v * lanes<T> < t.columns; ++v) {
+        const size_t column = v * lanes<T>, count = t.columns - column;
+        const bool whole = count >= lanes<T>;
+        const auto part = [&](const T* from) { return whole ? load(from + column) : load(from + column, count); };
+        const Vector<T> bias = t.bias ? part(t.bias) : Vector<T>{};
+        for (size_t r = 0; r < rows; ++r) {
+            Vector<T> x = sums[r * vectors + v];
+            T* c = t.c + r * t.c_stride;
+            if (t.add) x += part(c);
+            if (t.bias) x += bias;
+            x = activate<T>(x, t.activation);
+            whole ? store(c + column, x) : store(c + column, x, count);
+        }
+    }
+}
+
+template <class T, size_t Rows, size_t Vectors>
+[[gnu::always_inline]] inline void finish(const Tile<T>& t, Vector<T> (&sums)[Rows][Vectors]) {
+    if (t.columns < Vectors * lanes<T>) return finish_partial<T>(t, &sums[0][0], Rows, Vectors);
+    const auto each = [&](auto change) {
+#pragma GCC unroll 16
+        for (size_t r = 0; r < Rows; ++r)
+#pragma GCC unroll 8
+            for (size_t v = 0; v < Vectors; ++v) change(sums[r][v], r, v);
+    };
+    if (t.add) each([&](Vector<T>& x, size_t r, size_t v) { x += load(t.c + r * t.c_stride + v * lanes<T>); });
+    if (t.bias) each([&](Vector<T>& x, size_t, size_t v) { x += load(t.bias + v * lanes<T>); });
+    if (t.activation == Activation::relu)
+        each([&](Vector<T>& x, size_t, size_t) { x = activate<T>(x, Activation::relu); });
+    each([&](Vector<T>& x, size_t r, size_t v) { store(t.c + r * t.c_stride + v * lanes<T>, x); });
+}
+
+template <class T, size_t Rows, size_t Vectors> void multiply_tile(const Tile<T>& t) {
+    Vector<T> sums[Rows][Vectors] = {};
+    // A third of the pointers, as a pointer, a pointer + stride and a pointer + 2 strides are addresses of one
+    // instruction.
+    const T* a[(Rows + 2) / 3];
+    for (size_t i = 0; i < (Rows + 2) / 3; ++i) a[i] = t.a + 3 * i * t.a_stride;
+    const T* b = t.b;
+    for (size_t k = 0; k < t.depth; ++k) {
+        Vector<T> row[Vectors];
+#pragma GCC unroll 8
+        for (size_t v = 0; v < Vectors; ++v) row[v] = load(b + v * lanes<T>);
+#pragma GCC unroll 16
+        for (size_t r = 0; r < Rows; ++r) {
+            const Vector<T> x = broadcast(a[r / 3][r % 3 * t.a_stride]);
+#pragma GCC unroll 8
+            for (size_t v = 0; v < Vectors; ++v) sums[r][v] += x * row[v];
+        }
+        b += t.b_step;
+#pragma GCC unroll 8
+        for (size_t i = 0; i < (Rows + 2) / 3; ++i) a[i] += t.a_step;
+    }
+    finish<T>(t, sums);
+}
+
+template <class T> using TileKernel = void (*)(const Tile<T>&);
+
+template <class T> struct TileKernels { TileKernel<T> with_rows[max_rows + 1]; };
+
+template <class T, size_t Vectors, size_t... Row> constexpr TileKernels<T> tile_kernels(std::index_sequence<Row...>) {
+    return {{nullptr, multiply_tile<T, Row + 1, Vectors>...}};
+}
+
+template <class T> TileKernel<T> tile_kernel(size_t rows, size_t columns) {
+    static constexpr auto narrow = tile_kernels<T, 1>(std::make_index_sequence<max_rows>{});
+    static constexpr auto wide = tile_kernels<T, 2>(std::make_index_sequence<max_rows>{});
+    return (columns <= lanes<T> ? narrow : wide).with_rows[rows];
+}
+
+// --- Blocks ----------------------------------------------------------------------------------------------------------
+
+// One block of the depth: C += A·B over all rows and columns of a piece.
+template <class T> class Block {
+public:
+    Block(const Gemm<T>& piece, const GemmPlan& plan, T* workspace, size_t begin, size_t depth)
+        : g_(piece), plan_(plan), begin_(begin), depth_(depth), last_(begin + depth == piece.depth) {
+        packed_b_ = workspace;
+        packed_a_ = workspace + room_b(piece, plan);
+    }
+
+    static size_t room_b(const Gemm<T>& g, const GemmPlan& plan) {
+        const size_t columns = plan.pack_b ? round_up(g.columns, max_columns<T>) : max_columns<T>;
+        return round_up(columns * plan.block_depth + lanes<T>, 64);
+    }
+    static size_t room_a(const Gemm<T>& g, const GemmPlan& plan) {
+        const size_t rows = round_up(min(plan.block_rows, g.rows), max_rows);
+        return plan.pack_a ? rows * plan.block_depth + lanes<T> : 0;
+    }
+
+    void multiply() {
+        for (size_t j = plan_.pack_b ? 0 : g_.columns / max_columns<T> * max_columns<T>; j < g_.columns;
+             j += max_columns<T>)
+            pack_b(j);
+        for (size_t i = 0; i < g_.rows; i += plan_.block_rows) {
+            const size_t end = min(i + plan_.block_rows, g_.rows);
+            if (plan_.pack_a)
+                for (size_t row = i; row < end; row += max_rows) pack_a(row, row - i);
+            for (size_t j = 0; j < g_.columns; j += max_columns<T>) multiply_panel(i, end, j);
+        }
+    }
+
+private:
+    const T* a(size_t row) const {
+        return g_.transpose_a ? g_.a + begin_ * g_.a_stride + row : g_.a + row * g_.a_stride + begin_;
+    }
+    const T* b(size_t column) const {
+        return g_.transpose_b ? g_.b + column * g_.b_stride + begin_ : g_.b + begin_ * g_.b_stride + column;
+    }
+    static size_t panel_width(size_t columns) { return columns <= lanes<T> ? lanes<T> : max_columns<T>; }
+    T* packed_b(size_t column) const { return packed_b_ + (plan_.pack_b ? column * depth_ : 0); }
+
+    void pack_b(size_t column) {
+        const size_t columns = min(max_columns<T>, g_.columns - column);
+        (g_.transpose_b ? pack_columns<T> : pack_rows<T>)(packed_b(column), panel_width(columns), b(column),
+                                                          g_.b_stride, columns, depth_);
+    }
+
+    void pack_a(size_t row, size_t place) {
+        (g_.transpose_a ? pack_rows<T> : pack_columns<T>)(packed_a_ + place * depth_, max_rows, a(row), g_.a_stride,
+                                                          min(max_rows, g_.rows - row), depth_);
+    }
+
+    void multiply_panel(size_t begin, size_t end, size_t column) {
+        const size_t columns = min(max_columns<T>, g_.columns - column);
+        const bool packed = plan_.pack_b || columns < max_columns<T>;
+        Tile<T> tile{};
+        tile.depth = depth_;
+        tile.b = packed ? packed_b(column) : b(column);
+        tile.b_step = packed ? panel_width(columns) : g_.b_stride;
+        tile.c_stride = g_.c_stride;
+        tile.columns = columns;
+        tile.add = g_.accumulate || begin_ > 0;
+        tile.bias = last_ && g_.bias ? g_.bias + column : nullptr;
+        tile.activation = last_ ? g_.activation : Activation::none;
+        tile.a_stride = plan_.pack_a || g_.transpose_a ? 1 : g_.a_stride;
+        tile.a_step = plan_.pack_a ? max_rows : g_.transpose_a ? g_.a_stride : 1;
+        for (size_t row = begin; row < end; row += max_rows) {
+            tile.a = plan_.pack_a ? packed_a_ + (row - begin) * depth_ : a(row);
+            tile.c = g_.c + row * g_.c_stride + column;
+            tile_kernel<T>(min(max_rows, end - row), columns)(tile);
+        }
+    }
+
+    const Gemm<T>& g_;
+    const GemmPlan& plan_;
+    const size_t begin_, depth_;
+    const bool last_;
+    T *packed_b_, *packed_a_;
+};
+
+template <class T> size_t workspace(const Gemm<T>& piece, const GemmPlan& plan) {
+    return Block<T>::room_b(piece, plan) + Block<T>::room_a(piece, plan);
+}
+
+template <class T> void multiply(const Gemm<T>& piece, const GemmPlan& plan, T* memory) {
+    size_t begin = 0;
+    do {
+        const size_t depth = min(plan.block_depth, piece.depth - begin);
+        Block<T>(piece, plan, memory, begin, depth).multiply();
+        begin += depth;
+    } while (begin < piece.depth);
+}
+
+}  // namespace
+
+template <class T> const GemmKernels<T>& gemm_kernels() {
+    static constexpr GemmKernels<T> kernels{max_rows, max_columns<T>, workspace<T>, multiply<T>};
+    return kernels;
+}
+
+template const GemmKernels<float>& gemm_kernels();
+template const GemmKernels<double>& gemm_kernels();
+
+}  // namespace xgrad::kernels::XGRAD_LEVEL

@@ -1,0 +1,256 @@
+#include <algorithm>
+#include <cblas.h>
+#include <cmath>
+#include <cstdint>
+#include <limits>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "catch.hpp"
+#include <xgrad/autodiff/kernels/gemm.hpp>
+#include <xgrad/autodiff/kernels/threads.hpp>
+
+using xgrad::Level;
+using xgrad::kernels::Activation;
+using xgrad::kernels::Gemm;
+using xgrad::kernels::gemm;
+using xgrad::kernels::gemm_batch;
+
+namespace {
+
+std::vector<Level> levels() {
+    std::vector<Level> found;
+    for (Level level : {Level::portable, Level::avx2, Level::avx512})
+        if (available(level)) found.push_back(level);
+    return found;
+}
+
+template <class T> std::vector<T> numbers(std::size_t count, std::uint32_t seed) {
+    std::vector<T> result(count);
+    for (T& x : result) {
+        seed = seed * 1664525u + 1013904223u;
+        x = static_cast<T>(seed >> 8) / T(1 << 23) - 1;
+    }
+    return result;
+}
+
+// Puts the number of threads back at the end of a test.
+struct Threads {
+    explicit Threads(std::size_t count) { xgrad::set_threads(count); }
+    ~Threads() { xgrad::set_threads(before); }
+    std::size_t before = xgrad::threads();
+};
+
+// A product with its matrices. They end where their memory does, for a sanitizer to see what is read beyond.
+template <class T> struct Case {
+    Case(std::size_t rows, std::size_t columns, std::size_t depth, bool transpose_a, bool transpose_b,
+         std::size_t padding = 0) {
+        g.rows = rows, g.columns = columns, g.depth = depth;
+        g.transpose_a = transpose_a, g.transpose_b = transpose_b;
+        g.a_stride = (transpose_a ? rows : depth) + padding;
+        g.b_stride = (transpose_b ? depth : columns) + 2 * padding;
+        g.c_stride = columns + 3 * padding;
+        a = numbers<T>(size(transpose_a ? depth : rows, transpose_a ? rows : depth, g.a_stride), 1);
+        b = numbers<T>(size(transpose_b ? columns : depth, transpose_b ? depth : columns, g.b_stride), 2);
+        c = numbers<T>(size(rows, columns, g.c_stride), 3);
+        bias = numbers<T>(columns, 4);
+        connect();
+    }
+
+    static std::size_t size(std::size_t rows, std::size_t columns, std::size_t stride) {
+        return rows == 0 ? 0 : (rows - 1) * stride + columns;
+    }
+    void connect() { g.a = a.data(), g.b = b.data(), g.c = c.data(); }
+
+    std::vector<T> run(Level level) const {
+        std::vector<T> result = c;
+        Gemm<T> product = g;
+        product.c = result.data();
+        gemm(product, level);
+        return result;
+    }
+
+    long double entry(std::size_t i, std::size_t j) const {
+        long double sum = g.accumulate ? c[i * g.c_stride + j] : T(0);
+        for (std::size_t k = 0; k < g.depth; ++k)
+            sum += static_cast<long double>(a[g.transpose_a ? k * g.a_stride + i : i * g.a_stride + k]) *
+                   b[g.transpose_b ? j * g.b_stride + k : k * g.b_stride + j];
+        if (g.bias) sum += g.bias[j];
+        return g.activation == Activation::relu && sum < 0 ? 0 : sum;
+    }
+
+    // The largest error, in units of what rounding explains; numbers between the rows of C must be as they were.
+    double error(const std::vector<T>& result) const {
+        double worst = 0;
+        for (std::size_t place = 0; place < result.size(); ++place) {
+            const std::size_t i = place / g.c_stride, j = place % g.c_stride;
+            const long double expected = j < g.columns ? entry(i, j) : c[place];
+            const double unit = std::numeric_limits<T>::epsilon() * (2 + std::sqrt(static_cast<double>(g.depth)));
+            const double difference = static_cast<double>(std::fabs(result[place] - expected)) / unit;
+            worst = difference <= worst ? worst : difference;  // a NaN is worst
+            if (j >= g.columns && difference != 0) worst = std::numeric_limits<double>::infinity();
+        }
+        return worst;
+    }
+
+    std::string describe(Level level) const {
+        return std::string(name(level)) + " " + std::to_string(g.rows) + "x" + std::to_string(g.columns) + "x" +
+               std::to_string(g.depth) + (g.transpose_a ? " transpose_a" : "") + (g.transpose_b ? " transpose_b" : "") +
+               (g.accumulate ? " accumulate" : "") + (g.bias ? " bias" : "") +
+               (g.activation == Activation::relu ? " relu" : "");
+    }
+
+    Gemm<T> g;
+    std::vector<T> a, b, c, bias;
+};
+
+template <class T> void check(const Case<T>& product, Level level) {
+    const double error = product.error(product.run(level));
+    if (!(error < 4)) FAIL_CHECK(product.describe(level) << ": error of " << error << " units");
+}
+
+template <class T>
+void check_all_ways(std::size_t rows, std::size_t columns, std::size_t depth, std::size_t padding, Level level) {
+    for (bool transpose_a : {false, true})
+        for (bool transpose_b : {false, true})
+            check(Case<T>(rows, columns, depth, transpose_a, transpose_b, padding), level);
+}
+
+}  // namespace
+
+TEMPLATE_TEST_CASE("products of all small and odd sizes equal the triple loop", "[gemm]", float, double) {
+    for (Level level : levels())
+        for (std::size_t rows : {0, 1, 2, 4, 7, 13, 14, 15, 29})
+            for (std::size_t columns : {0, 1, 3, 8, 10, 16, 17, 31, 33})
+                for (std::size_t depth : {0, 1, 2, 5, 16, 19}) check_all_ways<TestType>(rows, columns, depth, 0, level);
+}
+
+TEMPLATE_TEST_CASE("products of larger sizes equal the triple loop", "[gemm]", float, double) {
+    for (Level level : levels()) {
+        for (std::size_t padding : {0, 5}) {
+            check_all_ways<TestType>(65, 63, 64, padding, level);
+            check_all_ways<TestType>(1, 130, 67, padding, level);
+            check_all_ways<TestType>(131, 1, 70, padding, level);
+            check_all_ways<TestType>(3, 300, 33, padding, level);
+            check_all_ways<TestType>(64, 10, 128, padding, level);
+            check_all_ways<TestType>(270, 33, 10, padding, level);
+            check_all_ways<TestType>(5, 7, 1000, padding, level);
+        }
+    }
+}
+
+TEMPLATE_TEST_CASE("a product adds to C, then the bias, then applies the activation", "[gemm]", float, double) {
+    for (Level level : levels())
+        for (auto [rows, columns, depth] : {std::array{15, 33, 7}, {14, 32, 400}, {1, 40, 20}, {40, 1, 20}, {3, 5, 0}})
+            for (int options = 0; options < 8; ++options) {
+                Case<TestType> product(rows, columns, depth, false, options & 1, 3);
+                product.g.accumulate = options & 1;
+                product.g.bias = options & 2 ? product.bias.data() : nullptr;
+                product.g.activation = options & 4 ? Activation::relu : Activation::none;
+                check(product, level);
+            }
+}
+
+TEMPLATE_TEST_CASE("a depth of 0 gives zeros or the bias", "[gemm]", float, double) {
+    Case<TestType> product(20, 40, 0, false, false);
+    CHECK(product.run(xgrad::level()) == std::vector<TestType>(20 * 40, 0));
+    product.g.bias = product.bias.data();
+    const auto result = product.run(xgrad::level());
+    for (std::size_t i = 0; i < result.size(); ++i) REQUIRE(result[i] == product.bias[i % 40]);
+}
+
+TEMPLATE_TEST_CASE("matrices need no alignment", "[gemm]", float, double) {
+    for (Level level : levels())
+        for (bool transpose : {false, true}) {
+            Case<TestType> product(37, 45, 21, transpose, transpose), shifted = product;
+            for (auto* matrix : {&shifted.a, &shifted.b}) matrix->insert(matrix->begin(), 1, 0);
+            shifted.g.a = shifted.a.data() + 1, shifted.g.b = shifted.b.data() + 1;
+            CHECK(product.run(level) == shifted.run(level));
+        }
+}
+
+TEMPLATE_TEST_CASE("NaN and infinity go through a product as arithmetic has it", "[gemm]", float, double) {
+    constexpr TestType nan = std::numeric_limits<TestType>::quiet_NaN();
+    constexpr TestType infinity = std::numeric_limits<TestType>::infinity();
+    for (Level level : levels())
+        for (std::size_t columns : {1, 17, 32, 40}) {
+            Case<TestType> product(16, columns, 20, false, false);
+            std::fill(product.b.begin(), product.b.end(), TestType(0));
+            product.a[0] = nan;            // row 0: NaN·0
+            product.a[20 + 3] = infinity;  // row 1: ∞·0
+            std::fill_n(product.b.begin() + 5 * columns, columns, TestType(1));
+            product.a[2 * 20 + 5] = infinity;  // row 2: ∞·1
+            product.g.activation = Activation::relu;
+            const auto result = product.run(level);
+            for (std::size_t j = 0; j < columns; ++j) {
+                REQUIRE(std::isnan(result[j]));
+                REQUIRE(std::isnan(result[columns + j]));
+                REQUIRE(result[2 * columns + j] == infinity);
+                REQUIRE(std::isfinite(result[3 * columns + j]));
+            }
+        }
+}
+
+TEST_CASE("large products equal BLAS", "[gemm]") {
+    for (Level level : levels())
+        for (auto [rows, columns, depth] :
+             {std::array{257, 300, 500}, {128, 256, 784}, {600, 70, 129}, {20, 520, 1030}})
+            for (bool transpose_a : {false, true})
+                for (bool transpose_b : {false, true}) {
+                    Case<float> product(rows, columns, depth, transpose_a, transpose_b, 1);
+                    product.g.accumulate = true;
+                    std::vector<float> expected = product.c;
+                    cblas_sgemm(CblasRowMajor, transpose_a ? CblasTrans : CblasNoTrans,
+                                transpose_b ? CblasTrans : CblasNoTrans, rows, columns, depth, 1, product.g.a,
+                                static_cast<int>(product.g.a_stride), product.g.b, static_cast<int>(product.g.b_stride),
+                                1, expected.data(), static_cast<int>(product.g.c_stride));
+                    const auto result = product.run(level);
+                    float worst = 0;
+                    for (std::size_t i = 0; i < result.size(); ++i)
+                        worst = std::max(worst, std::fabs(result[i] - expected[i]));
+                    INFO(product.describe(level));
+                    CHECK(worst < 1e-4f);
+                }
+}
+
+TEMPLATE_TEST_CASE("any number of threads gives bitwise the same product", "[gemm][threads]", float, double) {
+    for (auto [rows, columns, depth] : {std::array{300, 400, 130}, {1000, 33, 200}, {33, 1000, 200}, {40, 50, 5000}}) {
+        const Case<TestType> product(rows, columns, depth, false, true);
+        const Threads scope(1);
+        const auto expected = product.run(xgrad::level());
+        for (std::size_t threads : {2, 3, 4}) {
+            xgrad::set_threads(threads);
+            CHECK(product.run(xgrad::level()) == expected);
+        }
+    }
+}
+
+TEMPLATE_TEST_CASE("a batch of products equals its products", "[gemm]", float, double) {
+    for (std::size_t size : {5, 40, 130}) {
+        Case<TestType> one(size, size + 3, size + 1, false, true);
+        const std::size_t count = 4;
+        const std::size_t a_step = one.a.size() + 2, c_step = one.c.size() + 1;
+        const auto a = numbers<TestType>(count * a_step, 5);
+        std::vector<TestType> c(count * c_step), expected = c;
+        Gemm<TestType> g = one.g;
+        g.a = a.data(), g.c = c.data();
+        gemm_batch(g, count, a_step, 0, c_step);
+        for (std::size_t i = 0; i < count; ++i) {
+            g.a = a.data() + i * a_step, g.c = expected.data() + i * c_step;
+            gemm(g);
+        }
+        CHECK(c == expected);
+    }
+}
+
+TEST_CASE("several user threads may multiply at the same time", "[gemm][threads]") {
+    const Threads scope(3);
+    const Case<float> product(150, 160, 170, false, true);
+    const auto expected = product.run(xgrad::level());
+    std::vector<std::vector<float>> results(3);
+    std::vector<std::thread> users;
+    for (auto& result : results) users.emplace_back([&] { result = product.run(xgrad::level()); });
+    for (auto& user : users) user.join();
+    for (const auto& result : results) CHECK(result == expected);
+}
