@@ -1,0 +1,240 @@
+#include <cmath>
+#include <cstddef>
+#include <random>
+#include <string>
+#include <vector>
+
+#include "catch.hpp"
+#include <xgrad/autodiff/error.hpp>
+#include <xgrad/autodiff/kernels/elementwise.hpp>
+
+using namespace xgrad;
+using kernels::Broadcast;
+using kernels::broadcast_shapes;
+using kernels::elementwise_kernel;
+
+namespace {
+
+using Shape = std::vector<std::size_t>;
+
+std::size_t size_of(std::span<const std::size_t> shape) {
+    std::size_t size = 1;
+    for (std::size_t extent : shape) size *= extent;
+    return size;
+}
+
+// The element of an operand that stands at a place of the result, by the definition of broadcasting.
+std::size_t source(std::size_t place, const Shape& result, const Shape& operand) {
+    std::size_t index = 0, stride = 1;
+    for (std::size_t back = 1; back <= result.size(); ++back) {
+        const std::size_t extent = result[result.size() - back], at = place % extent;
+        place /= extent;
+        if (back > operand.size()) continue;
+        const std::size_t own = operand[operand.size() - back];
+        index += own == 1 ? 0 : at * stride;
+        stride *= own;
+    }
+    return index;
+}
+
+template <class T> std::vector<T> random(std::size_t size, unsigned seed, double low = 0.5, double high = 2) {
+    std::mt19937 engine(seed);
+    std::uniform_real_distribution<double> draw(low, high);
+    std::vector<T> result(size);
+    for (T& number : result) number = static_cast<T>(draw(engine));
+    return result;
+}
+
+Shape shape_of(const kernels::Extents& extents) {
+    const std::span<const std::size_t> shape = extents;
+    return Shape(shape.begin(), shape.end());
+}
+
+// A formula of three operands that tells them apart.
+constexpr auto formula = [](auto a, auto b, auto c) { return a * b - exp(c) / a; };
+
+template <class T> void check_broadcast(const Shape& a, const Shape& b, const Shape& c) {
+    INFO(describe(a) << " " << describe(b) << " " << describe(c));
+    const Shape result = shape_of(broadcast_shapes("test", {a, b, c}));
+    const std::size_t size = size_of(result);
+    const auto x = random<T>(size_of(a), 1), y = random<T>(size_of(b), 2), z = random<T>(size_of(c), 3),
+               g = random<T>(size, 4);
+    const auto& kernel = elementwise_kernel<decltype(formula), T, 3>();
+    const Broadcast loop(result, {a, b, c});
+    CHECK(loop.size == size);
+    const T* inputs[] = {x.data(), y.data(), z.data()};
+
+    // One more element than needed, to see that it stays.
+    std::vector<T> out(size + 1, T(-99));
+    kernel.forward(&formula, loop, out.data(), inputs);
+    std::vector<std::vector<T>> expected(3, std::vector<T>(size));
+    bool right = out[size] == T(-99);
+    for (std::size_t i = 0; i < size; ++i) {
+        const T p = x[source(i, result, a)], q = y[source(i, result, b)], e = std::exp(z[source(i, result, c)]);
+        right = right && out[i] == Approx(p * q - e / p).epsilon(1e-5).margin(1e-5);
+        expected[0][i] = g[i] * (q + e / (p * p));
+        expected[1][i] = g[i] * p;
+        expected[2][i] = -g[i] * e / p;
+    }
+    CHECK(right);
+
+    for (unsigned needed = 0; needed < 8; ++needed) {
+        std::vector<std::vector<T>> gradients(3, std::vector<T>(size + 1, T(-99)));
+        T* pointers[3];
+        for (unsigned k = 0; k < 3; ++k) pointers[k] = needed >> k & 1 ? gradients[k].data() : nullptr;
+        kernel.backward(&formula, loop, g.data(), inputs, pointers);
+        for (unsigned k = 0; k < 3; ++k) {
+            bool good = gradients[k][size] == T(-99);
+            for (std::size_t i = 0; i < size; ++i)
+                good =
+                    good && gradients[k][i] == (needed >> k & 1 ? Approx(expected[k][i]).epsilon(1e-5) : Approx(-99));
+            INFO("gradient " << k << " of " << needed);
+            CHECK(good);
+        }
+    }
+}
+
+}  // namespace
+
+TEMPLATE_TEST_CASE("a formula runs over operands that broadcast", "[elementwise]", float, double) {
+    const std::vector<std::vector<Shape>> cases{
+        {{}, {}, {}},
+        {{1}, {}, {1, 1}},
+        {{7}, {7}, {7}},
+        {{16}, {16}, {1}},
+        {{33}, {}, {33}},
+        {{3, 5}, {5}, {3, 1}},
+        {{4, 17}, {4, 17}, {17}},
+        {{4, 1}, {1, 19}, {}},
+        {{2, 3, 5}, {3, 1}, {2, 1, 5}},
+        {{2, 1, 4, 1}, {3, 1, 21}, {1, 1, 1, 1}},
+        {{2, 3, 4, 5}, {2, 3, 4, 5}, {3, 1, 1}},
+        {{1, 1, 64}, {2, 1, 1}, {5, 1}},
+        {{0}, {1}, {}},
+        {{3, 0, 2}, {1, 2}, {3, 1, 1}},
+        {{2, 1, 2, 1, 2, 1, 2}, {1, 2, 1, 2, 1, 2, 1}, {}},
+        {{300, 257}, {257}, {300, 1}},
+    };
+    for (const auto& shapes : cases) {
+        check_broadcast<TestType>(shapes[0], shapes[1], shapes[2]);
+        check_broadcast<TestType>(shapes[2], shapes[0], shapes[1]);
+    }
+}
+
+TEST_CASE("dimensions that say the same collapse into one", "[elementwise]") {
+    const Shape full{4, 5, 6, 7}, channel{5, 1, 1}, row{7}, one{1, 1}, rows{4, 5, 1, 1};
+    CHECK(Broadcast(full, {full, full}).rank == 1);
+    CHECK(Broadcast(full, {full, one}).rank == 1);
+    CHECK(Broadcast(full, {full, row}).rank == 2);
+    CHECK(Broadcast(full, {full, channel}).rank == 3);
+    CHECK(Broadcast(full, {full, rows}).rank == 2);
+    CHECK(Broadcast(full, {full, rows}).extent[0] == 42);
+    CHECK(Broadcast(Shape{}, {one, Shape{}}).rank == 1);
+}
+
+TEST_CASE("shapes broadcast by NumPy's rule, and an error names both", "[elementwise]") {
+    const auto broadcast = [](const Shape& a, const Shape& b) { return shape_of(broadcast_shapes("add", {a, b})); };
+    CHECK(broadcast({3, 1}, {4}) == Shape{3, 4});
+    CHECK(broadcast({}, {2, 3}) == Shape{2, 3});
+    CHECK(broadcast({0}, {1}) == Shape{0});
+    CHECK(broadcast({1}, {5, 0}) == Shape{5, 0});
+    CHECK_THROWS_WITH(broadcast({32, 784}, {512, 10}), "add: shapes do not broadcast: (32, 784) · (512, 10)");
+    CHECK_THROWS_AS(broadcast({2}, {0}), Error);
+    CHECK_THROWS_AS(broadcast(Shape(17, 1), {}), Error);
+}
+
+TEST_CASE("results may overwrite inputs, and gradients the cotangent or an input", "[elementwise]") {
+    const Shape shape{5, 13}, row{13};
+    const auto a = random<float>(65, 1), b = random<float>(65, 2), g = random<float>(65, 3), r = random<float>(13, 4);
+    const formulas::Multiply multiply;
+    const auto& kernel = elementwise_kernel<formulas::Multiply, float, 2>();
+
+    auto x = a;
+    const float* in_place[] = {x.data(), r.data()};
+    kernel.forward(&multiply, Broadcast(shape, {shape, row}), x.data(), in_place);
+    for (std::size_t i = 0; i < 65; ++i) CHECK(x[i] == a[i] * r[i % 13]);
+
+    x = a;
+    auto y = b, cotangent = g;
+    const float* inputs[] = {x.data(), y.data()};
+    float* gradients[] = {cotangent.data(), x.data()};
+    kernel.backward(&multiply, Broadcast(shape, {shape, shape}), cotangent.data(), inputs, gradients);
+    for (std::size_t i = 0; i < 65; ++i) {
+        CHECK(cotangent[i] == g[i] * b[i]);
+        CHECK(x[i] == g[i] * a[i]);
+    }
+}
+
+TEST_CASE("a long result is right from end to end", "[elementwise]") {
+    const Shape shape{1000, 333}, column{1000, 1};
+    const auto a = random<float>(333000, 1), b = random<float>(1000, 2);
+    std::vector<float> out(a.size());
+    const formulas::Add add;
+    const float* inputs[] = {a.data(), b.data()};
+    elementwise_kernel<formulas::Add, float, 2>().forward(&add, Broadcast(shape, {shape, column}), out.data(), inputs);
+    std::size_t wrong = 0;
+    for (std::size_t i = 0; i < out.size(); ++i) wrong += out[i] != a[i] + b[i / 333];
+    CHECK(wrong == 0);
+}
+
+TEST_CASE("formulas carry their numbers", "[elementwise]") {
+    const Shape shape{3};
+    const std::vector<double> x{-2, 0.5, 9};
+    const double* inputs[] = {x.data()};
+    std::vector<double> y(3), dy(3), g{1, 10, 100};
+    double* gradients[] = {dy.data()};
+    const formulas::Clip clip{-1, 4};
+    const auto& library = elementwise_kernel<formulas::Clip, double, 1>();
+    library.forward(&clip, Broadcast(shape, {shape}), y.data(), inputs);
+    library.backward(&clip, Broadcast(shape, {shape}), g.data(), inputs, gradients);
+    CHECK(y == std::vector<double>{-1, 0.5, 4});
+    CHECK(dy == std::vector<double>{0, 10, 0});
+
+    const double slope = 3;
+    const auto user = [=](auto v) { return slope * v + 1; };
+    const auto& own = elementwise_kernel<decltype(user), double, 1>();
+    own.forward(&user, Broadcast(shape, {shape}), y.data(), inputs);
+    own.backward(&user, Broadcast(shape, {shape}), g.data(), inputs, gradients);
+    CHECK(y == std::vector<double>{-5, 2.5, 28});
+    CHECK(dy == std::vector<double>{3, 30, 300});
+}
+
+namespace {
+
+// Every formula of the library at one level against its portable kernels.
+template <class T, class Formula> void compare_with_portable(Level level) {
+    constexpr std::size_t n = std::invocable<Formula, Lane<T>> ? 1 : 2;
+    const Shape shape{77};
+    const auto a = random<T>(77, 1, 0.1, 1.5), b = random<T>(77, 2, 0.1, 1.5), g = random<T>(77, 3);
+    const T* inputs[] = {a.data(), b.data()};
+    const Formula formula_of_library{};
+    std::vector<T> results[2][4];
+    for (bool portable : {false, true}) {
+        const auto& kernel = elementwise_kernel<Formula, T, n>(portable ? Level::portable : level);
+        auto& [y, first, second, both] = results[portable];
+        y = first = second = both = std::vector<T>(77);
+        const Broadcast loop = n == 1 ? Broadcast(shape, {shape}) : Broadcast(shape, {shape, shape});
+        kernel.forward(&formula_of_library, loop, y.data(), inputs);
+        T* pointers[] = {first.data(), nullptr};
+        kernel.backward(&formula_of_library, loop, g.data(), inputs, pointers);
+        if (n == 1) continue;
+        T* all[] = {both.data(), second.data()};
+        kernel.backward(&formula_of_library, loop, g.data(), inputs, all);
+        for (std::size_t i = 0; i < 77; ++i) CHECK(both[i] == Approx(first[i]));
+    }
+    INFO("formula " << formulas::Formulas::position<Formula> << " at level " << name(level));
+    for (int k = 0; k < 4; ++k)
+        for (std::size_t i = 0; i < results[0][k].size(); ++i)
+            CHECK(results[0][k][i] == Approx(results[1][k][i]).epsilon(sizeof(T) == 4 ? 3e-6 : 1e-13).margin(1e-12));
+}
+
+template <class T, class... Formula> void compare_all(Level level, formulas::List<Formula...>) {
+    (compare_with_portable<T, Formula>(level), ...);
+}
+
+}  // namespace
+
+TEMPLATE_TEST_CASE("every formula of the library gives the same at every level", "[elementwise]", float, double) {
+    for (Level level : {Level::avx2, Level::avx512})
+        if (available(level)) compare_all<TestType>(level, formulas::Formulas());
+}
