@@ -1,10 +1,12 @@
-"""Writes tests/fixtures/training.json: fifty training steps of a small network in double precision, as PyTorch does them.
+"""Writes tests/fixtures/training.json: PyTorch's first fifty training steps of a small network, in double precision.
 
     PEERS/bin/python tests/reference/make_training.py
 
 where PEERS is the directory that benchmarks/peers/install made. The network is
 
-    Linear(784, 256, no bias)  BatchNorm1d(256)  ReLU  Linear(256, 128, no bias)  BatchNorm1d(128)  ReLU  Linear(128, 10)
+    Linear(784, 256, no bias)  BatchNorm1d(256)  ReLU
+    Linear(256, 128, no bias)  BatchNorm1d(128)  ReLU
+    Linear(128, 10)
 
 as one torch.nn.Sequential, so that its parameters are called 0.weight, 1.weight, … It learns by cross entropy (mean)
 on a new batch of 64 at every step, with each of the optimizers in RUNS.
