@@ -1,0 +1,97 @@
+#include <algorithm>
+#include <memory>
+
+#include <xgrad/autodiff/kernels/normalization.hpp>
+#include <xgrad/autodiff/kernels/pieces.hpp>
+#include <xgrad/autodiff/kernels/reduce.hpp>
+
+namespace xgrad::kernels {
+namespace {
+
+// Runs work(first, last) over ranges of channels: whole cache lines of them where they are neighbours.
+template <class Work> void each_channel_range(const Channels& shape, const Work& work) {
+    const std::size_t group = shape.inner == 1 ? 64 : 1;
+    const std::size_t groups = (shape.channels + group - 1) / group;
+    in_pieces(groups, group * shape.samples(), [&](std::size_t first, std::size_t n) {
+        work(first * group, std::min(shape.channels, (first + n) * group));
+    });
+}
+
+}  // namespace
+
+template <class T> void batch_norm(const BatchNorm<T>& norm, const BatchStatistics<T>& statistics, Level at) {
+    const auto kernel = normalization_kernels<T>(at).batch_norm;
+    each_channel_range(norm.shape, [&](std::size_t first, std::size_t last) { kernel(norm, statistics, first, last); });
+}
+
+template <class T> void batch_norm_inference(const BatchNorm<T>& norm, const T* mean, const T* variance, Level at) {
+    const auto kernel = normalization_kernels<T>(at).batch_norm_inference;
+    each_channel_range(norm.shape,
+                       [&](std::size_t first, std::size_t last) { kernel(norm, mean, variance, first, last); });
+}
+
+template <class T> void batch_norm_backward(const BatchNormBackward<T>& norm, Level at) {
+    const auto kernel = normalization_kernels<T>(at).batch_norm_backward;
+    each_channel_range(norm.shape, [&](std::size_t first, std::size_t last) { kernel(norm, false, first, last); });
+}
+
+template <class T> void batch_norm_inference_backward(const BatchNormBackward<T>& norm, Level at) {
+    const auto kernel = normalization_kernels<T>(at).batch_norm_backward;
+    each_channel_range(norm.shape, [&](std::size_t first, std::size_t last) { kernel(norm, true, first, last); });
+}
+
+template <class T> void layer_norm(const LayerNorm<T>& norm, Level at) {
+    const auto kernel = normalization_kernels<T>(at).layer_norm;
+    in_pieces(norm.rows, norm.count, [&](std::size_t first, std::size_t n) {
+        LayerNorm<T> piece = norm;
+        piece.rows = n;
+        piece.x += first * norm.count;
+        piece.y += first * norm.count;
+        piece.mean += first;
+        piece.rstd += first;
+        kernel(piece);
+    });
+}
+
+template <class T> void layer_norm_backward(const LayerNormBackward<T>& norm, Level at) {
+    const auto kernel = normalization_kernels<T>(at).layer_norm_backward;
+    // Each group of rows has its own sums for weight and bias, which are then added up pairwise.
+    constexpr std::size_t group = 64;
+    const std::size_t groups = (norm.rows + group - 1) / group, count = norm.count;
+    const bool alone = groups == 1;
+    const auto sums = [&](const T* wanted) {
+        return wanted && !alone ? std::make_unique_for_overwrite<T[]>(groups * count) : nullptr;
+    };
+    const auto dweights = sums(norm.dweight), dbiases = sums(norm.dbias);
+    in_pieces(groups, group * count, [&](std::size_t first, std::size_t n) {
+        for (std::size_t i = first; i < first + n; ++i) {
+            LayerNormBackward<T> piece = norm;
+            const std::size_t row = i * group;
+            piece.rows = std::min(group, norm.rows - row);
+            piece.x += row * count;
+            piece.g += row * count;
+            piece.mean += row;
+            piece.rstd += row;
+            if (piece.dx) piece.dx += row * count;
+            if (dweights) piece.dweight = dweights.get() + i * count;
+            if (dbiases) piece.dbias = dbiases.get() + i * count;
+            if (piece.dweight) std::fill_n(piece.dweight, count, T(0));
+            if (piece.dbias) std::fill_n(piece.dbias, count, T(0));
+            kernel(piece);
+        }
+    });
+    if (norm.dweight && !alone) sum(dweights.get(), {1, groups, count}, norm.dweight, at);
+    if (norm.dbias && !alone) sum(dbiases.get(), {1, groups, count}, norm.dbias, at);
+}
+
+#define XGRAD_NORMALIZATION(T)                                                          \
+    template void batch_norm(const BatchNorm<T>&, const BatchStatistics<T>&, Level);    \
+    template void batch_norm_inference(const BatchNorm<T>&, const T*, const T*, Level); \
+    template void batch_norm_backward(const BatchNormBackward<T>&, Level);              \
+    template void batch_norm_inference_backward(const BatchNormBackward<T>&, Level);    \
+    template void layer_norm(const LayerNorm<T>&, Level);                               \
+    template void layer_norm_backward(const LayerNormBackward<T>&, Level);
+XGRAD_NORMALIZATION(float)
+XGRAD_NORMALIZATION(double)
+
+}  // namespace xgrad::kernels

@@ -1,0 +1,427 @@
+#include <xgrad/autodiff/kernels/normalization.hpp>
+#include <xgrad/autodiff/kernels/rows.hpp>
+
+namespace xgrad::kernels::XGRAD_LEVEL {
+namespace {
+
+struct Add {
+    template <class V> V operator()(const V& a, const V& b) const { return a + b; }
+};
+
+// The sum of some numbers' deviations from a guess at their mean, and of the squares of these.
+template <class T> struct Deviations {
+    Lane<T> sum{T(0)}, squares{T(0)};
+
+    void add(const Lane<T>& deviation) {
+        sum += deviation;
+        squares += deviation * deviation;
+    }
+    friend Deviations operator+(const Deviations& a, const Deviations& b) {
+        return {a.sum + b.sum, a.squares + b.squares};
+    }
+};
+
+template <class V> struct Moments { V mean, variance; };
+
+// Mean and biased variance of `count` numbers, from their deviations.
+template <class V> Moments<V> moments(const V& guess, const V& sum, const V& squares, const V& count) {
+    const V offset = sum / count;
+    return {guess + offset, squares / count - offset * offset};
+}
+
+// Whether the guess was so far off that the variance lost more than a few bits to cancellation.
+template <class V> auto poor(const V& guess, const Moments<V>& found) {
+    const V offset = found.mean - guess;
+    return offset * offset > found.variance * V(16);
+}
+
+// The sums over a channel that its cotangents are made of.
+template <class T> struct CotangentSums {
+    Lane<T> g{T(0)}, g_deviation{T(0)};
+
+    void add(const Lane<T>& cotangent, const Lane<T>& deviation) {
+        g += cotangent;
+        g_deviation += cotangent * deviation;
+    }
+    friend CotangentSums operator+(const CotangentSums& a, const CotangentSums& b) {
+        return {a.g + b.g, a.g_deviation + b.g_deviation};
+    }
+};
+
+// The cotangent of what was before relu.
+template <bool relu, class T, class Places>
+Lane<T> cotangent(const BatchNormBackward<T>& norm, std::size_t i, Places places) {
+    const Lane<T> g = places.load(norm.g + i);
+    if constexpr (relu)
+        return where(places.load(norm.relu_y + i) > 0, g, Lane<T>(0));
+    else
+        return g;
+}
+
+// A weight or bias that may be absent.
+template <class T, class Places> Lane<T> load_or(const T* from, std::size_t i, Places places, T otherwise) {
+    return from ? places.load(from + i) : Lane<T>(otherwise);
+}
+
+template <class T> T root(T x) { return static_cast<T>(__builtin_sqrt(static_cast<double>(x))); }
+
+// ---- inner == 1: channels are neighbours in memory ------------------------------------------------------------------
+
+// `size` lanes side by side.
+template <class V, std::size_t size> struct Tile {
+    V lanes[size];
+
+    friend Tile operator+(const Tile& a, const Tile& b) {
+        Tile sum;
+        for (std::size_t k = 0; k < size; ++k) sum.lanes[k] = a.lanes[k] + b.lanes[k];
+        return sum;
+    }
+};
+
+// One pass about a guess, the first row; where that is far from the mean, a second one about the mean that it gave.
+template <std::size_t size, class T, class Places>
+Tile<Moments<Lane<T>>, size> column_moments(const T* x, std::size_t batch, std::size_t stride, Places places) {
+    constexpr std::size_t width = Lane<T>::width;
+    Tile<Moments<Lane<T>>, size> found;
+    Lane<T> guess[size];
+    for (std::size_t k = 0; k < size; ++k) guess[k] = batch ? places.load(x + k * width) : Lane<T>(0);
+    for (bool again = false;; again = true) {
+        const auto deviations = pairwise(0, batch, 64, Add(), [&](std::size_t first, std::size_t n) {
+            Tile<Deviations<T>, size> block;
+            const T* row = x + first * stride;
+            for (std::size_t r = 0; r < n; ++r, row += stride)
+                for (std::size_t k = 0; k < size; ++k) block.lanes[k].add(places.load(row + k * width) - guess[k]);
+            return block;
+        });
+        Lane<T> poor_ones(0);
+        for (std::size_t k = 0; k < size; ++k) {
+            const auto& [sum, squares] = deviations.lanes[k];
+            found.lanes[k] = moments(guess[k], sum, squares, Lane<T>(batch));
+            poor_ones += where(poor(guess[k], found.lanes[k]), Lane<T>(1), Lane<T>(0));
+            guess[k] = found.lanes[k].mean;
+        }
+        if (again || across<Sum>(poor_ones) == 0) return found;
+    }
+}
+
+// y = (x - mean)·scale + bias down the columns of a tile that starts at channel c.
+template <std::size_t size, class T, class Places>
+void normalize_columns(const BatchNorm<T>& norm, std::size_t c, const Lane<T>* mean, const Lane<T>* rstd,
+                       Places places) {
+    constexpr std::size_t width = Lane<T>::width;
+    Lane<T> centre[size], scale[size], bias[size];
+    for (std::size_t k = 0; k < size; ++k) {
+        centre[k] = mean[k];
+        scale[k] = rstd[k] * load_or(norm.weight, c + k * width, places, T(1));
+        bias[k] = load_or(norm.bias, c + k * width, places, T(0));
+    }
+    const std::size_t channels = norm.shape.channels;
+    const bool relu = norm.relu;
+    const T* x = norm.x + c;
+    T* y = norm.y + c;
+    for (std::size_t r = 0; r < norm.shape.batch; ++r, x += channels, y += channels)
+        for (std::size_t k = 0; k < size; ++k) {
+            Lane<T> z = (places.load(x + k * width) - centre[k]) * scale[k] + bias[k];
+            if (relu) z = maximum(z, T(0));
+            places.store(z, y + k * width);
+        }
+}
+
+template <std::size_t size, class T, class Places>
+void batch_norm_columns(const BatchNorm<T>& norm, const BatchStatistics<T>& statistics, std::size_t c, Places places) {
+    constexpr std::size_t width = Lane<T>::width;
+    const auto found = column_moments<size>(norm.x + c, norm.shape.batch, norm.shape.channels, places);
+    Lane<T> mean[size], rstd[size];
+    for (std::size_t k = 0; k < size; ++k) {
+        const Lane<T> variance = found.lanes[k].variance;
+        mean[k] = found.lanes[k].mean;
+        rstd[k] = rsqrt(variance + norm.epsilon);
+        places.store(mean[k], statistics.mean + c + k * width);
+        places.store(rstd[k], statistics.rstd + c + k * width);
+        if (statistics.variance) places.store(variance, statistics.variance + c + k * width);
+    }
+    normalize_columns<size>(norm, c, mean, rstd, places);
+}
+
+template <std::size_t size, class T, class Places>
+void inference_columns(const BatchNorm<T>& norm, const T* means, const T* variances, std::size_t c, Places places) {
+    constexpr std::size_t width = Lane<T>::width;
+    Lane<T> mean[size], rstd[size];
+    for (std::size_t k = 0; k < size; ++k) {
+        mean[k] = places.load(means + c + k * width);
+        rstd[k] = rsqrt(places.load(variances + c + k * width) + norm.epsilon);
+    }
+    normalize_columns<size>(norm, c, mean, rstd, places);
+}
+
+template <bool relu, std::size_t size, class T, class Places>
+void backward_columns(const BatchNormBackward<T>& norm, bool constant_statistics, std::size_t c, Places places) {
+    constexpr std::size_t width = Lane<T>::width;
+    const std::size_t batch = norm.shape.batch, channels = norm.shape.channels;
+    Lane<T> mean[size], rstd[size];
+    for (std::size_t k = 0; k < size; ++k) {
+        mean[k] = places.load(norm.mean + c + k * width);
+        rstd[k] = places.load(norm.rstd + c + k * width);
+    }
+    const auto sums = pairwise(0, batch, 64, Add(), [&](std::size_t first, std::size_t n) {
+        Tile<CotangentSums<T>, size> block;
+        for (std::size_t r = first; r < first + n; ++r)
+            for (std::size_t k = 0; k < size; ++k) {
+                const std::size_t i = r * channels + c + k * width;
+                block.lanes[k].add(cotangent<relu>(norm, i, places), places.load(norm.x + i) - mean[k]);
+            }
+        return block;
+    });
+    Lane<T> factor[size], constant[size], slope[size];
+    const T count = static_cast<T>(batch);
+    for (std::size_t k = 0; k < size; ++k) {
+        const Lane<T> dbias = sums.lanes[k].g, dweight = sums.lanes[k].g_deviation * rstd[k];
+        if (norm.dweight) places.store(dweight, norm.dweight + c + k * width);
+        if (norm.dbias) places.store(dbias, norm.dbias + c + k * width);
+        factor[k] = rstd[k] * load_or(norm.weight, c + k * width, places, T(1));
+        constant[k] = constant_statistics ? Lane<T>(0) : dbias / count;
+        slope[k] = constant_statistics ? Lane<T>(0) : dweight * rstd[k] / count;
+    }
+    if (!norm.dx) return;
+    for (std::size_t r = 0; r < batch; ++r)
+        for (std::size_t k = 0; k < size; ++k) {
+            const std::size_t i = r * channels + c + k * width;
+            Lane<T> d = cotangent<relu>(norm, i, places);
+            if (!constant_statistics) d = d - constant[k] - (places.load(norm.x + i) - mean[k]) * slope[k];
+            places.store(d * factor[k], norm.dx + i);
+        }
+}
+
+// A number of lanes that is known to the compiler.
+template <std::size_t size> struct Size { static constexpr std::size_t lanes = size; };
+
+// Runs body(size, channel, places) for tiles of `size` lanes that make up the channels [first, last).
+template <class T, class Body> void each_tile(std::size_t first, std::size_t last, const Body& body) {
+    constexpr std::size_t lanes = 4, tile = lanes * Lane<T>::width;
+    std::size_t c = first;
+    for (; c + tile <= last; c += tile) body(Size<lanes>{}, c, Whole{});
+    each_lane<T>(last - c, [&](std::size_t i, auto places) { body(Size<1>{}, c + i, places); });
+}
+
+// ---- inner > 1: the numbers of a channel are runs of memory ---------------------------------------------------------
+
+// The runs of one channel, long ones cut into parts.
+struct Runs {
+    static constexpr std::size_t length = 2048;  // of a part, unless it is the last
+
+    Channels shape;
+    std::size_t parts;  // of each run of `inner` numbers
+    std::size_t block;  // parts that are added up one after the other
+
+    explicit Runs(const Channels& channels) : shape(channels) {
+        parts = (shape.inner + length - 1) / length;
+        block = parts == 1 ? length / shape.inner : 1;
+    }
+
+    std::size_t count() const { return shape.batch * parts; }
+
+    // Runs body(offset, numbers) for the parts [first, first + n) of channel c.
+    template <class Body> void each(std::size_t c, std::size_t first, std::size_t n, const Body& body) const {
+        for (std::size_t part = first; part < first + n; ++part) {
+            const std::size_t b = part / parts, begin = part % parts * length, left = shape.inner - begin;
+            body((b * shape.channels + c) * shape.inner + begin, left < length ? left : length);
+        }
+    }
+};
+
+template <class T> Moments<T> run_moments(const T* x, const Runs& runs, std::size_t c) {
+    T guess = runs.count() ? x[c * runs.shape.inner] : T(0);
+    for (bool again = false;; again = true) {
+        const Lane<T> centre(guess);
+        const auto deviations = pairwise(0, runs.count(), runs.block, Add(), [&](std::size_t first, std::size_t n) {
+            Deviations<T> even, odd;  // side by side, so that neither waits for the one before
+            runs.each(c, first, n, [&](std::size_t offset, std::size_t numbers) {
+                each_lane<T>(numbers, [&](std::size_t i, auto part) {
+                    (i & Lane<T>::width ? odd : even).add(part.fill(part.load(x + offset + i) - centre, T(0)));
+                });
+            });
+            return even + odd;
+        });
+        const auto found = moments(guess, across<Sum>(deviations.sum), across<Sum>(deviations.squares),
+                                   static_cast<T>(runs.shape.samples()));
+        if (again || !poor(guess, found)) return found;
+        guess = found.mean;
+    }
+}
+
+template <class T> void normalize_runs(const BatchNorm<T>& norm, const Runs& runs, std::size_t c, T mean, T rstd) {
+    const Lane<T> centre(mean), scale(norm.weight ? rstd * norm.weight[c] : rstd),
+        bias(norm.bias ? norm.bias[c] : T(0));
+    const bool relu = norm.relu;
+    runs.each(c, 0, runs.count(), [&](std::size_t offset, std::size_t numbers) {
+        const T* x = norm.x + offset;
+        T* y = norm.y + offset;
+        each_lane<T>(numbers, [&](std::size_t i, auto part) {
+            Lane<T> z = (part.load(x + i) - centre) * scale + bias;
+            if (relu) z = maximum(z, T(0));
+            part.store(z, y + i);
+        });
+    });
+}
+
+template <bool relu, class T>
+void backward_runs(const BatchNormBackward<T>& norm, bool constant_statistics, const Runs& runs, std::size_t c) {
+    const Lane<T> mean(norm.mean[c]);
+    const T rstd = norm.rstd[c];
+    const auto sums = pairwise(0, runs.count(), runs.block, Add(), [&](std::size_t first, std::size_t n) {
+        CotangentSums<T> block;
+        runs.each(c, first, n, [&](std::size_t offset, std::size_t numbers) {
+            each_lane<T>(numbers, [&](std::size_t i, auto part) {
+                block.add(part.fill(cotangent<relu>(norm, offset + i, part), T(0)),
+                          part.load(norm.x + offset + i) - mean);
+            });
+        });
+        return block;
+    });
+    const T dbias = across<Sum>(sums.g), dweight = across<Sum>(sums.g_deviation) * rstd;
+    if (norm.dweight) norm.dweight[c] = dweight;
+    if (norm.dbias) norm.dbias[c] = dbias;
+    if (!norm.dx) return;
+    const T count = static_cast<T>(norm.shape.samples());
+    const Lane<T> factor(norm.weight ? rstd * norm.weight[c] : rstd), constant(dbias / count),
+        slope(dweight * rstd / count);
+    runs.each(c, 0, runs.count(), [&](std::size_t offset, std::size_t numbers) {
+        each_lane<T>(numbers, [&](std::size_t i, auto part) {
+            Lane<T> d = cotangent<relu>(norm, offset + i, part);
+            if (!constant_statistics) d = d - constant - (part.load(norm.x + offset + i) - mean) * slope;
+            part.store(d * factor, norm.dx + offset + i);
+        });
+    });
+}
+
+// ---- what the table holds -------------------------------------------------------------------------------------------
+
+template <class T>
+void batch_norm(const BatchNorm<T>& norm, const BatchStatistics<T>& statistics, std::size_t first, std::size_t last) {
+    if (norm.shape.inner == 1) {
+        each_tile<T>(first, last, [&](auto size, std::size_t c, auto places) {
+            batch_norm_columns<size.lanes>(norm, statistics, c, places);
+        });
+        return;
+    }
+    const Runs runs(norm.shape);
+    for (std::size_t c = first; c < last; ++c) {
+        const auto [mean, variance] = run_moments(norm.x, runs, c);
+        const T rstd = 1 / root(variance + norm.epsilon);
+        statistics.mean[c] = mean;
+        statistics.rstd[c] = rstd;
+        if (statistics.variance) statistics.variance[c] = variance;
+        normalize_runs(norm, runs, c, mean, rstd);
+    }
+}
+
+template <class T>
+void batch_norm_inference(const BatchNorm<T>& norm, const T* mean, const T* variance, std::size_t first,
+                          std::size_t last) {
+    if (norm.shape.inner == 1) {
+        each_tile<T>(first, last, [&](auto size, std::size_t c, auto places) {
+            inference_columns<size.lanes>(norm, mean, variance, c, places);
+        });
+        return;
+    }
+    const Runs runs(norm.shape);
+    for (std::size_t c = first; c < last; ++c)
+        normalize_runs(norm, runs, c, mean[c], 1 / root(variance[c] + norm.epsilon));
+}
+
+template <bool relu, class T>
+void backward(const BatchNormBackward<T>& norm, bool constant_statistics, std::size_t first, std::size_t last) {
+    if (norm.shape.inner == 1) {
+        each_tile<T>(first, last, [&](auto size, std::size_t c, auto places) {
+            backward_columns<relu, size.lanes>(norm, constant_statistics, c, places);
+        });
+        return;
+    }
+    const Runs runs(norm.shape);
+    for (std::size_t c = first; c < last; ++c) backward_runs<relu>(norm, constant_statistics, runs, c);
+}
+
+template <class T>
+void batch_norm_backward(const BatchNormBackward<T>& norm, bool constant_statistics, std::size_t first,
+                         std::size_t last) {
+    if (norm.relu_y)
+        backward<true>(norm, constant_statistics, first, last);
+    else
+        backward<false>(norm, constant_statistics, first, last);
+}
+
+template <class T> void layer_norm(const LayerNorm<T>& norm) {
+    const std::size_t n = norm.count;
+    const T count = static_cast<T>(n);
+    const Row<T> row{n};
+    for (std::size_t r = 0; r < norm.rows; ++r) {
+        const T* x = norm.x + r * n;
+        T* y = norm.y + r * n;
+        const T mean = row.template total<Sum>([&](std::size_t i, auto part) { return part.load(x + i); }) / count;
+        const Lane<T> centre(mean);
+        const T squares = row.template total<Sum>([&](std::size_t i, auto part) {
+            const Lane<T> deviation = part.load(x + i) - centre;
+            return deviation * deviation;
+        });
+        const T rstd = 1 / root(squares / count + norm.epsilon);
+        norm.mean[r] = mean;
+        norm.rstd[r] = rstd;
+        const Lane<T> scale(rstd);
+        row.each([&](std::size_t i, auto part) {
+            Lane<T> z = (part.load(x + i) - centre) * scale;
+            if (norm.weight) z = z * part.load(norm.weight + i);
+            if (norm.bias) z = z + part.load(norm.bias + i);
+            part.store(z, y + i);
+        });
+    }
+}
+
+// dweight and dbias are added to.
+template <class T> void layer_norm_backward(const LayerNormBackward<T>& norm) {
+    const std::size_t n = norm.count;
+    const T count = static_cast<T>(n);
+    const Row<T> row{n};
+    for (std::size_t r = 0; r < norm.rows; ++r) {
+        const T *x = norm.x + r * n, *g = norm.g + r * n;
+        const Lane<T> mean(norm.mean[r]), rstd(norm.rstd[r]);
+        if (norm.dweight)
+            row.each([&](std::size_t i, auto part) {
+                const Lane<T> normalized = (part.load(x + i) - mean) * rstd;
+                part.store(part.load(norm.dweight + i) + part.load(g + i) * normalized, norm.dweight + i);
+            });
+        if (norm.dbias)
+            row.each([&](std::size_t i, auto part) {
+                part.store(part.load(norm.dbias + i) + part.load(g + i), norm.dbias + i);
+            });
+        if (!norm.dx) continue;
+        T* dx = norm.dx + r * n;
+        const auto weighted = [&](std::size_t i, auto part) {
+            return norm.weight ? part.load(g + i) * part.load(norm.weight + i) : part.load(g + i);
+        };
+        const Lane<T> constant(row.template total<Sum>(weighted) / count);
+        const T projection = row.template total<Sum>(
+            [&](std::size_t i, auto part) { return weighted(i, part) * (part.load(x + i) - mean); });
+        const Lane<T> slope(projection / count * norm.rstd[r] * norm.rstd[r]);
+        row.each([&](std::size_t i, auto part) {
+            part.store((weighted(i, part) - constant - (part.load(x + i) - mean) * slope) * rstd, dx + i);
+        });
+    }
+}
+
+}  // namespace
+
+template <class T> const NormalizationKernels<T>& normalization_kernels() {
+    static constexpr NormalizationKernels<T> table{
+        .batch_norm = batch_norm<T>,
+        .batch_norm_inference = batch_norm_inference<T>,
+        .batch_norm_backward = batch_norm_backward<T>,
+        .layer_norm = layer_norm<T>,
+        .layer_norm_backward = layer_norm_backward<T>,
+    };
+    return table;
+}
+
+template const NormalizationKernels<float>& normalization_kernels<float>();
+template const NormalizationKernels<double>& normalization_kernels<double>();
+
+}  // namespace xgrad::kernels::XGRAD_LEVEL

@@ -1,0 +1,26 @@
+// How row kernels share a large input among threads: in pieces that depend on its sizes alone.
+#pragma once
+
+#include <algorithm>
+#include <cstddef>
+
+#include <xgrad/autodiff/kernels/threads.hpp>
+
+namespace xgrad::kernels {
+
+/// Inputs of fewer elements stay on the calling thread: waking others costs more than they give.
+constexpr std::size_t worth_sharing = std::size_t{1} << 16;
+/// About as many elements make a piece.
+constexpr std::size_t piece_size = std::size_t{1} << 15;
+
+/// Runs work(first, count) over the range [0, n) of things of `each` elements, at once or in pieces shared among
+/// threads.
+template <class Work> void in_pieces(std::size_t n, std::size_t each, const Work& work) {
+    if (n == 0) return;
+    if (n * each < worth_sharing) return work(std::size_t{0}, n);
+    const std::size_t length = std::max<std::size_t>(1, piece_size / std::max<std::size_t>(each, 1));
+    const std::size_t pieces = (n + length - 1) / length;
+    parallel(pieces, [&](std::size_t piece) { work(piece * length, std::min(length, n - piece * length)); });
+}
+
+}  // namespace xgrad::kernels

@@ -1,0 +1,252 @@
+#include <array>
+#include <cmath>
+#include <cstring>
+#include <memory>
+#include <vector>
+
+#include <xgrad/autodiff/kernels/pieces.hpp>
+#include <xgrad/autodiff/kernels/reduce.hpp>
+
+namespace xgrad::kernels {
+namespace {
+
+template <class T> using Fold = typename ReduceKernels<T>::Fold;
+
+template <class T> std::unique_ptr<T[]> scratch(std::size_t n) { return std::make_unique_for_overwrite<T[]>(n); }
+
+// Folds all slices with `first`; partial results, where slices are long enough to be cut, are put together by `then`.
+template <class T> void fold(Fold<T> first, Fold<T> then, const T* x, const T* about, const Slices& slices, T* y) {
+    const auto [outer, count, inner] = slices;
+    if (slices.results() == 0) return;
+    // A few long slices: cut each into pieces of rows.
+    const std::size_t rows = std::max<std::size_t>(1, piece_size / inner);
+    if (outer == 1 && slices.size() >= worth_sharing && count >= 4 * rows) {
+        const std::size_t pieces = (count + rows - 1) / rows;
+        const auto partial = scratch<T>(pieces * inner);
+        in_pieces(count, inner, [&](std::size_t begin, std::size_t n) {
+            first(x + begin * inner, about, {1, n, inner}, inner, partial.get() + begin / rows * inner);
+        });
+        return then(partial.get(), nullptr, {1, pieces, inner}, inner, y);
+    }
+    in_pieces(outer, count * inner, [&](std::size_t begin, std::size_t n) {
+        first(x + begin * count * inner, about ? about + begin * inner : nullptr, {n, count, inner}, inner,
+              y + begin * inner);
+    });
+}
+
+template <class T> void find(const T* x, const Slices& slices, const T* extrema, std::int64_t* y, Level at) {
+    const auto search = reduce_kernels<T>(at).find;
+    in_pieces(slices.outer, slices.count * slices.inner, [&](std::size_t begin, std::size_t n) {
+        search(x + begin * slices.count * slices.inner, {n, slices.count, slices.inner}, extrema + begin * slices.inner,
+               y + begin * slices.inner);
+    });
+}
+
+// Neighbouring dimensions that are treated alike, as one.
+struct Group {
+    std::size_t size;
+    bool repeated;
+};
+
+// A broadcast of `narrow` to `wide` as few alternating groups, the slowest first.
+std::vector<Group> groups(std::span<const std::size_t> wide, std::span<const std::size_t> narrow) {
+    std::vector<Group> result;
+    const std::size_t missing = wide.size() - narrow.size();
+    for (std::size_t d = 0; d < wide.size(); ++d) {
+        if (wide[d] == 1) continue;
+        const bool repeated = d < missing || narrow[d - missing] == 1;
+        if (!result.empty() && result.back().repeated == repeated)
+            result.back().size *= wide[d];
+        else
+            result.push_back({wide[d], repeated});
+    }
+    return result;
+}
+
+std::size_t product(std::span<const Group> groups) {
+    std::size_t size = 1;
+    for (const Group& group : groups) size *= group.size;
+    return size;
+}
+
+}  // namespace
+
+template <class T> void sum(const T* x, const Slices& slices, T* y, Level at) {
+    const auto& kernels = reduce_kernels<T>(at);
+    fold<T>(kernels.sum, kernels.sum, x, nullptr, slices, y);
+}
+
+template <class T> void prod(const T* x, const Slices& slices, T* y, Level at) {
+    const auto& kernels = reduce_kernels<T>(at);
+    fold<T>(kernels.prod, kernels.prod, x, nullptr, slices, y);
+}
+
+template <class T> void max(const T* x, const Slices& slices, T* y, Level at) {
+    const auto& kernels = reduce_kernels<T>(at);
+    fold<T>(kernels.max, kernels.max, x, nullptr, slices, y);
+}
+
+template <class T> void min(const T* x, const Slices& slices, T* y, Level at) {
+    const auto& kernels = reduce_kernels<T>(at);
+    fold<T>(kernels.min, kernels.min, x, nullptr, slices, y);
+}
+
+template <class T> void sum_of_squares(const T* x, const Slices& slices, T* y, Level at) {
+    const auto& kernels = reduce_kernels<T>(at);
+    fold<T>(kernels.sum_of_squares, kernels.sum, x, nullptr, slices, y);
+}
+
+template <class T>
+void mean_and_variance(const T* x, const Slices& slices, std::size_t correction, T* mean, T* variance, Level at) {
+    const auto& kernels = reduce_kernels<T>(at);
+    const std::size_t results = slices.results();
+    const T count = static_cast<T>(slices.count);
+    fold<T>(kernels.sum, kernels.sum, x, nullptr, slices, mean);
+    for (std::size_t i = 0; i < results; ++i) mean[i] /= count;
+    if (!variance) return;
+    fold<T>(kernels.squared_deviations, kernels.sum, x, mean, slices, variance);
+    for (std::size_t i = 0; i < results; ++i) variance[i] /= count - static_cast<T>(correction);
+}
+
+template <class T> void logsumexp(const T* x, const Slices& slices, T* y, Level at) {
+    const auto& kernels = reduce_kernels<T>(at);
+    fold<T>(kernels.logsumexp, kernels.logsumexp, x, nullptr, slices, y);
+}
+
+template <class T> void argmax(const T* x, const Slices& slices, std::int64_t* y, Level at) {
+    const auto extrema = scratch<T>(slices.results());
+    max(x, slices, extrema.get(), at);
+    find(x, slices, extrema.get(), y, at);
+}
+
+template <class T> void argmin(const T* x, const Slices& slices, std::int64_t* y, Level at) {
+    const auto extrema = scratch<T>(slices.results());
+    min(x, slices, extrema.get(), at);
+    find(x, slices, extrema.get(), y, at);
+}
+
+template <class T> void extremum_backward(const T* x, const Slices& slices, const T* y, const T* g, T* dx, Level at) {
+    const auto backward = reduce_kernels<T>(at).extremum_backward;
+    const std::size_t inner = slices.inner, size = slices.count * inner;
+    in_pieces(slices.outer, size, [&](std::size_t begin, std::size_t n) {
+        backward(x + begin * size, {n, slices.count, inner}, y + begin * inner, g + begin * inner, dx + begin * size);
+    });
+}
+
+template <class T>
+void sum_to(const T* x, std::span<const std::size_t> from, T* y, std::span<const std::size_t> to, Level at) {
+    std::vector<Group> left = groups(from, to);
+    if (product(left) == 0) {
+        std::size_t size = 1;
+        for (const std::size_t n : to) size *= n;
+        std::fill_n(y, size, T(0));
+        return;
+    }
+    // The longest repetition first: what it leaves for the next ones is small.
+    std::unique_ptr<T[]> previous;
+    for (;;) {
+        std::size_t longest = left.size(), repetitions = 0;
+        for (std::size_t i = 0; i < left.size(); ++i) {
+            if (!left[i].repeated) continue;
+            ++repetitions;
+            if (longest == left.size() || left[i].size > left[longest].size) longest = i;
+        }
+        if (repetitions == 0) {
+            if (y != x) std::memcpy(y, x, product(left) * sizeof(T));
+            return;
+        }
+        const std::span<const Group> all(left);
+        const Slices slices{product(all.first(longest)), left[longest].size, product(all.subspan(longest + 1))};
+        if (repetitions == 1) return sum(x, slices, y, at);
+        auto result = scratch<T>(slices.results());
+        sum(x, slices, result.get(), at);
+        previous = std::move(result);
+        x = previous.get();
+        left.erase(left.begin() + static_cast<std::ptrdiff_t>(longest));
+    }
+}
+
+template <class T>
+void broadcast_to(const T* x, std::span<const std::size_t> from, T* y, std::span<const std::size_t> to) {
+    std::vector<Group> dimensions = groups(to, from);
+    if (product(dimensions) == 0) return;
+    if (dimensions.empty()) {
+        *y = *x;
+        return;
+    }
+    // From the fastest group out: y grows from a copy of x's part to all of it.
+    const Group last = dimensions.back();
+    dimensions.pop_back();
+    std::vector<std::size_t> index(dimensions.size(), 0), stride(dimensions.size(), 0);
+    std::size_t step = last.repeated ? 1 : last.size;
+    for (std::size_t d = dimensions.size(); d-- > 0;) {
+        if (dimensions[d].repeated) continue;
+        stride[d] = step;
+        step *= dimensions[d].size;
+    }
+    const std::size_t runs = product(dimensions);
+    for (std::size_t run = 0; run < runs; ++run, y += last.size) {
+        if (last.repeated)
+            std::fill_n(y, last.size, *x);
+        else
+            std::memcpy(y, x, last.size * sizeof(T));
+        for (std::size_t d = dimensions.size(); d-- > 0;) {
+            x += stride[d];
+            if (++index[d] < dimensions[d].size) break;
+            x -= stride[d] * dimensions[d].size;
+            index[d] = 0;
+        }
+    }
+}
+
+template <class T> T dot(const T* a, const T* b, std::size_t n, Level at) {
+    const auto& kernels = reduce_kernels<T>(at);
+    if (n < worth_sharing) return kernels.dot(a, b, n);
+    const std::size_t pieces = (n + piece_size - 1) / piece_size;
+    const auto partial = scratch<T>(pieces);
+    in_pieces(n, 1, [&](std::size_t begin, std::size_t count) {
+        partial[begin / piece_size] = kernels.dot(a + begin, b + begin, count);
+    });
+    T result;
+    kernels.sum(partial.get(), nullptr, {1, pieces, 1}, 1, &result);
+    return result;
+}
+
+template <class T> T squared_norm(const T* a, std::size_t n, Level at) { return dot(a, a, n, at); }
+
+template <class T> void add_in_place(T* target, const T* source, std::size_t n, Level at) {
+    const auto add = reduce_kernels<T>(at).add_in_place;
+    in_pieces(n, 1, [&](std::size_t begin, std::size_t count) { add(target + begin, source + begin, count); });
+}
+
+template <class T> void scale_in_place(T* target, T factor, std::size_t n, Level at) {
+    const auto scale = reduce_kernels<T>(at).scale_in_place;
+    in_pieces(n, 1, [&](std::size_t begin, std::size_t count) { scale(target + begin, factor, count); });
+}
+
+template <class T> bool all_finite(const T* x, std::size_t n, Level at) {
+    return reduce_kernels<T>(at).all_finite(x, n);
+}
+
+#define XGRAD_REDUCE(T)                                                                                    \
+    template void sum(const T*, const Slices&, T*, Level);                                                 \
+    template void prod(const T*, const Slices&, T*, Level);                                                \
+    template void max(const T*, const Slices&, T*, Level);                                                 \
+    template void min(const T*, const Slices&, T*, Level);                                                 \
+    template void sum_of_squares(const T*, const Slices&, T*, Level);                                      \
+    template void mean_and_variance(const T*, const Slices&, std::size_t, T*, T*, Level);                  \
+    template void logsumexp(const T*, const Slices&, T*, Level);                                           \
+    template void argmax(const T*, const Slices&, std::int64_t*, Level);                                   \
+    template void argmin(const T*, const Slices&, std::int64_t*, Level);                                   \
+    template void extremum_backward(const T*, const Slices&, const T*, const T*, T*, Level);               \
+    template void sum_to(const T*, std::span<const std::size_t>, T*, std::span<const std::size_t>, Level); \
+    template void broadcast_to(const T*, std::span<const std::size_t>, T*, std::span<const std::size_t>);  \
+    template T dot(const T*, const T*, std::size_t, Level);                                                \
+    template T squared_norm(const T*, std::size_t, Level);                                                 \
+    template void add_in_place(T*, const T*, std::size_t, Level);                                          \
+    template void scale_in_place(T*, T, std::size_t, Level);                                               \
+    template bool all_finite(const T*, std::size_t, Level);
+XGRAD_REDUCE(float)
+XGRAD_REDUCE(double)
+
+}  // namespace xgrad::kernels

@@ -1,0 +1,86 @@
+#include <xgrad/autodiff/kernels/pieces.hpp>
+#include <xgrad/autodiff/kernels/softmax.hpp>
+
+namespace xgrad::kernels {
+namespace {
+
+// Runs work(first element, first result, slices) over ranges of outer.
+template <class Work> void each_piece(const Slices& slices, const Work& work) {
+    const std::size_t size = slices.count * slices.inner;
+    in_pieces(slices.outer, size, [&](std::size_t first, std::size_t n) {
+        work(first * size, first * slices.inner, Slices{n, slices.count, slices.inner});
+    });
+}
+
+}  // namespace
+
+template <class T> void softmax(const T* x, const Slices& slices, T* y, Level at) {
+    const auto kernel = softmax_kernels<T>(at).softmax;
+    each_piece(slices, [&](std::size_t i, std::size_t, const Slices& piece) { kernel(x + i, piece, y + i); });
+}
+
+template <class T> void log_softmax(const T* x, const Slices& slices, T* y, Level at) {
+    const auto kernel = softmax_kernels<T>(at).log_softmax;
+    each_piece(slices, [&](std::size_t i, std::size_t, const Slices& piece) { kernel(x + i, piece, y + i); });
+}
+
+template <class T> void softmax_backward(const T* y, const T* g, const Slices& slices, T* dx, Level at) {
+    const auto kernel = softmax_kernels<T>(at).softmax_backward;
+    each_piece(slices, [&](std::size_t i, std::size_t, const Slices& piece) { kernel(y + i, g + i, piece, dx + i); });
+}
+
+template <class T> void log_softmax_backward(const T* y, const T* g, const Slices& slices, T* dx, Level at) {
+    const auto kernel = softmax_kernels<T>(at).log_softmax_backward;
+    each_piece(slices, [&](std::size_t i, std::size_t, const Slices& piece) { kernel(y + i, g + i, piece, dx + i); });
+}
+
+std::size_t find_invalid_label(const std::int64_t* labels, std::size_t samples, std::size_t classes,
+                               std::int64_t ignore_index) {
+    const auto end = static_cast<std::int64_t>(classes);
+    for (std::size_t i = 0; i < samples; ++i)
+        if ((labels[i] < 0 || labels[i] >= end) && labels[i] != ignore_index) return i;
+    return samples;
+}
+
+template <class T>
+void softmax_cross_entropy(const T* x, const Slices& slices, const CrossEntropyTarget<T>& target,
+                           const CrossEntropyResult<T>& result, Level at) {
+    const auto kernel = softmax_kernels<T>(at).cross_entropy;
+    each_piece(slices, [&](std::size_t i, std::size_t sample, const Slices& piece) {
+        CrossEntropyTarget<T> its_target = target;
+        its_target.labels += sample;
+        CrossEntropyResult<T> its_result = result;
+        its_result.losses += sample;
+        if (its_result.probabilities) its_result.probabilities += i;
+        if (its_result.weights) its_result.weights += sample;
+        kernel(x + i, piece, its_target, its_result);
+    });
+}
+
+template <class T>
+void softmax_cross_entropy_backward(const T* probabilities, const Slices& slices, const CrossEntropyTarget<T>& target,
+                                    const T* scales, bool one_scale, T* dx, Level at) {
+    const auto kernel = softmax_kernels<T>(at).cross_entropy_backward;
+    T weight_sum = static_cast<T>(slices.count);
+    if (target.class_weights) sum(target.class_weights, {1, slices.count, 1}, &weight_sum, at);
+    each_piece(slices, [&](std::size_t i, std::size_t sample, const Slices& piece) {
+        CrossEntropyTarget<T> its_target = target;
+        its_target.labels += sample;
+        kernel(probabilities + i, piece, its_target, weight_sum, one_scale ? scales : scales + sample, one_scale,
+               dx + i);
+    });
+}
+
+#define XGRAD_SOFTMAX(T)                                                                                          \
+    template void softmax(const T*, const Slices&, T*, Level);                                                    \
+    template void log_softmax(const T*, const Slices&, T*, Level);                                                \
+    template void softmax_backward(const T*, const T*, const Slices&, T*, Level);                                 \
+    template void log_softmax_backward(const T*, const T*, const Slices&, T*, Level);                             \
+    template void softmax_cross_entropy(const T*, const Slices&, const CrossEntropyTarget<T>&,                    \
+                                        const CrossEntropyResult<T>&, Level);                                     \
+    template void softmax_cross_entropy_backward(const T*, const Slices&, const CrossEntropyTarget<T>&, const T*, \
+                                                 bool, T*, Level);
+XGRAD_SOFTMAX(float)
+XGRAD_SOFTMAX(double)
+
+}  // namespace xgrad::kernels

@@ -1,0 +1,176 @@
+#include <xgrad/autodiff/kernels/rows.hpp>
+#include <xgrad/autodiff/kernels/softmax.hpp>
+
+namespace xgrad::kernels::XGRAD_LEVEL {
+namespace {
+
+template <class T, class Slice> Lane<T> largest(const Slice& slice, const T* x) {
+    return slice.template fold<Largest>([&](std::size_t i, auto part) { return part.load(x + i); });
+}
+
+template <class T> void softmax(const T* x, const Slices& slices, T* y) {
+    each_slice<T>(slices, slices.inner, [&](std::size_t offset, std::size_t, auto slice) {
+        const T* from = x + offset;
+        T* to = y + offset;
+        const Lane<T> top = largest(slice, from);
+        const Lane<T> total = slice.template fold<Sum>([&](std::size_t i, auto part) {
+            const Lane<T> power = exp(part.load(from + i) - top);
+            part.store(power, to + i);
+            return power;
+        });
+        const Lane<T> scale = 1 / total;
+        slice.each([&](std::size_t i, auto part) { part.store(part.load(to + i) * scale, to + i); });
+    });
+}
+
+template <class T> void log_softmax(const T* x, const Slices& slices, T* y) {
+    each_slice<T>(slices, slices.inner, [&](std::size_t offset, std::size_t, auto slice) {
+        const T* from = x + offset;
+        T* to = y + offset;
+        const Lane<T> top = largest(slice, from);
+        const Lane<T> log_total =
+            log(slice.template fold<Sum>([&](std::size_t i, auto part) { return exp(part.load(from + i) - top); }));
+        slice.each([&](std::size_t i, auto part) { part.store(part.load(from + i) - top - log_total, to + i); });
+    });
+}
+
+template <class T> void softmax_backward(const T* y, const T* g, const Slices& slices, T* dx) {
+    each_slice<T>(slices, slices.inner, [&](std::size_t offset, std::size_t, auto slice) {
+        const T *result = y + offset, *cotangent = g + offset;
+        T* to = dx + offset;
+        const Lane<T> total = slice.template fold<Sum>(
+            [&](std::size_t i, auto part) { return part.load(cotangent + i) * part.load(result + i); });
+        slice.each([&](std::size_t i, auto part) {
+            part.store(part.load(result + i) * (part.load(cotangent + i) - total), to + i);
+        });
+    });
+}
+
+template <class T> void log_softmax_backward(const T* y, const T* g, const Slices& slices, T* dx) {
+    each_slice<T>(slices, slices.inner, [&](std::size_t offset, std::size_t, auto slice) {
+        const T *result = y + offset, *cotangent = g + offset;
+        T* to = dx + offset;
+        const Lane<T> total =
+            slice.template fold<Sum>([&](std::size_t i, auto part) { return part.load(cotangent + i); });
+        slice.each([&](std::size_t i, auto part) {
+            part.store(part.load(cotangent + i) - exp(part.load(result + i)) * total, to + i);
+        });
+    });
+}
+
+// Runs body(k, label) for the samples of a slice: the k-th place of its lanes.
+template <class T, class Body> void each_sample(const Row<T>&, const std::int64_t* labels, const Body& body) {
+    body(std::size_t{0}, *labels);
+}
+template <class T, class Body> void each_sample(const Column<T, Whole>&, const std::int64_t* labels, const Body& body) {
+    for (std::size_t k = 0; k < Lane<T>::width; ++k) body(k, labels[k]);
+}
+template <class T, class Body>
+void each_sample(const Column<T, Part>& column, const std::int64_t* labels, const Body& body) {
+    for (std::size_t k = 0; k < column.places.count; ++k) body(k, labels[k]);
+}
+
+// The weight of the class at an offset of a slice: a lane of classes along a row, one class down a column.
+template <class T, class Part> Lane<T> class_weight(const Row<T>&, const T* weights, std::size_t i, Part part) {
+    return part.load(weights + i);
+}
+template <class T, class Places>
+Lane<T> class_weight(const Column<T, Places>& column, const T* weights, std::size_t i, Places) {
+    return Lane<T>(weights[i / column.stride]);
+}
+
+template <class T>
+void cross_entropy(const T* x, const Slices& slices, const CrossEntropyTarget<T>& target,
+                   const CrossEntropyResult<T>& result) {
+    const std::size_t inner = slices.inner;
+    const T* weights = target.class_weights;
+    const T smooth = target.label_smoothing / static_cast<T>(slices.count);
+    each_slice<T>(slices, inner, [&](std::size_t offset, std::size_t sample, auto slice) {
+        const T* from = x + offset;
+        const Lane<T> top = largest(slice, from);
+        Lane<T> total;
+        if (T* to = result.probabilities ? result.probabilities + offset : nullptr) {
+            total = slice.template fold<Sum>([&](std::size_t i, auto part) {
+                const Lane<T> power = exp(part.load(from + i) - top);
+                part.store(power, to + i);
+                return power;
+            });
+            const Lane<T> scale = 1 / total;
+            slice.each([&](std::size_t i, auto part) { part.store(part.load(to + i) * scale, to + i); });
+        } else {
+            total = slice.template fold<Sum>([&](std::size_t i, auto part) { return exp(part.load(from + i) - top); });
+        }
+        const Lane<T> log_total = log(total);
+
+        // With smoothing every class counts a little: sum(w·log_softmax(x)).
+        Lane<T> every(0);
+        if (smooth != 0)
+            every = slice.template fold<Sum>([&](std::size_t i, auto part) {
+                const Lane<T> log_probability = part.load(from + i) - top - log_total;
+                return weights ? class_weight(slice, weights, i, part) * log_probability : log_probability;
+            });
+
+        T tops[Lane<T>::width], log_totals[Lane<T>::width], everys[Lane<T>::width];
+        top.store(tops);
+        log_total.store(log_totals);
+        every.store(everys);
+        each_sample(slice, target.labels + sample, [&](std::size_t k, std::int64_t label) {
+            const bool counts = label != target.ignore_index;
+            const std::size_t c = counts ? static_cast<std::size_t>(label) : 0;
+            const T weight = !counts ? T(0) : weights ? weights[c] : T(1);
+            const T log_probability = counts ? from[c * inner + k] - tops[k] - log_totals[k] : T(0);
+            const T smoothed = counts && smooth != 0 ? smooth * everys[k] : T(0);
+            result.losses[sample + k] = -((1 - target.label_smoothing) * weight * log_probability + smoothed);
+            if (result.weights) result.weights[sample + k] = weight;
+        });
+    });
+}
+
+template <class T>
+void cross_entropy_backward(const T* probabilities, const Slices& slices, const CrossEntropyTarget<T>& target,
+                            T weight_sum, const T* scales, bool one_scale, T* dx) {
+    const std::size_t inner = slices.inner;
+    const T* weights = target.class_weights;
+    const T sharp = 1 - target.label_smoothing, smooth = target.label_smoothing / static_cast<T>(slices.count);
+    each_slice<T>(slices, inner, [&](std::size_t offset, std::size_t sample, auto slice) {
+        const T* from = probabilities + offset;
+        T* to = dx + offset;
+        // Per sample: how much the probabilities count, and the scale, both 0 where the label is ignored.
+        T factors[Lane<T>::width]{}, scale[Lane<T>::width]{};
+        each_sample(slice, target.labels + sample, [&](std::size_t k, std::int64_t label) {
+            if (label == target.ignore_index) return;
+            const T weight = weights ? weights[label] : T(1);
+            scale[k] = one_scale ? *scales : scales[sample + k];
+            factors[k] = scale[k] * (sharp * weight + smooth * weight_sum);
+        });
+        const Lane<T> factor = slice.get(factors), smoothing = slice.get(scale) * Lane<T>(smooth);
+        slice.each([&](std::size_t i, auto part) {
+            Lane<T> d = part.load(from + i) * factor;
+            if (smooth != 0) d = d - (weights ? smoothing * class_weight(slice, weights, i, part) : smoothing);
+            part.store(d, to + i);
+        });
+        each_sample(slice, target.labels + sample, [&](std::size_t k, std::int64_t label) {
+            if (label == target.ignore_index) return;
+            to[static_cast<std::size_t>(label) * inner + k] -= scale[k] * sharp * (weights ? weights[label] : T(1));
+        });
+    });
+}
+
+}  // namespace
+
+template <class T> const SoftmaxKernels<T>& softmax_kernels() {
+    static constexpr SoftmaxKernels<T> table{
+        .softmax = softmax<T>,
+        .log_softmax = log_softmax<T>,
+        .softmax_backward = softmax_backward<T>,
+        .log_softmax_backward = log_softmax_backward<T>,
+        .cross_entropy = cross_entropy<T>,
+        .cross_entropy_backward = cross_entropy_backward<T>,
+    };
+    return table;
+}
+
+template const SoftmaxKernels<float>& softmax_kernels<float>();
+template const SoftmaxKernels<double>& softmax_kernels<double>();
+
+}  // namespace xgrad::kernels::XGRAD_LEVEL

@@ -1,0 +1,307 @@
+#include <algorithm>
+
+#include "kernel_twins.hpp"
+#include <xgrad/autodiff/kernels/normalization.hpp>
+
+using namespace xgrad;
+using namespace xgrad::twins;
+using kernels::Channels;
+
+namespace {
+
+const std::vector<Channels> shapes{
+    {2, 0, 1},   {1, 3, 2},  {2, 1, 1},    {5, 3, 1},    {4, 7, 1},    {3, 8, 1},    {3, 9, 1},     {33, 15, 1},
+    {65, 16, 1}, {7, 17, 1}, {129, 63, 1}, {9, 64, 1},   {5, 65, 1},   {3, 130, 1},  {2, 3, 5},     {3, 2, 15},
+    {2, 2, 16},  {2, 3, 17}, {300, 1, 3},  {1, 2, 5000}, {3, 1, 2048}, {2, 1, 2049}, {500, 300, 1}, {40, 30, 129},
+};
+
+constexpr Real epsilon = 1e-3L;
+
+struct Arrays {
+    Reals x, weight, bias;
+};
+
+Reals mean_of(const Reals& x, const Channels& s) {
+    Reals mean(s.channels);
+    for (std::size_t i = 0; i < x.size(); ++i) mean[i / s.inner % s.channels] += x[i];
+    for (Real& number : mean) number /= static_cast<Real>(s.samples());
+    return mean;
+}
+
+Reals variance_of(const Reals& x, const Channels& s) {
+    const Reals mean = mean_of(x, s);
+    Reals variance(s.channels);
+    for (std::size_t i = 0; i < x.size(); ++i) {
+        const std::size_t c = i / s.inner % s.channels;
+        variance[c] += (x[i] - mean[c]) * (x[i] - mean[c]);
+    }
+    for (Real& number : variance) number /= static_cast<Real>(s.samples());
+    return variance;
+}
+
+Reals normalized(const Arrays& in, const Channels& s, const Reals& mean, const Reals& variance, bool relu) {
+    Reals y(in.x.size());
+    for (std::size_t i = 0; i < y.size(); ++i) {
+        const std::size_t c = i / s.inner % s.channels;
+        y[i] = (in.x[i] - mean[c]) / std::sqrt(variance[c] + epsilon) * in.weight[c] + in.bias[c];
+        if (relu) y[i] = std::max(y[i], Real(0));
+    }
+    return y;
+}
+
+Reals batch_norm_of(const Arrays& in, const Channels& s, bool relu) {
+    return normalized(in, s, mean_of(in.x, s), variance_of(in.x, s), relu);
+}
+
+Reals layer_norm_of(const Arrays& in, std::size_t rows, std::size_t count) {
+    Reals y(in.x.size());
+    for (std::size_t r = 0; r < rows; ++r) {
+        const Reals row(in.x.begin() + static_cast<std::ptrdiff_t>(r * count),
+                        in.x.begin() + static_cast<std::ptrdiff_t>((r + 1) * count));
+        const Real mean = mean_of(row, {1, 1, count})[0], variance = variance_of(row, {1, 1, count})[0];
+        for (std::size_t i = 0; i < count; ++i)
+            y[r * count + i] = (row[i] - mean) / std::sqrt(variance + epsilon) * in.weight[i] + in.bias[i];
+    }
+    return y;
+}
+
+// A copy of `in` with one of its arrays replaced.
+Arrays with(Arrays in, Reals Arrays::*member, const Reals& value) {
+    in.*member = value;
+    return in;
+}
+
+template <class T, class Body> void everywhere(const Body& body) {
+    for (const Level at : levels())
+        for (const Channels& s : shapes) {
+            CAPTURE(name(at), s.batch, s.channels, s.inner);
+            body(at, s, numbers<T>(s.size(), s.size() + s.inner), numbers<T>(s.channels, 3, 0.5, 2),
+                 numbers<T>(s.channels, 4));
+        }
+}
+
+}  // namespace
+
+TEMPLATE_TEST_CASE("batch_norm normalises each channel and saves its statistics", "[normalization]", float, double) {
+    using T = TestType;
+    everywhere<T>([](Level at, const Channels& s, const std::vector<T>& x, const std::vector<T>& weight,
+                     const std::vector<T>& bias) {
+        const Arrays exact{reals(x), reals(weight), reals(bias)};
+        std::vector<T> y(x.size()), mean(s.channels), rstd(s.channels), variance(s.channels);
+        for (const bool relu : {false, true}) {
+            kernels::batch_norm<T>({.shape = s,
+                                    .x = x.data(),
+                                    .weight = weight.data(),
+                                    .bias = bias.data(),
+                                    .epsilon = T(epsilon),
+                                    .relu = relu,
+                                    .y = y.data()},
+                                   {mean.data(), rstd.data(), variance.data()}, at);
+            const Reals exact_variance = variance_of(exact.x, s);
+            check_close(mean, mean_of(exact.x, s), 16);
+            check_close(variance, exact_variance, 32);
+            Reals exact_rstd;
+            for (const Real v : exact_variance) exact_rstd.push_back(1 / std::sqrt(v + epsilon));
+            check_close(rstd, exact_rstd, 32);
+            check_close(y, batch_norm_of(exact, s, relu), 64);
+
+            // In place, without weight and bias.
+            auto z = x;
+            kernels::batch_norm<T>({.shape = s, .x = z.data(), .epsilon = T(epsilon), .relu = relu, .y = z.data()},
+                                   {mean.data(), rstd.data()}, at);
+            check_close(z, batch_norm_of({exact.x, Reals(s.channels, 1), Reals(s.channels, 0)}, s, relu), 64);
+
+            kernels::batch_norm_inference<T>({.shape = s,
+                                              .x = x.data(),
+                                              .weight = weight.data(),
+                                              .bias = bias.data(),
+                                              .epsilon = T(epsilon),
+                                              .relu = relu,
+                                              .y = y.data()},
+                                             bias.data(), weight.data(), at);
+            check_close(y, normalized(exact, s, exact.bias, exact.weight, relu), 16);
+        }
+    });
+}
+
+TEMPLATE_TEST_CASE("batch_norm keeps a small variance beside a large mean", "[normalization]", float, double) {
+    using T = TestType;
+    everywhere<T>([](Level at, const Channels& s, std::vector<T> x, const std::vector<T>&, const std::vector<T>&) {
+        for (T& number : x) number += 1000;
+        std::vector<T> y(x.size()), mean(s.channels), rstd(s.channels), variance(s.channels);
+        kernels::batch_norm<T>({.shape = s, .x = x.data(), .epsilon = T(epsilon), .y = y.data()},
+                               {mean.data(), rstd.data(), variance.data()}, at);
+        check_close(mean, mean_of(reals(x), s), 4);
+        check_close(variance, variance_of(reals(x), s), 32);
+    });
+}
+
+TEMPLATE_TEST_CASE("batch_norm passes its cotangents back", "[normalization]", float, double) {
+    using T = TestType;
+    everywhere<T>([](Level at, const Channels& s, const std::vector<T>& x, const std::vector<T>& weight,
+                     const std::vector<T>& bias) {
+        if (s.size() > 150) return;
+        const Arrays exact{reals(x), reals(weight), reals(bias)};
+        const auto g = numbers<T>(x.size(), 8);
+        std::vector<T> y(x.size()), mean(s.channels), rstd(s.channels);
+        for (const bool relu : {false, true}) {
+            CAPTURE(relu);
+            kernels::batch_norm<T>({.shape = s,
+                                    .x = x.data(),
+                                    .weight = weight.data(),
+                                    .bias = bias.data(),
+                                    .epsilon = T(epsilon),
+                                    .relu = relu,
+                                    .y = y.data()},
+                                   {mean.data(), rstd.data()}, at);
+            const auto derivatives = [&](Reals Arrays::*member) {
+                return central_differences(
+                    [&](const Reals& value) {
+                        return dot(batch_norm_of(with(exact, member, value), s, relu), reals(g));
+                    },
+                    exact.*member);
+            };
+            std::vector<T> dx(x.size()), dweight(s.channels), dbias(s.channels);
+            kernels::BatchNormBackward<T> backward{.shape = s,
+                                                   .x = x.data(),
+                                                   .mean = mean.data(),
+                                                   .rstd = rstd.data(),
+                                                   .weight = weight.data(),
+                                                   .g = g.data(),
+                                                   .relu_y = relu ? y.data() : nullptr,
+                                                   .dx = dx.data(),
+                                                   .dweight = dweight.data(),
+                                                   .dbias = dbias.data()};
+            kernels::batch_norm_backward(backward, at);
+            const Reals expected = derivatives(&Arrays::x);
+            check_close(dx, expected, derivative_tolerance<T>);
+            check_close(dweight, derivatives(&Arrays::weight), derivative_tolerance<T>);
+            check_close(dbias, derivatives(&Arrays::bias), derivative_tolerance<T>);
+
+            // Parts alone, and dx over g.
+            auto alone = g;
+            backward = {.shape = s,
+                        .x = x.data(),
+                        .mean = mean.data(),
+                        .rstd = rstd.data(),
+                        .weight = weight.data(),
+                        .g = alone.data(),
+                        .relu_y = backward.relu_y,
+                        .dx = alone.data()};
+            kernels::batch_norm_backward(backward, at);
+            CHECK(alone == dx);
+        }
+
+        // With constant statistics y is linear in x.
+        std::vector<T> dx(x.size()), dweight(s.channels), dbias(s.channels);
+        kernels::batch_norm_inference_backward<T>({.shape = s,
+                                                   .x = x.data(),
+                                                   .mean = mean.data(),
+                                                   .rstd = rstd.data(),
+                                                   .weight = weight.data(),
+                                                   .g = g.data(),
+                                                   .dx = dx.data(),
+                                                   .dweight = dweight.data(),
+                                                   .dbias = dbias.data()},
+                                                  at);
+        Reals exact_dx(x.size()), exact_dweight(s.channels), exact_dbias(s.channels);
+        for (std::size_t i = 0; i < x.size(); ++i) {
+            const std::size_t c = i / s.inner % s.channels;
+            exact_dx[i] = Real(g[i]) * rstd[c] * weight[c];
+            exact_dweight[c] += Real(g[i]) * rstd[c] * (Real(x[i]) - mean[c]);
+            exact_dbias[c] += g[i];
+        }
+        check_close(dx, exact_dx);
+        check_close(dweight, exact_dweight, 32);
+        check_close(dbias, exact_dbias, 32);
+    });
+}
+
+TEMPLATE_TEST_CASE("relu after batch_norm lets NaN through", "[normalization]", float, double) {
+    using T = TestType;
+    const T nan = std::numeric_limits<T>::quiet_NaN();
+    for (const Level at : levels()) {
+        const std::vector<T> x{1, nan, 3, 4}, mean{0, 0}, variance{1, 1};
+        std::vector<T> y(4);
+        kernels::batch_norm_inference<T>(
+            {.shape = {2, 2, 1}, .x = x.data(), .epsilon = T(0), .relu = true, .y = y.data()}, mean.data(),
+            variance.data(), at);
+        check_close(y, Reals{1, nan, 3, 4});
+    }
+}
+
+TEMPLATE_TEST_CASE("layer_norm normalises each row and passes its cotangents back", "[normalization]", float, double) {
+    using T = TestType;
+    for (const Level at : levels())
+        for (const auto& [rows, count] : std::vector<std::pair<std::size_t, std::size_t>>{{0, 5},
+                                                                                          {3, 1},
+                                                                                          {2, 3},
+                                                                                          {4, 7},
+                                                                                          {3, 8},
+                                                                                          {3, 9},
+                                                                                          {5, 15},
+                                                                                          {5, 16},
+                                                                                          {5, 17},
+                                                                                          {2, 65},
+                                                                                          {65, 4},
+                                                                                          {200, 3},
+                                                                                          {3, 4999},
+                                                                                          {300, 257}}) {
+            CAPTURE(name(at), rows, count);
+            const auto x = numbers<T>(rows * count, 6), weight = numbers<T>(count, 3, 0.5, 2),
+                       bias = numbers<T>(count, 4);
+            const auto g = numbers<T>(rows * count, 8);
+            const Arrays exact{reals(x), reals(weight), reals(bias)};
+            std::vector<T> y(x.size()), mean(rows), rstd(rows);
+            kernels::layer_norm<T>({.rows = rows,
+                                    .count = count,
+                                    .x = x.data(),
+                                    .weight = weight.data(),
+                                    .bias = bias.data(),
+                                    .epsilon = T(epsilon),
+                                    .y = y.data(),
+                                    .mean = mean.data(),
+                                    .rstd = rstd.data()},
+                                   at);
+            check_close(y, layer_norm_of(exact, rows, count), 32);
+
+            std::vector<T> dx(x.size()), dweight(count), dbias(count);
+            kernels::layer_norm_backward<T>({.rows = rows,
+                                             .count = count,
+                                             .x = x.data(),
+                                             .mean = mean.data(),
+                                             .rstd = rstd.data(),
+                                             .weight = weight.data(),
+                                             .g = g.data(),
+                                             .dx = dx.data(),
+                                             .dweight = dweight.data(),
+                                             .dbias = dbias.data()},
+                                            at);
+            Reals exact_dweight(count), exact_dbias(count);
+            for (std::size_t i = 0; i < x.size(); ++i) {
+                exact_dweight[i % count] += Real(g[i]) * (Real(x[i]) - mean[i / count]) * rstd[i / count];
+                exact_dbias[i % count] += g[i];
+            }
+            check_close(dweight, exact_dweight, 64);
+            check_close(dbias, exact_dbias, 64);
+            auto alone = g;
+            kernels::layer_norm_backward<T>({.rows = rows,
+                                             .count = count,
+                                             .x = x.data(),
+                                             .mean = mean.data(),
+                                             .rstd = rstd.data(),
+                                             .weight = weight.data(),
+                                             .g = alone.data(),
+                                             .dx = alone.data()},
+                                            at);
+            CHECK(alone == dx);
+            if (x.size() > 150) continue;
+            check_close(dx,
+                        central_differences(
+                            [&](const Reals& value) {
+                                return dot(layer_norm_of(with(exact, &Arrays::x, value), rows, count), reals(g));
+                            },
+                            exact.x),
+                        derivative_tolerance<T>);
+        }
+}

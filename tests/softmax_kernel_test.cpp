@@ -1,0 +1,178 @@
+#include <algorithm>
+
+#include "kernel_twins.hpp"
+#include <xgrad/autodiff/kernels/softmax.hpp>
+
+using namespace xgrad;
+using namespace xgrad::twins;
+using kernels::CrossEntropyTarget;
+using kernels::Slices;
+
+namespace {
+
+const std::vector<Slices> shapes{
+    {0, 3, 1},  {3, 0, 1},  {2, 3, 0},  {1, 1, 1},   {4, 1, 1},     {3, 2, 1},     {5, 3, 1}, {7, 10, 1},
+    {3, 15, 1}, {3, 16, 1}, {3, 17, 1}, {2, 63, 1},  {2, 65, 1},    {1, 4999, 1},  {1, 3, 2}, {2, 10, 7},
+    {2, 4, 15}, {1, 5, 16}, {2, 5, 17}, {2, 67, 33}, {300, 257, 1}, {20, 30, 129},
+};
+
+Reals log_softmax_of(const Reals& x, const Slices& s) {
+    Reals y(x.size());
+    for (std::size_t o = 0; o < s.outer; ++o)
+        for (std::size_t i = 0; i < s.inner; ++i) {
+            const auto place = [&](std::size_t c) { return (o * s.count + c) * s.inner + i; };
+            Real top = -std::numeric_limits<Real>::infinity(), total = 0;
+            for (std::size_t c = 0; c < s.count; ++c) top = std::max(top, x[place(c)]);
+            for (std::size_t c = 0; c < s.count; ++c) total += std::exp(x[place(c)] - top);
+            for (std::size_t c = 0; c < s.count; ++c) y[place(c)] = x[place(c)] - top - std::log(total);
+        }
+    return y;
+}
+
+Reals softmax_of(const Reals& x, const Slices& s) {
+    Reals y = log_softmax_of(x, s);
+    for (Real& number : y) number = std::exp(number);
+    return y;
+}
+
+// PyTorch's CrossEntropyLoss with reduction none.
+template <class T> Reals losses_of(const Reals& x, const Slices& s, const CrossEntropyTarget<T>& target) {
+    const Reals log_probabilities = log_softmax_of(x, s);
+    Reals losses(s.results());
+    const auto weight = [&](std::size_t c) { return target.class_weights ? Real(target.class_weights[c]) : 1; };
+    for (std::size_t o = 0; o < s.outer; ++o)
+        for (std::size_t i = 0; i < s.inner; ++i) {
+            const std::size_t sample = o * s.inner + i;
+            if (target.labels[sample] == target.ignore_index) continue;
+            const auto log_p = [&](std::size_t c) { return log_probabilities[(o * s.count + c) * s.inner + i]; };
+            const auto label = static_cast<std::size_t>(target.labels[sample]);
+            Real every = 0;
+            for (std::size_t c = 0; c < s.count; ++c) every -= weight(c) * log_p(c);
+            losses[sample] = (1 - Real(target.label_smoothing)) * -weight(label) * log_p(label) +
+                             target.label_smoothing / static_cast<Real>(s.count) * every;
+        }
+    return losses;
+}
+
+template <class T, class Body> void everywhere(const Body& body) {
+    for (const Level at : levels())
+        for (const Slices& s : shapes) {
+            CAPTURE(name(at), s.outer, s.count, s.inner);
+            body(at, s, numbers<T>(s.size(), s.size() + s.inner, -5, 5));
+        }
+}
+
+}  // namespace
+
+TEMPLATE_TEST_CASE("softmax and log_softmax equal their twins", "[softmax]", float, double) {
+    using T = TestType;
+    everywhere<T>([](Level at, const Slices& s, const std::vector<T>& x) {
+        for (const T shift : {T(0), T(1000), T(-1000)}) {
+            auto shifted = x;
+            for (T& number : shifted) number += shift;
+            std::vector<T> y(x.size()), log_y(x.size());
+            kernels::softmax(shifted.data(), s, y.data(), at);
+            kernels::log_softmax(shifted.data(), s, log_y.data(), at);
+            check_close(y, softmax_of(reals(shifted), s), 8, 0);
+            check_close(log_y, log_softmax_of(reals(shifted), s));
+            kernels::softmax(shifted.data(), s, shifted.data(), at);
+            CHECK(shifted == y);
+        }
+    });
+}
+
+TEMPLATE_TEST_CASE("softmax of the largest and of infinite numbers is what PyTorch gives", "[softmax]", float, double) {
+    using T = TestType;
+    const T infinity = std::numeric_limits<T>::infinity(), huge = std::numeric_limits<T>::max();
+    const T nan = std::numeric_limits<T>::quiet_NaN();
+    for (const Level at : levels()) {
+        const std::vector<T> x{huge, -huge, 0, -infinity, nan, 1, -infinity, -infinity, infinity, 0};
+        std::vector<T> y(x.size());
+        kernels::softmax(x.data(), {5, 2, 1}, y.data(), at);
+        check_close(y, Reals{1, 0, 1, 0, nan, nan, nan, nan, nan, nan}, 1);
+        kernels::log_softmax(x.data(), {5, 2, 1}, y.data(), at);
+        check_close(std::vector<T>(y.begin() + 2, y.end()), Reals{0, -infinity, nan, nan, nan, nan, nan, nan}, 1);
+    }
+}
+
+TEMPLATE_TEST_CASE("softmax and log_softmax pass their cotangents back", "[softmax]", float, double) {
+    using T = TestType;
+    everywhere<T>([](Level at, const Slices& s, const std::vector<T>& x) {
+        if (s.size() > 150) return;
+        const auto g = numbers<T>(x.size(), 99);
+        std::vector<T> y(x.size()), dx(x.size());
+        kernels::softmax(x.data(), s, y.data(), at);
+        kernels::softmax_backward(y.data(), g.data(), s, dx.data(), at);
+        check_close(
+            dx, central_differences([&](const Reals& at_x) { return dot(softmax_of(at_x, s), reals(g)); }, reals(x)),
+            derivative_tolerance<T>);
+        kernels::log_softmax(x.data(), s, y.data(), at);
+        dx = g;
+        kernels::log_softmax_backward(y.data(), dx.data(), s, dx.data(), at);
+        check_close(
+            dx,
+            central_differences([&](const Reals& at_x) { return dot(log_softmax_of(at_x, s), reals(g)); }, reals(x)),
+            derivative_tolerance<T>);
+    });
+}
+
+TEMPLATE_TEST_CASE("softmax_cross_entropy equals PyTorch's CrossEntropyLoss", "[softmax]", float, double) {
+    using T = TestType;
+    const auto shape = GENERATE(from_range(shapes));
+    const bool weighted = GENERATE(false, true);
+    const T smoothing = GENERATE(T(0), T(0.1));
+    const std::int64_t ignore = GENERATE(-100, 0);
+    if (shape.count == 0) return;
+    CAPTURE(shape.outer, shape.count, shape.inner, weighted, smoothing, ignore);
+
+    const auto x = numbers<T>(shape.size(), 6, -5, 5), weights = numbers<T>(shape.count, 7, 0.5, 2);
+    const auto scales = numbers<T>(shape.results(), 8);
+    std::vector<std::int64_t> labels(shape.results());
+    std::vector<T> expected_weights(shape.results());
+    for (std::size_t i = 0; i < labels.size(); ++i) {
+        labels[i] = static_cast<std::int64_t>(i * 7 % shape.count);
+        expected_weights[i] = labels[i] == ignore ? T(0) : weighted ? weights[i * 7 % shape.count] : T(1);
+    }
+    const CrossEntropyTarget<T> target{.labels = labels.data(),
+                                       .class_weights = weighted ? weights.data() : nullptr,
+                                       .label_smoothing = smoothing,
+                                       .ignore_index = ignore};
+    const Reals expected_losses = losses_of(reals(x), shape, target), expected_p = softmax_of(reals(x), shape);
+    const bool small = shape.size() <= 150 && !scales.empty();
+    Reals expected_dx, expected_dx_of_sum;
+    if (small) {
+        expected_dx = central_differences(
+            [&](const Reals& at_x) { return dot(losses_of(at_x, shape, target), reals(scales)); }, reals(x));
+        expected_dx_of_sum = central_differences(
+            [&](const Reals& at_x) { return dot(losses_of(at_x, shape, target), Reals(labels.size(), scales[0])); },
+            reals(x));
+    }
+
+    for (const Level at : levels()) {
+        CAPTURE(name(at));
+        std::vector<T> losses(shape.results()), only_losses(shape.results()), sample_weights(shape.results());
+        std::vector<T> probabilities(x.size()), dx(x.size());
+        kernels::softmax_cross_entropy<T>(x.data(), shape, target,
+                                          {losses.data(), probabilities.data(), sample_weights.data()}, at);
+        check_close(losses, expected_losses);
+        check_close(probabilities, expected_p, 8, 0);
+        CHECK((sample_weights == expected_weights));
+        kernels::softmax_cross_entropy<T>(x.data(), shape, target, {.losses = only_losses.data()}, at);
+        CHECK((only_losses == losses));
+        if (!small) continue;
+        kernels::softmax_cross_entropy_backward(probabilities.data(), shape, target, scales.data(), false, dx.data(),
+                                                at);
+        check_close(dx, expected_dx, derivative_tolerance<T>);
+        kernels::softmax_cross_entropy_backward(probabilities.data(), shape, target, scales.data(), true,
+                                                probabilities.data(), at);
+        check_close(probabilities, expected_dx_of_sum, derivative_tolerance<T>);
+    }
+}
+
+TEST_CASE("labels out of range are found, ignored ones are not", "[softmax]") {
+    const std::int64_t labels[] = {0, 2, -100, 3, -1};
+    CHECK(kernels::find_invalid_label(labels, 5, 4, -100) == 4);
+    CHECK(kernels::find_invalid_label(labels, 5, 3, -100) == 3);
+    CHECK(kernels::find_invalid_label(labels, 5, 4, -1) == 2);
+    CHECK(kernels::find_invalid_label(labels, 0, 4, -1) == 0);
+}
