@@ -9,13 +9,10 @@
 
 #include <xgrad/autodiff/buffer.hpp>
 #include <xgrad/autodiff/error.hpp>
+#include <xgrad/autodiff/number.hpp>
 #include <xgrad/autodiff/xtensor.hpp>
 
 namespace xgrad {
-
-/// The precisions that the library is compiled for.
-template <class T>
-concept Real = std::same_as<T, float> || std::same_as<T, double>;
 
 /// Sizes of the dimensions, outermost first.
 using Shape = xt::svector<std::size_t, 4>;

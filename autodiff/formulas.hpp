@@ -224,6 +224,12 @@ struct LeakyRelu {
     X operator()(const X& x) const { return where(x > 0, x, x * negative_slope); }
 };
 
+/// x where x > 0, otherwise slope·x with a slope that is learned: He et al. 2015, arXiv:1502.01852
+struct Prelu {
+    template <class X>
+    X operator()(const X& x, const X& slope) const { return where(x > 0, x, slope * x); }
+};
+
 /// x where x > 0, otherwise α(eˣ − 1): Clevert et al. 2016, arXiv:1511.07289
 struct Elu {
     double alpha = 1;
@@ -384,7 +390,7 @@ struct List {
 using Formulas =
     List<Negative, Reciprocal, Exp, Expm1, Log, Log1p, Sqrt, Rsqrt, Square, Abs, Sign, Floor, Sin, Cos, Tan, Tanh,
          Sigmoid, Erf, Add, Subtract, Multiply, Divide, Pow, Maximum, Minimum, AddNumber, MultiplyNumber, RightSubtract,
-         RightDivide, PowNumber, Clip, Relu, LeakyRelu, Elu, Selu, Celu, Gelu, GeluTanh, Silu, Mish, Softplus, Softsign,
+         RightDivide, PowNumber, Clip, Relu, LeakyRelu, Prelu, Elu, Selu, Celu, Gelu, GeluTanh, Silu, Mish, Softplus, Softsign,
          Hardtanh, Hardsigmoid, Hardswish, LogSigmoid, Expm1Vjp, SqrtVjp, RsqrtVjp, ReciprocalVjp, TanVjp, TanhVjp,
          SigmoidVjp, ReluVjp>;
 

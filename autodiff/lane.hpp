@@ -23,16 +23,13 @@
 #include <xsimd/xsimd.hpp>
 
 #include <xgrad/autodiff/kernels/level.hpp>
+#include <xgrad/autodiff/number.hpp>
 
 namespace xgrad {
 
-/// A plain number, as a formula may mix with lanes, duals and variables.
-template <class A>
-concept Number = std::is_arithmetic_v<A>;
-
 inline namespace XGRAD_LEVEL {
 
-namespace detail {
+namespace lanes {
 
 // One number with the part of a batch's interface that Lane uses: for processors that xsimd has no registers for.
 template <class T> struct Single {
@@ -121,7 +118,7 @@ template <class T> void store_partial(const Batch<T>& batch, T* to, std::size_t 
     }
 }
 
-}  // namespace detail
+}  // namespace lanes
 
 template <class T> class Lane;
 
@@ -129,7 +126,7 @@ template <class T> class Lane;
 /// it is never one bool.
 template <class T> class Mask {
 public:
-    using Bits = typename detail::Batch<T>::batch_bool_type;
+    using Bits = typename lanes::Batch<T>::batch_bool_type;
 
     explicit Mask(const Bits& bits) : bits_(bits) {}
 
@@ -156,7 +153,7 @@ private:
 template <class T> class Lane {
 public:
     static_assert(std::same_as<T, float> || std::same_as<T, double>);
-    using Batch = detail::Batch<T>;
+    using Batch = lanes::Batch<T>;
     static constexpr std::size_t width = Batch::size;
 
     Lane() = default;
@@ -170,9 +167,9 @@ public:
     void store(T* to) const { batch_.store_unaligned(to); }
 
     /// The numbers from[0], …, from[count - 1], with ones in the other places; reads nothing beyond.
-    static Lane load_partial(const T* from, std::size_t count) { return Lane(detail::load_partial<T>(from, count)); }
+    static Lane load_partial(const T* from, std::size_t count) { return Lane(lanes::load_partial<T>(from, count)); }
     /// Writes to[0], …, to[count - 1] and nothing beyond.
-    void store_partial(T* to, std::size_t count) const { detail::store_partial<T>(batch_, to, count); }
+    void store_partial(T* to, std::size_t count) const { lanes::store_partial<T>(batch_, to, count); }
 
     const Batch& batch() const { return batch_; }
 

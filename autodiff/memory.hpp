@@ -23,4 +23,19 @@ Statistics statistics();
 /// Returns all blocks that are cached by this thread, or shared by all, to the system.
 void trim();
 
+/// The pool as a standard allocator.
+template <class T>
+struct Allocator {
+    using value_type = T;
+    Allocator() noexcept = default;
+    template <class U>
+    Allocator(const Allocator<U>&) noexcept {}
+    T* allocate(std::size_t count) { return static_cast<T*>(memory::allocate(count * sizeof(T))); }
+    void deallocate(T* block, std::size_t count) noexcept { memory::deallocate(block, count * sizeof(T)); }
+    template <class U>
+    bool operator==(const Allocator<U>&) const noexcept {
+        return true;
+    }
+};
+
 }  // namespace xgrad::memory

@@ -14,6 +14,8 @@ function(xgrad_settings target)
   set_target_properties(${target} PROPERTIES CXX_VISIBILITY_PRESET hidden VISIBILITY_INLINES_HIDDEN ON
                                              CXX_EXTENSIONS OFF POSITION_INDEPENDENT_CODE ON)
   target_compile_options(${target} PRIVATE -Wall -Wextra -Wconversion -Wshadow -Wno-sign-conversion
+                                           # GCC 12 is wrong about xtensor's small vectors.
+                                           $<$<CXX_COMPILER_ID:GNU>:-Wno-maybe-uninitialized>
                                            $<$<CONFIG:Release>:-O3>)
   if(XGRAD_SANITIZE)
     target_compile_options(${target} PRIVATE -fsanitize=${XGRAD_SANITIZE} -fno-omit-frame-pointer -g1

@@ -1,0 +1,147 @@
+// Elementwise operations from a scalar formula: a lambda becomes a fused operation of any number of broadcast inputs,
+// with derivatives of every order.
+//
+//     auto swish = elementwise([](auto x) { return x / (1 + exp(-x)); });
+//     Variable y = swish(x);
+#pragma once
+
+#include <array>
+#include <concepts>
+#include <utility>
+
+#include <xgrad/autodiff/dual.hpp>
+#include <xgrad/autodiff/kernels/elementwise.hpp>
+#include <xgrad/autodiff/operations/arithmetic.hpp>
+#include <xgrad/autodiff/operations/shape.hpp>
+#include <xgrad/autodiff/record.hpp>
+
+namespace xgrad {
+namespace detail {
+
+template <class X>
+inline constexpr bool is_formula_value = false;
+template <class T>
+inline constexpr bool is_formula_value<Lane<T>> = true;
+template <class X, std::size_t N>
+inline constexpr bool is_formula_value<Dual<X, N>> = true;
+
+inline std::span<const std::size_t> as_span(const Shape& shape) { return {shape.data(), shape.size()}; }
+
+/// formula(inputs…) at every place of the broadcast shape, in one pass. With `reuse_first` the result may be written over
+/// the first input, if nobody else can see it.
+template <class T, class Formula, std::size_t N>
+Array<T> evaluate_elementwise(const char* name, const Formula& formula, const std::array<const Variable<T>*, N>& inputs,
+                              bool reuse_first = false) {
+    std::array<const T*, N> data;
+    std::array<std::span<const std::size_t>, N> shapes;
+    Shape shape = inputs[0]->shape();
+    for (std::size_t i = 0; i < N; ++i) {
+        data[i] = inputs[i]->value().data();
+        shapes[i] = as_span(inputs[i]->shape());
+        if (inputs[i]->shape() != shape) shape = broadcast_shape(name, shape, inputs[i]->shape());
+    }
+    const kernels::Broadcast loop(as_span(shape), shapes);
+    const bool in_place = reuse_first && inputs[0]->shape() == shape && is_sole_owner(*inputs[0]);
+    Array<T> result = in_place ? share(inputs[0]->value(), shape) : empty<T>(shape);
+    kernels::elementwise_kernel<Formula, T, N>().forward(&formula, loop, result.data(), data.data());
+    return result;
+}
+
+/// The cotangents of an elementwise operation. One pass over memory when the backward is not recorded itself; otherwise
+/// the formula is run on duals of Variables, whose operations are recorded.
+template <class T, class Formula, std::size_t N>
+std::array<Variable<T>, N> elementwise_cotangents(const Formula& formula, Variable<T>&& g,
+                                                  const std::array<Variable<T>, N>& inputs, const Needs& needs) {
+    std::array<Variable<T>, N> cotangents;
+    if (thread_state.recording) {
+        const auto result = [&]<std::size_t... I>(std::index_sequence<I...>) {
+            return formula(Dual<Variable<T>, N>::variable(inputs[I], I)...);
+        }(std::make_index_sequence<N>());
+        for (std::size_t i = 0; i < N; ++i)
+            if (needs[i]) cotangents[i] = g * result.tangent[i];
+        return cotangents;
+    }
+    std::array<const T*, N> data;
+    std::array<std::span<const std::size_t>, N> shapes;
+    std::array<T*, N> gradients{};
+    for (std::size_t i = 0; i < N; ++i) {
+        data[i] = inputs[i].value().data();
+        shapes[i] = as_span(inputs[i].shape());
+    }
+    const Shape shape = g.shape();
+    const T* const cotangent = g.value().data();
+    bool may_reuse = is_sole_owner(g);  // the first gradient can be written over the cotangent
+    for (std::size_t i = 0; i < N; ++i) {
+        if (!needs[i]) continue;
+        cotangents[i] = std::exchange(may_reuse, false) ? g : Variable<T>(empty<T>(shape));
+        gradients[i] = cotangents[i].node()->value.data();
+    }
+    const kernels::Broadcast loop(as_span(shape), shapes);
+    kernels::elementwise_kernel<Formula, T, N>().backward(&formula, loop, cotangent, data.data(), gradients.data());
+    return cotangents;
+}
+
+/// The operation of a formula, under a name. An input that comes as an rvalue may be written over when nobody else can
+/// see it and nothing has to be saved.
+template <class T, class Formula, std::same_as<Variable<T>>... Rest>
+Variable<T> elementwise_operation(const char* name, const Formula& formula, Variable<T> first, Rest... rest) {
+    constexpr std::size_t N = 1 + sizeof...(Rest);
+    const bool recorded = thread_state.recording && (first.requires_grad() || (rest.requires_grad() || ...));
+    Array<T> value = evaluate_elementwise<T, Formula, N>(name, formula, {&first, &rest...}, !recorded);
+    return record(name, std::move(value),
+                  wrt(std::tie(std::as_const(first), std::as_const(rest)...),
+                      [formula, inputs = std::array<Variable<T>, N>{first, rest...}](Variable<T> g, const Needs& needs) {
+                          return elementwise_cotangents<T, Formula, N>(formula, std::move(g), inputs, needs);
+                      }));
+}
+
+}  // namespace detail
+
+/// A lane or a dual: what a formula is run on, besides Variables.
+template <class X>
+concept FormulaValue = detail::is_formula_value<std::remove_cvref_t<X>>;
+
+/// A branch in a formula that runs on duals of Variables, whose masks are arrays. (xtensor's own `where` takes anything.)
+template <class M, class A, class B>
+    requires(ArrayExpression<M> && (FormulaValue<A> || FormulaValue<B>))
+auto where(M&& condition, A&& a, B&& b) {
+    using D = std::remove_cvref_t<std::conditional_t<FormulaValue<A>, A, B>>;
+    const Array<bool> mask = condition;
+    const D first(a), second(b);
+    return where(mask, first, second);
+}
+
+/// A formula as an operation. On Variables it is fused: one pass over memory for the value, one for the gradients,
+/// nothing saved but the inputs. On lanes and duals it just evaluates, so formulas may use one another.
+template <class Formula>
+class Elementwise {
+public:
+    explicit Elementwise(Formula formula, const char* name) : formula_(std::move(formula)), name_(name) {}
+
+    /// The formula at every place of the inputs, broadcast to one shape. Throws Error when they do not broadcast.
+    template <class T, class... Rest>
+        requires(std::convertible_to<const Rest&, Variable<T>> && ...)
+    Variable<T> operator()(const Variable<T>& first, const Rest&... rest) const {
+        return detail::elementwise_operation(name_, formula_, first, Variable<T>(rest)...);
+    }
+    template <FormulaValue X, class... Rest>
+    auto operator()(const X& first, const Rest&... rest) const {
+        return formula_(first, rest...);
+    }
+
+private:
+    Formula formula_;
+    const char* name_;
+};
+
+/// Makes an operation of a scalar formula: a generic lambda (`auto` parameters, one for each input) written with
+/// arithmetic, the functions of operations/arithmetic.hpp and activations.hpp, and `where(x > 0, a, b)` for branches (an `if`
+/// does not compile). It must not depend on anything that changes: it is run again in backward. A branch that is not
+/// taken must still have finite derivatives: `where(x > 0, x, expm1(minimum(x, 0)))`.
+/// The name, a string literal, stands in error messages.
+template <class Formula>
+Elementwise<Formula> elementwise(Formula formula, const char* name = "elementwise") {
+    return Elementwise<Formula>(std::move(formula), name);
+}
+
+}  // namespace xgrad

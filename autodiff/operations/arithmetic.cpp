@@ -1,0 +1,276 @@
+#include <fmt/format.h>
+
+#include <xgrad/autodiff/elementwise.hpp>
+#include <xgrad/autodiff/operations/arithmetic.hpp>
+
+// Instantiates a function of one Variable for both precisions.
+#define XGRAD_UNARY(function) \
+    template Variable<float> function(const Variable<float>&); \
+    template Variable<double> function(const Variable<double>&);
+#define XGRAD_BINARY(function) \
+    template Variable<float> function(const Variable<float>&, const Variable<float>&); \
+    template Variable<double> function(const Variable<double>&, const Variable<double>&);
+#define XGRAD_WITH_NUMBER(function) \
+    template Variable<float> function(const Variable<float>&, float); \
+    template Variable<double> function(const Variable<double>&, double);
+
+namespace xgrad {
+namespace {
+
+// The value of a formula whose vjp is stated by hand: mostly because it is simplest from the result.
+template <class T, class Formula, class... Rest>
+Array<T> evaluate(const char* name, const Formula& formula, const Variable<T>& first, const Rest&... rest) {
+    return detail::evaluate_elementwise<T, Formula, 1 + sizeof...(Rest)>(name, formula, {&first, &rest...});
+}
+
+// An operation whose vjp is a formula of the cotangent and the result, and as such can be differentiated again.
+template <class Vjp, class T, class Formula>
+Variable<T> from_result(const char* name, const Formula& formula, const Variable<T>& x) {
+    return record(name, evaluate(name, formula, x), wrt(x, [name](Variable<T> g, const Variable<T>& y) {
+                      return detail::elementwise_operation(name, Vjp{}, std::move(g), y);
+                  }));
+}
+
+}  // namespace
+
+template <class T>
+Variable<T> exp(const Variable<T>& x) {
+    return from_result<formulas::Multiply>("exp", formulas::Exp{}, x);
+}
+template <class T>
+Variable<T> expm1(const Variable<T>& x) {
+    return from_result<formulas::Expm1Vjp>("expm1", formulas::Expm1{}, x);
+}
+template <class T>
+Variable<T> sqrt(const Variable<T>& x) {
+    return from_result<formulas::SqrtVjp>("sqrt", formulas::Sqrt{}, x);
+}
+template <class T>
+Variable<T> rsqrt(const Variable<T>& x) {
+    return from_result<formulas::RsqrtVjp>("rsqrt", formulas::Rsqrt{}, x);
+}
+template <class T>
+Variable<T> reciprocal(const Variable<T>& x) {
+    return from_result<formulas::ReciprocalVjp>("reciprocal", formulas::Reciprocal{}, x);
+}
+template <class T>
+Variable<T> tan(const Variable<T>& x) {
+    return from_result<formulas::TanVjp>("tan", formulas::Tan{}, x);
+}
+template <class T>
+Variable<T> tanh(const Variable<T>& x) {
+    return from_result<formulas::TanhVjp>("tanh", formulas::Tanh{}, x);
+}
+template <class T>
+Variable<T> sigmoid(const Variable<T>& x) {
+    return from_result<formulas::SigmoidVjp>("sigmoid", formulas::Sigmoid{}, x);
+}
+
+template <class T>
+Variable<T> log(const Variable<T>& x) {
+    return detail::elementwise_operation("log", formulas::Log{}, x);
+}
+template <class T>
+Variable<T> log1p(const Variable<T>& x) {
+    return detail::elementwise_operation("log1p", formulas::Log1p{}, x);
+}
+template <class T>
+Variable<T> square(const Variable<T>& x) {
+    return detail::elementwise_operation("square", formulas::Square{}, x);
+}
+template <class T>
+Variable<T> abs(const Variable<T>& x) {
+    return detail::elementwise_operation("abs", formulas::Abs{}, x);
+}
+template <class T>
+Variable<T> sin(const Variable<T>& x) {
+    return detail::elementwise_operation("sin", formulas::Sin{}, x);
+}
+template <class T>
+Variable<T> cos(const Variable<T>& x) {
+    return detail::elementwise_operation("cos", formulas::Cos{}, x);
+}
+template <class T>
+Variable<T> erf(const Variable<T>& x) {
+    return detail::elementwise_operation("erf", formulas::Erf{}, x);
+}
+
+template <class T>
+Variable<T> sign(const Variable<T>& x) {
+    return record("sign", evaluate("sign", formulas::Sign{}, x), wrt(x, [](const Variable<T>&) { return Variable<T>(); }));
+}
+template <class T>
+Variable<T> floor(const Variable<T>& x) {
+    return record("floor", evaluate("floor", formulas::Floor{}, x),
+                  wrt(x, [](const Variable<T>&) { return Variable<T>(); }));
+}
+
+template <class T>
+Variable<T> pow(const Variable<T>& x, const std::type_identity_t<Variable<T>>& exponent) {
+    return detail::elementwise_operation("pow", formulas::Pow{}, x, exponent);
+}
+template <class T>
+Variable<T> maximum(const Variable<T>& a, const std::type_identity_t<Variable<T>>& b) {
+    return detail::elementwise_operation("maximum", formulas::Maximum{}, a, b);
+}
+template <class T>
+Variable<T> minimum(const Variable<T>& a, const std::type_identity_t<Variable<T>>& b) {
+    return detail::elementwise_operation("minimum", formulas::Minimum{}, a, b);
+}
+
+template <class T>
+Array<bool> isnan(const Variable<T>& x) {
+    return x != x;
+}
+
+namespace detail {
+
+template <class T>
+Variable<T> add(const Variable<T>& a, const Variable<T>& b) {
+    return record("add", evaluate("add", formulas::Add{}, a, b), wrt(a, [](Variable<T> g) { return g; }),
+                  wrt(b, [](Variable<T> g) { return g; }));
+}
+template <class T>
+Variable<T> subtract(const Variable<T>& a, const Variable<T>& b) {
+    return record("subtract", evaluate("subtract", formulas::Subtract{}, a, b), wrt(a, [](Variable<T> g) { return g; }),
+                  wrt(b, [](Variable<T> g) { return elementwise_operation("negative", formulas::Negative{}, std::move(g)); }));
+}
+template <class T>
+Variable<T> multiply(const Variable<T>& a, const Variable<T>& b) {
+    return record("multiply", evaluate("multiply", formulas::Multiply{}, a, b),
+                  wrt(a, [b](const Variable<T>& g) { return g * b; }),
+                  wrt(b, [a](const Variable<T>& g) { return g * a; }));
+}
+template <class T>
+Variable<T> divide(const Variable<T>& a, const Variable<T>& b) {
+    return record("divide", evaluate("divide", formulas::Divide{}, a, b),
+                  wrt(a, [b](const Variable<T>& g) { return g / b; }),
+                  wrt(b, [b](const Variable<T>& g, const Variable<T>& y) { return -g * y / b; }));
+}
+template <class T>
+Variable<T> negative(const Variable<T>& x) {
+    return record("negative", evaluate("negative", formulas::Negative{}, x),
+                  wrt(x, [](const Variable<T>& g) { return -g; }));
+}
+
+template <class T>
+Variable<T> add_number(const Variable<T>& x, T number) {
+    return record("add", evaluate("add", formulas::AddNumber{number}, x), wrt(x, [](Variable<T> g) { return g; }));
+}
+template <class T>
+Variable<T> multiply_number(const Variable<T>& x, T number) {
+    return record("multiply", evaluate("multiply", formulas::MultiplyNumber{number}, x),
+                  wrt(x, [number](const Variable<T>& g) { return g * number; }));
+}
+template <class T>
+Variable<T> subtract_from_number(T number, const Variable<T>& x) {
+    return record("subtract", evaluate("subtract", formulas::RightSubtract{number}, x),
+                  wrt(x, [](const Variable<T>& g) { return -g; }));
+}
+template <class T>
+Variable<T> divide_number_by(T number, const Variable<T>& x) {
+    return elementwise_operation("divide", formulas::RightDivide{number}, x);
+}
+template <class T>
+Variable<T> pow_number(const Variable<T>& x, T exponent) {
+    return elementwise_operation("pow", formulas::PowNumber{exponent}, x);
+}
+
+template <class T>
+Variable<T> clip(const Variable<T>& x, T low, T high) {
+    if (low > high) throw Error(fmt::format("clip: the lower bound {} is above the upper one {}", low, high));
+    return elementwise_operation("clip", formulas::Clip{low, high}, x);
+}
+
+template <class T>
+Variable<T> select(const Array<bool>& condition, const Variable<T>& a, const Variable<T>& b) {
+    const Shape shape = broadcast_shape("where", condition.shape(), broadcast_shape("where", a.shape(), b.shape()));
+    const Array<bool> mask =
+        condition.shape() == shape ? share(condition, shape) : Array<bool>(xt::broadcast(condition, shape));
+    Array<T> value = empty<T>(shape);
+    {
+        const NoGrad no_grad;
+        const Variable<T> all_a = broadcast_to(a, shape), all_b = broadcast_to(b, shape);
+        const T *x = all_a.value().data(), *y = all_b.value().data();
+        for (std::size_t i = 0; i < value.size(); ++i) value.data()[i] = mask.data()[i] ? x[i] : y[i];
+    }
+    return record("where", std::move(value), with("condition", condition),
+                  wrt(a, [m = share(mask, shape)](const Variable<T>& g) { return select(m, g, Variable<T>(0)); }),
+                  wrt(b, [m = share(mask, shape)](const Variable<T>& g) { return select(m, Variable<T>(0), g); }));
+}
+
+namespace {
+
+template <class T, class Compare>
+Array<bool> compare_each(const Variable<T>& a, const Variable<T>& b, Compare compare) {
+    Array<bool> result = empty<bool>(a.shape());
+    const T *x = a.value().data(), *y = b.value().data();
+    std::transform(x, x + a.size(), y, result.data(), compare);
+    return result;
+}
+
+}  // namespace
+
+template <class T>
+Array<bool> compare(Comparison how, const Variable<T>& a, const Variable<T>& b) {
+    if (a.shape() != b.shape()) {
+        const NoGrad no_grad;
+        const Shape shape = broadcast_shape("comparison", a.shape(), b.shape());
+        return compare(how, broadcast_to(a, shape), broadcast_to(b, shape));
+    }
+    switch (how) {
+        case Comparison::less: return compare_each(a, b, std::less<T>());
+        case Comparison::less_equal: return compare_each(a, b, std::less_equal<T>());
+        case Comparison::equal: return compare_each(a, b, std::equal_to<T>());
+        case Comparison::not_equal: break;
+    }
+    return compare_each(a, b, std::not_equal_to<T>());
+}
+
+template Array<bool> compare(Comparison, const Variable<float>&, const Variable<float>&);
+template Array<bool> compare(Comparison, const Variable<double>&, const Variable<double>&);
+
+XGRAD_BINARY(add)
+XGRAD_BINARY(subtract)
+XGRAD_BINARY(multiply)
+XGRAD_BINARY(divide)
+XGRAD_UNARY(negative)
+XGRAD_WITH_NUMBER(add_number)
+XGRAD_WITH_NUMBER(multiply_number)
+XGRAD_WITH_NUMBER(pow_number)
+template Variable<float> clip(const Variable<float>&, float, float);
+template Variable<double> clip(const Variable<double>&, double, double);
+template Variable<float> select(const Array<bool>&, const Variable<float>&, const Variable<float>&);
+template Variable<double> select(const Array<bool>&, const Variable<double>&, const Variable<double>&);
+template Variable<float> subtract_from_number(float, const Variable<float>&);
+template Variable<double> subtract_from_number(double, const Variable<double>&);
+template Variable<float> divide_number_by(float, const Variable<float>&);
+template Variable<double> divide_number_by(double, const Variable<double>&);
+
+}  // namespace detail
+
+template Array<bool> isnan(const Variable<float>&);
+template Array<bool> isnan(const Variable<double>&);
+
+XGRAD_UNARY(exp)
+XGRAD_UNARY(expm1)
+XGRAD_UNARY(log)
+XGRAD_UNARY(log1p)
+XGRAD_UNARY(sqrt)
+XGRAD_UNARY(rsqrt)
+XGRAD_UNARY(square)
+XGRAD_UNARY(reciprocal)
+XGRAD_UNARY(abs)
+XGRAD_UNARY(sign)
+XGRAD_UNARY(floor)
+XGRAD_UNARY(sin)
+XGRAD_UNARY(cos)
+XGRAD_UNARY(tan)
+XGRAD_UNARY(tanh)
+XGRAD_UNARY(sigmoid)
+XGRAD_UNARY(erf)
+XGRAD_BINARY(pow)
+XGRAD_BINARY(maximum)
+XGRAD_BINARY(minimum)
+
+}  // namespace xgrad

@@ -1,0 +1,119 @@
+// Elementwise arithmetic and elementary functions: NumPy's names and meanings, with broadcasting. The operators + − × ÷
+// and the comparisons are in variable.hpp.
+#pragma once
+
+#include <xgrad/autodiff/variable.hpp>
+
+namespace xgrad {
+
+template <class T>
+Variable<T> exp(const Variable<T>& x);
+/// eˣ − 1, exact near 0.
+template <class T>
+Variable<T> expm1(const Variable<T>& x);
+template <class T>
+Variable<T> log(const Variable<T>& x);
+/// log(1 + x), exact near 0.
+template <class T>
+Variable<T> log1p(const Variable<T>& x);
+template <class T>
+Variable<T> sqrt(const Variable<T>& x);
+/// 1/√x
+template <class T>
+Variable<T> rsqrt(const Variable<T>& x);
+template <class T>
+Variable<T> square(const Variable<T>& x);
+/// 1/x
+template <class T>
+Variable<T> reciprocal(const Variable<T>& x);
+/// |x|; its derivative at 0 is 0.
+template <class T>
+Variable<T> abs(const Variable<T>& x);
+/// 1, 0 or −1; its derivative is 0.
+template <class T>
+Variable<T> sign(const Variable<T>& x);
+/// The largest whole number that is at most x; its derivative is 0.
+template <class T>
+Variable<T> floor(const Variable<T>& x);
+template <class T>
+Variable<T> sin(const Variable<T>& x);
+template <class T>
+Variable<T> cos(const Variable<T>& x);
+template <class T>
+Variable<T> tan(const Variable<T>& x);
+template <class T>
+Variable<T> tanh(const Variable<T>& x);
+/// σ(x) = 1 / (1 + e⁻ˣ)
+template <class T>
+Variable<T> sigmoid(const Variable<T>& x);
+/// 2/√π ∫₀ˣ e^(−t²) dt
+template <class T>
+Variable<T> erf(const Variable<T>& x);
+
+/// x to the power of a number.
+template <class T>
+Variable<T> pow(const Variable<T>& x, Number auto exponent);
+/// x to the power of another variable. The derivative by the exponent is 0 where x ≤ 0.
+template <class T>
+Variable<T> pow(const Variable<T>& x, const std::type_identity_t<Variable<T>>& exponent);
+/// A number to the power of x.
+template <class T>
+Variable<T> pow(Number auto base, const Variable<T>& x);
+
+/// The larger of two; NaN if either is; at a tie each gets half of the cotangent (torch.maximum).
+template <class T>
+Variable<T> maximum(const Variable<T>& a, const std::type_identity_t<Variable<T>>& b);
+/// The smaller of two; NaN if either is; at a tie each gets half of the cotangent (torch.minimum).
+template <class T>
+Variable<T> minimum(const Variable<T>& a, const std::type_identity_t<Variable<T>>& b);
+template <class T>
+Variable<T> maximum(Number auto a, const Variable<T>& b) {
+    return maximum(b, a);
+}
+template <class T>
+Variable<T> minimum(Number auto a, const Variable<T>& b) {
+    return minimum(b, a);
+}
+
+/// x kept within [low, high]; its derivative is 1 also at the bounds (torch.clamp). Throws Error when low > high.
+template <class T>
+Variable<T> clip(const Variable<T>& x, Number auto low, Number auto high);
+
+namespace detail {
+
+template <class T>
+Variable<T> clip(const Variable<T>& x, T low, T high);
+template <class T>
+Variable<T> pow_number(const Variable<T>& x, T exponent);
+template <class T>
+Variable<T> select(const Array<bool>& condition, const Variable<T>& a, const Variable<T>& b);
+
+}  // namespace detail
+
+/// a where the condition (an array or expression of bool) holds, b elsewhere; all three broadcast. One of a and b may be
+/// a number or an expression.
+template <class M, class A, class B>
+    requires(ArrayExpression<M> && (AnyVariable<A> || AnyVariable<B>))
+auto where(M&& condition, A&& a, B&& b) {
+    using V = typename detail::CommonVariable<A, B>::type;
+    return detail::select(Array<bool>(condition), V(a), V(b));
+}
+
+/// Where x is not a number.
+template <class T>
+Array<bool> isnan(const Variable<T>& x);
+
+template <class T>
+Variable<T> clip(const Variable<T>& x, Number auto low, Number auto high) {
+    return detail::clip(x, static_cast<T>(low), static_cast<T>(high));
+}
+template <class T>
+Variable<T> pow(const Variable<T>& x, Number auto exponent) {
+    return detail::pow_number(x, static_cast<T>(exponent));
+}
+template <class T>
+Variable<T> pow(Number auto base, const Variable<T>& x) {
+    return pow(Variable<T>(base), x);
+}
+
+}  // namespace xgrad

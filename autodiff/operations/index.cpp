@@ -1,0 +1,243 @@
+#include <algorithm>
+
+#include <fmt/format.h>
+
+#include <xgrad/autodiff/operations/index.hpp>
+#include <xgrad/autodiff/operations/shape.hpp>
+#include <xgrad/autodiff/record.hpp>
+
+namespace xgrad {
+namespace {
+
+// Calls run(part, whole, count, stride) for each innermost row of a region: offsets of its first element in the part and
+// in the whole, its length, and the distance of its elements in the whole.
+template <class Run>
+void each_row(const Region& region, Run run) {
+    const std::size_t rank = region.shape.size();
+    if (element_count(region.shape) == 0) return;
+    const std::size_t count = rank ? region.shape[rank - 1] : 1;
+    const std::ptrdiff_t stride = rank ? region.strides[rank - 1] : 1;
+    const std::size_t rows = element_count(region.shape) / count;
+    Shape index(rank ? rank - 1 : 0, 0);
+    auto whole = static_cast<std::ptrdiff_t>(region.offset);
+    for (std::size_t row = 0; row < rows; ++row) {
+        run(row * count, whole, count, stride);
+        for (std::size_t d = index.size(); d-- > 0;) {
+            whole += region.strides[d];
+            if (++index[d] < region.shape[d]) break;
+            whole -= region.strides[d] * static_cast<std::ptrdiff_t>(region.shape[d]);
+            index[d] = 0;
+        }
+    }
+}
+
+// A matrix read down its columns touches a new cache line with each element: square blocks use each line several times.
+template <class T>
+void copy_transposed(const T* source, std::ptrdiff_t row_step, std::ptrdiff_t column_step, std::size_t rows,
+                     std::size_t columns, T* target) {
+    constexpr std::size_t block = 16;
+    for (std::size_t i = 0; i < rows; i += block)
+        for (std::size_t j = 0; j < columns; j += block)
+            for (std::size_t k = i; k < std::min(rows, i + block); ++k)
+                for (std::size_t l = j; l < std::min(columns, j + block); ++l)
+                    target[k * columns + l] = source[static_cast<std::ptrdiff_t>(k) * row_step +
+                                                     static_cast<std::ptrdiff_t>(l) * column_step];
+}
+
+template <class T>
+void copy_region(T* part, const T* whole, const Region& region) {
+    const std::size_t rank = region.shape.size();
+    if (rank == 2 && region.strides[0] == 1 && region.strides[1] > 1) {
+        copy_transposed(whole + region.offset, region.strides[0], region.strides[1], region.shape[0], region.shape[1],
+                        part);
+        return;
+    }
+    each_row(region, [&](std::size_t to, std::ptrdiff_t from, std::size_t count, std::ptrdiff_t stride) {
+        if (stride == 1)
+            std::copy_n(whole + from, count, part + to);
+        else
+            for (std::size_t i = 0; i < count; ++i) part[to + i] = whole[from + static_cast<std::ptrdiff_t>(i) * stride];
+    });
+}
+
+template <class T>
+void add_region(T* whole, const T* part, const Region& region) {
+    each_row(region, [&](std::size_t from, std::ptrdiff_t to, std::size_t count, std::ptrdiff_t stride) {
+        for (std::size_t i = 0; i < count; ++i) whole[to + static_cast<std::ptrdiff_t>(i) * stride] += part[from + i];
+    });
+}
+
+// Calls run(part, whole, count) for each contiguous run that positions name.
+template <class Run>
+void each_run(const Positions& positions, const Shape& whole, Run run) {
+    std::size_t outer = 1, inner = 1;
+    for (std::size_t i = 0; i < positions.axis; ++i) outer *= whole[i];
+    for (std::size_t i = positions.axis + 1; i < whole.size(); ++i) inner *= whole[i];
+    const std::size_t count = positions.indices.size();
+    for (std::size_t i = 0; i < outer; ++i)
+        for (std::size_t k = 0; k < count; ++k) {
+            const auto index = static_cast<std::size_t>(positions.indices.data()[k]);
+            run((i * count + k) * inner, (i * whole[positions.axis] + index) * inner, inner);
+        }
+}
+
+Shape part_shape(const Place& place, const Shape& whole) {
+    if (const auto* region = std::get_if<Region>(&place)) return region->shape;
+    const auto& positions = std::get<Positions>(place);
+    Shape shape(whole.begin(), whole.begin() + static_cast<std::ptrdiff_t>(positions.axis));
+    for (std::size_t size : positions.indices.shape()) shape.push_back(size);
+    for (std::size_t i = positions.axis + 1; i < whole.size(); ++i) shape.push_back(whole[i]);
+    return shape;
+}
+
+template <class P>
+std::shared_ptr<const Place> allocate_place(P&& place) {
+    return std::allocate_shared<const Place>(memory::Allocator<Place>(), std::forward<P>(place));
+}
+
+}  // namespace
+
+Region whole_region(const Shape& shape) {
+    Region region{shape, {}, 0};
+    region.strides.resize(shape.size());
+    std::ptrdiff_t stride = 1;
+    for (std::size_t i = shape.size(); i-- > 0;) {
+        region.strides[i] = stride;
+        stride *= static_cast<std::ptrdiff_t>(shape[i]);
+    }
+    return region;
+}
+
+std::shared_ptr<const Place> make_place(Region region) { return allocate_place(std::move(region)); }
+
+namespace detail {
+
+template <class T>
+void copy_from(Array<T>& target, const Array<T>& source, const Place& place) {
+    if (const auto* region = std::get_if<Region>(&place)) return copy_region(target.data(), source.data(), *region);
+    each_run(std::get<Positions>(place), source.shape(), [&](std::size_t part, std::size_t whole, std::size_t count) {
+        std::copy_n(source.data() + whole, count, target.data() + part);
+    });
+}
+
+template <class T>
+void add_at(Array<T>& target, const Array<T>& part, const Place& place) {
+    if (const auto* region = std::get_if<Region>(&place)) return add_region(target.data(), part.data(), *region);
+    each_run(std::get<Positions>(place), target.shape(), [&](std::size_t from, std::size_t whole, std::size_t count) {
+        T* to = target.data() + whole;
+        const T* term = part.data() + from;
+        for (std::size_t i = 0; i < count; ++i) to[i] += term[i];
+    });
+}
+
+}  // namespace detail
+
+template <class T>
+Variable<T> gather(const Variable<T>& x, std::shared_ptr<const Place> place) {
+    Array<T> value = empty<T>(part_shape(*place, x.shape()));
+    detail::copy_from(value, x.value(), *place);
+    return record("gather", std::move(value),
+                  wrt(x, [place](Variable<T> g) { return Partial<T>(std::move(g), place); }));
+}
+
+template <class T>
+Variable<T> scatter(const Variable<T>& part, std::shared_ptr<const Place> place, const Shape& shape) {
+    if (part.shape() != part_shape(*place, shape))
+        throw Error(fmt::format("scatter: a part of shape {} does not fit its place in {}", describe(part.shape()),
+                                describe(shape)));
+    Array<T> value = full(shape, T{0});
+    detail::add_at(value, part.value(), *place);
+    return record("scatter", std::move(value), with("shape", shape),
+                  wrt(part, [place](const Variable<T>& g) { return gather(g, place); }));
+}
+
+namespace {
+
+// What one slice makes of one axis: adds to the region, and to the offset of its first element.
+void apply_slice(const Slice& slice, std::size_t axis, std::size_t extent, std::ptrdiff_t stride, const Shape& shape,
+                 Region& region, std::ptrdiff_t& offset) {
+    const auto size = static_cast<std::ptrdiff_t>(extent);
+    if (slice.kind == Slice::Kind::index) {
+        if (slice.start < -size || slice.start >= size)
+            throw Error(fmt::format("view: index {} is out of range for axis {} of {}", slice.start, axis,
+                                    describe(shape)));
+        offset += (slice.start < 0 ? slice.start + size : slice.start) * stride;
+        return;
+    }
+    const std::ptrdiff_t step = slice.step;
+    if (step == 0) throw Error("view: the step of a range is 0");
+    // NumPy's rule: negative ends count from the end of the axis, then both are clipped to it.
+    const std::ptrdiff_t low = step > 0 ? 0 : -1, high = step > 0 ? size : size - 1;
+    const auto clipped = [&](std::ptrdiff_t place) { return std::clamp(place < 0 ? place + size : place, low, high); };
+    const std::ptrdiff_t start = slice.has_start ? clipped(slice.start) : (step > 0 ? low : high);
+    const std::ptrdiff_t stop = slice.has_stop ? clipped(slice.stop) : (step > 0 ? high : low);
+    const std::ptrdiff_t count = step > 0 ? (stop - start + step - 1) / step : (start - stop - step - 1) / -step;
+    region.shape.push_back(static_cast<std::size_t>(std::max<std::ptrdiff_t>(count, 0)));
+    region.strides.push_back(stride * step);
+    if (count > 0) offset += start * stride;
+}
+
+}  // namespace
+
+template <class T>
+Variable<T> view(const Variable<T>& x, const std::vector<Slice>& slices) {
+    const Shape& shape = x.shape();
+    const auto takes_axis = [](const Slice& s) { return s.kind == Slice::Kind::index || s.kind == Slice::Kind::range; };
+    const auto named = static_cast<std::size_t>(std::count_if(slices.begin(), slices.end(), takes_axis));
+    if (named > shape.size())
+        throw Error(fmt::format("view: {} slices for an array of shape {}", named, describe(shape)));
+    if (std::count_if(slices.begin(), slices.end(), [](const Slice& s) { return s.kind == Slice::Kind::ellipsis; }) > 1)
+        throw Error("view: more than one ellipsis");
+
+    const Region whole = whole_region(shape);
+    Region region;
+    std::ptrdiff_t offset = 0;
+    std::size_t axis = 0;
+    const auto take_whole = [&](std::size_t count) {
+        for (; count > 0; --count, ++axis) {
+            region.shape.push_back(shape[axis]);
+            region.strides.push_back(whole.strides[axis]);
+        }
+    };
+    for (const Slice& slice : slices) {
+        if (slice.kind == Slice::Kind::newaxis) {
+            region.shape.push_back(1);
+            region.strides.push_back(1);
+        } else if (slice.kind == Slice::Kind::ellipsis) {
+            take_whole(shape.size() - named);
+        } else {
+            apply_slice(slice, axis, shape[axis], whole.strides[axis], shape, region, offset);
+            ++axis;
+        }
+    }
+    take_whole(shape.size() - axis);
+    region.offset = static_cast<std::size_t>(offset);
+    return gather(x, make_place(std::move(region)));
+}
+
+template <class T>
+Variable<T> take(const Variable<T>& x, const Array<std::int64_t>& indices, std::ptrdiff_t axis) {
+    Positions positions{resolve_axis("take", axis, x.dimension()), indices};
+    const auto size = static_cast<std::int64_t>(x.shape()[positions.axis]);
+    for (std::int64_t& index : positions.indices) {
+        if (index < -size || index >= size)
+            throw Error(fmt::format("take: index {} is out of range for axis {} of {}", index, positions.axis,
+                                    describe(x.shape())));
+        if (index < 0) index += size;
+    }
+    return gather(x, allocate_place(std::move(positions)));
+}
+
+#define XGRAD_INSTANTIATE(T) \
+    namespace detail { \
+    template void copy_from(Array<T>&, const Array<T>&, const Place&); \
+    template void add_at(Array<T>&, const Array<T>&, const Place&); \
+    } \
+    template Variable<T> gather(const Variable<T>&, std::shared_ptr<const Place>); \
+    template Variable<T> scatter(const Variable<T>&, std::shared_ptr<const Place>, const Shape&); \
+    template Variable<T> view(const Variable<T>&, const std::vector<Slice>&); \
+    template Variable<T> take(const Variable<T>&, const Array<std::int64_t>&, std::ptrdiff_t);
+XGRAD_INSTANTIATE(float)
+XGRAD_INSTANTIATE(double)
+
+}  // namespace xgrad

@@ -1,0 +1,75 @@
+// Operations that take parts of an array: slices, and elements along an axis by their indices.
+#pragma once
+
+#include <memory>
+#include <variant>
+#include <vector>
+
+#include <xgrad/autodiff/partial.hpp>
+#include <xgrad/autodiff/variable.hpp>
+
+namespace xgrad {
+
+/// One argument of `view`: a number, or xtensor's range, all, newaxis or ellipsis.
+class Slice {
+public:
+    enum class Kind { index, range, newaxis, ellipsis };
+
+    /// One element; its axis goes away. Negative ones count from the end.
+    Slice(std::integral auto index) : kind(Kind::index), start(static_cast<std::ptrdiff_t>(index)) {}
+    Slice(xt::xall_tag) : kind(Kind::range), has_start(false), has_stop(false) {}
+    Slice(xt::xnewaxis_tag) : kind(Kind::newaxis) {}
+    Slice(xt::xellipsis_tag) : kind(Kind::ellipsis) {}
+    /// xt::range(start, stop, step), any part of which may be left out (xt::placeholders::_).
+    template <class A, class B, class C>
+    Slice(const xt::xrange_adaptor<A, B, C>& range) : kind(Kind::range) {
+        has_start = read(range.start(), start);
+        has_stop = read(range.stop(), stop);
+        if (!read(range.step(), step)) step = 1;
+    }
+    Slice(const xt::xrange<std::ptrdiff_t>& range)
+        : kind(Kind::range), start(range(0)), stop(range(0) + static_cast<std::ptrdiff_t>(range.size())) {}
+
+    Kind kind;
+    std::ptrdiff_t start = 0, stop = 0, step = 1;
+    bool has_start = true, has_stop = true;
+
+private:
+    template <class V>
+    static bool read(const V& value, std::ptrdiff_t& target) {
+        if constexpr (std::integral<V>) {
+            target = static_cast<std::ptrdiff_t>(value);
+            return true;
+        } else {
+            return false;
+        }
+    }
+};
+
+/// Part of x, as a copy: `view(x, xt::range(0, 2), xt::all(), -1)`. Axes that are not named are taken whole.
+/// Ranges are clipped to the axis as in NumPy; an index outside of it throws Error.
+template <class T>
+Variable<T> view(const Variable<T>& x, const std::vector<Slice>& slices);
+template <class T, class... Slices>
+    requires(sizeof...(Slices) > 0 && (std::convertible_to<const Slices&, Slice> && ...))
+Variable<T> view(const Variable<T>& x, const Slices&... slices) {
+    return view(x, std::vector<Slice>{Slice(slices)...});
+}
+
+/// Elements of x along an axis by their indices, of any shape, which may repeat; the indices' shape stands in place of
+/// the axis (np.take). Negative indices count from the end. Throws Error when one is out of range.
+template <class T>
+Variable<T> take(const Variable<T>& x, const Array<std::int64_t>& indices, std::ptrdiff_t axis = 0);
+
+/// The region that is the whole of an array.
+Region whole_region(const Shape& shape);
+std::shared_ptr<const Place> make_place(Region region);
+
+namespace detail {
+
+/// target = the part of source at a place.
+template <class T>
+void copy_from(Array<T>& target, const Array<T>& source, const Place& place);
+
+}  // namespace detail
+}  // namespace xgrad

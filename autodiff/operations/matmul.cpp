@@ -1,0 +1,172 @@
+#include <fmt/format.h>
+
+#include <xgrad/autodiff/elementwise.hpp>
+#include <xgrad/autodiff/kernels/gemm.hpp>
+#include <xgrad/autodiff/kernels/reduce.hpp>
+#include <xgrad/autodiff/operations/index.hpp>
+#include <xgrad/autodiff/operations/matmul.hpp>
+#include <xgrad/autodiff/operations/reduce.hpp>
+#include <xgrad/autodiff/operations/shape.hpp>
+#include <xgrad/autodiff/record.hpp>
+
+namespace xgrad {
+namespace {
+
+// The last two sizes as they enter the product.
+struct Operand {
+    std::size_t rows, columns;  // after the transpose
+    std::size_t stride;         // of a stored row
+    Shape batch;
+
+    Operand(const Shape& shape, bool transpose) : batch(shape.begin(), shape.end() - 2) {
+        rows = shape[shape.size() - 2];
+        columns = stride = shape[shape.size() - 1];
+        if (transpose) std::swap(rows, columns);
+    }
+};
+
+// One product of a batch: where its matrices begin, counted in matrices.
+std::size_t matrix_of(std::size_t product, const Shape& batch, const Shape& operand) {
+    std::size_t index = 0, stride = 1;
+    for (std::size_t i = 0; i < batch.size(); ++i) {  // from the last axis
+        const std::size_t place = product % batch[batch.size() - 1 - i];
+        product /= batch[batch.size() - 1 - i];
+        if (i >= operand.size()) continue;
+        const std::size_t extent = operand[operand.size() - 1 - i];
+        if (extent != 1) index += place * stride;
+        stride *= extent;
+    }
+    return index;
+}
+
+template <class T>
+Array<T> multiply(const Variable<T>& a, const Variable<T>& b, MatmulOptions options) {
+    const Operand left(a.shape(), options.transpose_a), right(b.shape(), options.transpose_b);
+    Shape shape = broadcast_shape("matmul", left.batch, right.batch);
+    const Shape batch = shape;
+    shape.push_back(left.rows);
+    shape.push_back(right.columns);
+    Array<T> value = empty<T>(shape);
+    kernels::Gemm<T> product{.rows = left.rows, .columns = right.columns, .depth = left.columns,
+                             .a = a.value().data(), .a_stride = left.stride, .transpose_a = options.transpose_a,
+                             .b = b.value().data(), .b_stride = right.stride, .transpose_b = options.transpose_b,
+                             .c = value.data(), .c_stride = right.columns};
+    const std::size_t count = element_count(batch), a_size = left.rows * left.columns, b_size = right.rows * right.columns;
+    if (value.size() == 0) return value;
+    if (left.batch == right.batch || element_count(left.batch) == 1 || element_count(right.batch) == 1) {
+        kernels::gemm_batch(product, count, element_count(left.batch) == 1 ? 0 : a_size,
+                            element_count(right.batch) == 1 ? 0 : b_size, left.rows * right.columns);
+        return value;
+    }
+    for (std::size_t i = 0; i < count; ++i) {
+        product.a = a.value().data() + matrix_of(i, batch, left.batch) * a_size;
+        product.b = b.value().data() + matrix_of(i, batch, right.batch) * b_size;
+        product.c = value.data() + i * left.rows * right.columns;
+        kernels::gemm(product);
+    }
+    return value;
+}
+
+// The product of arrays that both have two axes or more.
+template <class T>
+Variable<T> multiply_matrices(const Variable<T>& a, const Variable<T>& b, MatmulOptions options) {
+    return record("matmul", multiply(a, b, options), with("transpose_a", options.transpose_a),
+                  with("transpose_b", options.transpose_b),
+                  // With C = op(A)·op(B): dop(A) = G·op(B)ᵀ and dop(B) = op(A)ᵀ·G, transposed once more where op did.
+                  wrt(a, [b, options](const Variable<T>& g) {
+                      return options.transpose_a ? matmul(b, g, {options.transpose_b, true})
+                                                 : matmul(g, b, {false, !options.transpose_b});
+                  }),
+                  wrt(b, [a, options](const Variable<T>& g) {
+                      return options.transpose_b ? matmul(g, a, {true, options.transpose_a})
+                                                 : matmul(a, g, {!options.transpose_a, false});
+                  }));
+}
+
+}  // namespace
+
+template <class T>
+Variable<T> matmul(const Variable<T>& a, const std::type_identity_t<Variable<T>>& b, MatmulOptions options) {
+    if (a.dimension() == 0 || b.dimension() == 0)
+        throw Error(fmt::format("matmul: {} · {}: a scalar is no matrix; use * instead", describe(a.shape()),
+                                describe(b.shape())));
+    if ((a.dimension() == 1 && options.transpose_a) || (b.dimension() == 1 && options.transpose_b))
+        throw Error(fmt::format("matmul: {} · {}: a vector has no transpose", describe(a.shape()), describe(b.shape())));
+    const Variable<T> left = a.dimension() == 1 ? expand_dims(a, 0) : a;
+    const Variable<T> right = b.dimension() == 1 ? expand_dims(b, 1) : b;
+    if (left.shape(options.transpose_a ? -2 : -1) != right.shape(options.transpose_b ? -1 : -2))
+        throw Error(fmt::format("matmul: inner sizes differ: {}{} · {}{}", describe(a.shape()),
+                                options.transpose_a ? "ᵀ" : "", describe(b.shape()), options.transpose_b ? "ᵀ" : ""));
+    Variable<T> product = multiply_matrices(left, right, options);
+    if (b.dimension() == 1) product = squeeze(product, -1);
+    if (a.dimension() == 1) product = squeeze(product, b.dimension() == 1 ? -1 : -2);
+    return product;
+}
+
+namespace {
+
+template <class T>
+void check_linear(const Variable<T>& x, const Variable<T>& weight, const Variable<T>& bias) {
+    if (weight.dimension() != 2)
+        throw Error(fmt::format("linear: the weight has shape {}; expected (out, in)", describe(weight.shape())));
+    if (x.dimension() == 0 || x.shape(-1) != weight.shape()[1])
+        throw Error(fmt::format("linear: an input of shape {} does not fit a weight of shape {}: the last size must be {}",
+                                describe(x.shape()), describe(weight.shape()), weight.shape()[1]));
+    if (bias.defined() && bias.shape() != Shape{weight.shape()[0]})
+        throw Error(fmt::format("linear: a bias of shape {} does not fit a weight of shape {}; expected ({},)",
+                                describe(bias.shape()), describe(weight.shape()), weight.shape()[0]));
+}
+
+// x as a matrix: all axes but the last made one.
+template <class T>
+Variable<T> as_rows(const Variable<T>& x) {
+    return x.dimension() == 2 ? x : reshape(x, Shape{element_count(x.shape()) / std::max<std::size_t>(x.shape(-1), 1), x.shape(-1)});
+}
+
+// The cotangents of x, weight and bias from that of x·weightᵀ + bias.
+template <class T>
+std::array<Variable<T>, 3> linear_cotangents(const Variable<T>& g, const Variable<T>& x, const Variable<T>& weight,
+                                             const Needs& needs) {
+    std::array<Variable<T>, 3> cotangents;
+    if (needs[0]) cotangents[0] = matmul(g, weight);
+    if (needs[1]) cotangents[1] = matmul(as_rows(g), as_rows(x), {.transpose_a = true});
+    if (needs[2]) cotangents[2] = sum(as_rows(g), 0);
+    return cotangents;
+}
+
+}  // namespace
+
+template <class T>
+Variable<T> linear(const Variable<T>& x, const std::type_identity_t<Variable<T>>& weight,
+                   const std::type_identity_t<Variable<T>>& bias, Activation activation) {
+    check_linear(x, weight, bias);
+    const std::size_t in = weight.shape()[1], out = weight.shape()[0];
+    Shape shape = x.shape();
+    shape[shape.size() - 1] = out;
+    Array<T> value = empty<T>(shape);
+    if (value.size() > 0)
+        kernels::gemm<T>({.rows = value.size() / out, .columns = out, .depth = in,
+                          .a = x.value().data(), .a_stride = in,
+                          .b = weight.value().data(), .b_stride = in, .transpose_b = true,
+                          .c = value.data(), .c_stride = out,
+                          .bias = bias.defined() ? bias.value().data() : nullptr,
+                          .activation = activation == Activation::relu ? kernels::Activation::relu : kernels::Activation::none});
+    const auto inputs = std::tie(x, weight, bias);
+    if (activation == Activation::none)
+        return record("linear", std::move(value), wrt(inputs, [x, weight](const Variable<T>& g, const Needs& needs) {
+                          return linear_cotangents(g, x, weight, needs);
+                      }));
+    return record("linear_relu", std::move(value),
+                  wrt(inputs, [x, weight](Variable<T> g, const Variable<T>& y, const Needs& needs) {
+                      return linear_cotangents(detail::elementwise_operation("relu", formulas::ReluVjp{}, std::move(g), y),
+                                               x, weight, needs);
+                  }));
+}
+
+#define XGRAD_INSTANTIATE(T) \
+    template Variable<T> matmul(const Variable<T>&, const Variable<T>&, MatmulOptions); \
+    template Variable<T> linear(const Variable<T>&, const Variable<T>&, const Variable<T>&, Activation);
+XGRAD_INSTANTIATE(float)
+XGRAD_INSTANTIATE(double)
+
+}  // namespace xgrad

@@ -1,0 +1,293 @@
+#include <algorithm>
+#include <cstring>
+#include <numeric>
+
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+
+#include <xgrad/autodiff/kernels/reduce.hpp>
+#include <xgrad/autodiff/operations/index.hpp>
+#include <xgrad/autodiff/operations/shape.hpp>
+#include <xgrad/autodiff/partial.hpp>
+#include <xgrad/autodiff/record.hpp>
+
+namespace xgrad {
+namespace {
+
+std::span<const std::size_t> as_span(const Shape& shape) { return {shape.data(), shape.size()}; }
+
+// Where the elements stand when an array of this shape is read with its axes in another order.
+std::shared_ptr<const Place> permuted(const Shape& shape, const Shape& axes) {
+    Region region = whole_region(shape);
+    const Region original = region;
+    for (std::size_t i = 0; i < axes.size(); ++i) {
+        region.shape[i] = original.shape[axes[i]];
+        region.strides[i] = original.strides[axes[i]];
+    }
+    return make_place(std::move(region));
+}
+
+}  // namespace
+
+std::size_t resolve_axis(const char* operation, std::ptrdiff_t axis, std::size_t dimension) {
+    const auto count = static_cast<std::ptrdiff_t>(dimension);
+    if (axis < -count || axis >= count)
+        throw Error(fmt::format("{}: axis {} is out of range for an array with {} dimension{}", operation, axis, count,
+                                count == 1 ? "" : "s"));
+    return static_cast<std::size_t>(axis < 0 ? axis + count : axis);
+}
+
+xt::svector<std::size_t, 4> Axes::resolve(const char* operation, std::size_t dimension) const {
+    xt::svector<std::size_t, 4> resolved;
+    for (std::ptrdiff_t axis : axes_) {
+        const std::size_t place = resolve_axis(operation, axis, dimension);
+        if (std::find(resolved.begin(), resolved.end(), place) != resolved.end())
+            throw Error(fmt::format("{}: axis {} is named twice", operation, axis));
+        resolved.push_back(place);
+    }
+    return resolved;
+}
+
+bool can_broadcast(const Shape& from, const Shape& to) {
+    if (from.size() > to.size()) return false;
+    const std::size_t missing = to.size() - from.size();
+    for (std::size_t i = 0; i < from.size(); ++i)
+        if (from[i] != to[missing + i] && from[i] != 1) return false;
+    return true;
+}
+
+Shape broadcast_shape(const char* operation, const Shape& a, const Shape& b) {
+    Shape result(std::max(a.size(), b.size()));
+    for (std::size_t i = 0; i < result.size(); ++i) {
+        // Counted from the last dimension.
+        const std::size_t x = i < a.size() ? a[a.size() - 1 - i] : 1;
+        const std::size_t y = i < b.size() ? b[b.size() - 1 - i] : 1;
+        if (x != y && x != 1 && y != 1)
+            throw Error(fmt::format("{}: the shapes {} and {} do not broadcast: dimensions counted from the last must be "
+                                    "equal or 1",
+                                    operation, describe(a), describe(b)));
+        result[result.size() - 1 - i] = x == 1 ? y : x;
+    }
+    return result;
+}
+
+template <class T>
+Variable<T> broadcast_to(const Variable<T>& x, const Shape& shape) {
+    if (x.shape() == shape) return x;
+    if (!can_broadcast(x.shape(), shape))
+        throw Error(fmt::format("broadcast_to: the shape {} does not broadcast to {}", describe(x.shape()),
+                                describe(shape)));
+    Array<T> value = empty<T>(shape);
+    kernels::broadcast_to(x.value().data(), as_span(x.shape()), value.data(), as_span(shape));
+    // The engine sums the cotangent back.
+    return record("broadcast_to", std::move(value), with("shape", shape), wrt(x, [](Variable<T> g) { return g; }));
+}
+
+template <class T>
+Variable<T> sum_to(const Variable<T>& x, const Shape& shape) {
+    if (x.shape() == shape) return x;
+    if (!can_broadcast(shape, x.shape()))
+        throw Error(fmt::format("sum_to: the shape {} does not broadcast to {}, so that cannot be summed back to it",
+                                describe(shape), describe(x.shape())));
+    Array<T> value = empty<T>(shape);
+    kernels::sum_to(x.value().data(), as_span(x.shape()), value.data(), as_span(shape));
+    return record("sum_to", std::move(value), with("shape", shape),
+                  wrt(x, [full = x.shape()](const Variable<T>& g) { return broadcast_to(g, full); }));
+}
+
+template <class T>
+Variable<T> reshape(const Variable<T>& x, const Shape& shape) {
+    if (element_count(shape) != x.size())
+        throw Error(fmt::format("reshape: the shape {} has {} elements, {} has {}", describe(x.shape()), x.size(),
+                                describe(shape), element_count(shape)));
+    return record("reshape", share(x.value(), shape), with("shape", shape),
+                  wrt(x, [before = x.shape()](const Variable<T>& g) { return reshape(g, before); }));
+}
+
+template <class T>
+Variable<T> reshape(const Variable<T>& x, const std::vector<std::ptrdiff_t>& shape) {
+    Shape sizes;
+    std::size_t known = 1, unknown = 0;
+    for (std::ptrdiff_t size : shape) {
+        if (size < -1) throw Error(fmt::format("reshape: the size {} is negative", size));
+        if (size == -1)
+            ++unknown;
+        else
+            known *= static_cast<std::size_t>(size);
+    }
+    if (unknown > 1) throw Error("reshape: only one size can be -1");
+    if (unknown == 1 && (known == 0 || x.size() % known != 0))
+        throw Error(fmt::format("reshape: no size in place of -1 makes ({}) hold the {} elements of {}",
+                                fmt::join(shape, ", "), x.size(), describe(x.shape())));
+    for (std::ptrdiff_t size : shape) sizes.push_back(size == -1 ? x.size() / known : static_cast<std::size_t>(size));
+    return reshape(x, sizes);
+}
+
+template <class T>
+Variable<T> flatten(const Variable<T>& x, std::ptrdiff_t first, std::ptrdiff_t last) {
+    if (x.dimension() == 0) return reshape(x, Shape{1});
+    const std::size_t begin = resolve_axis("flatten", first, x.dimension());
+    const std::size_t end = resolve_axis("flatten", last, x.dimension());
+    if (begin > end) throw Error(fmt::format("flatten: the first axis, {}, comes after the last, {}", first, last));
+    Shape shape(x.shape().begin(), x.shape().begin() + static_cast<std::ptrdiff_t>(begin));
+    std::size_t merged = 1;
+    for (std::size_t i = begin; i <= end; ++i) merged *= x.shape()[i];
+    shape.push_back(merged);
+    for (std::size_t i = end + 1; i < x.dimension(); ++i) shape.push_back(x.shape()[i]);
+    return reshape(x, shape);
+}
+
+template <class T>
+Variable<T> squeeze(const Variable<T>& x, const Axes& axes) {
+    const Shape chosen = axes.resolve("squeeze", x.dimension());
+    for (std::size_t axis : chosen)
+        if (x.shape()[axis] != 1)
+            throw Error(fmt::format("squeeze: axis {} of {} has size {}, not 1", axis, describe(x.shape()),
+                                    x.shape()[axis]));
+    Shape shape;
+    for (std::size_t i = 0; i < x.dimension(); ++i) {
+        const bool drop = axes.empty() ? x.shape()[i] == 1 : std::find(chosen.begin(), chosen.end(), i) != chosen.end();
+        if (!drop) shape.push_back(x.shape()[i]);
+    }
+    return reshape(x, shape);
+}
+
+template <class T>
+Variable<T> expand_dims(const Variable<T>& x, std::ptrdiff_t axis) {
+    const std::size_t place = resolve_axis("expand_dims", axis, x.dimension() + 1);
+    Shape shape;
+    for (std::size_t i = 0; i <= x.dimension(); ++i) {
+        if (i == place) shape.push_back(1);
+        if (i < x.dimension()) shape.push_back(x.shape()[i]);
+    }
+    return reshape(x, shape);
+}
+
+template <class T>
+Variable<T> transpose(const Variable<T>& x, const Axes& axes) {
+    Shape order = axes.resolve("transpose", x.dimension());
+    if (axes.empty()) {
+        order.resize(x.dimension());
+        std::iota(order.rbegin(), order.rend(), std::size_t{0});
+    }
+    if (order.size() != x.dimension())
+        throw Error(fmt::format("transpose: {} axes for an array of shape {}", order.size(), describe(x.shape())));
+    const auto place = permuted(x.shape(), order);
+    Array<T> value = empty<T>(std::get<Region>(*place).shape);
+    detail::copy_from(value, x.value(), *place);
+    std::vector<std::ptrdiff_t> inverse(order.size());
+    for (std::size_t i = 0; i < order.size(); ++i) inverse[order[i]] = static_cast<std::ptrdiff_t>(i);
+    return record("transpose", std::move(value), with("axes", order),
+                  wrt(x, [back = Axes(inverse)](const Variable<T>& g) { return transpose(g, back); }));
+}
+
+template <class T>
+Variable<T> flip(const Variable<T>& x, const Axes& axes) {
+    Shape chosen = axes.resolve("flip", x.dimension());
+    if (axes.empty()) {
+        chosen.resize(x.dimension());
+        std::iota(chosen.begin(), chosen.end(), std::size_t{0});
+    }
+    Region region = whole_region(x.shape());
+    for (std::size_t axis : chosen) {
+        if (x.shape()[axis] == 0) continue;
+        region.offset += (x.shape()[axis] - 1) * static_cast<std::size_t>(region.strides[axis]);
+        region.strides[axis] = -region.strides[axis];
+    }
+    Array<T> value = empty<T>(x.shape());
+    detail::copy_from(value, x.value(), *make_place(std::move(region)));
+    return record("flip", std::move(value), with("axes", chosen),
+                  wrt(x, [axes](const Variable<T>& g) { return flip(g, axes); }));
+}
+
+namespace {
+
+// The elements from `begin` on, `size` of them, along one axis.
+std::shared_ptr<const Place> stretch(const Shape& shape, std::size_t axis, std::size_t begin, std::size_t size) {
+    Region region = whole_region(shape);
+    region.offset = begin * static_cast<std::size_t>(region.strides[axis]);
+    region.shape[axis] = size;
+    return make_place(std::move(region));
+}
+
+}  // namespace
+
+template <class T>
+Variable<T> concatenate(const std::vector<Variable<T>>& parts, std::ptrdiff_t axis) {
+    if (parts.empty()) throw Error("concatenate: there is nothing to concatenate");
+    const std::size_t along = resolve_axis("concatenate", axis, parts[0].dimension());
+    Shape shape = parts[0].shape();
+    shape[along] = 0;
+    for (const Variable<T>& part : parts) {
+        Shape expected = part.shape();
+        if (expected.size() == shape.size()) expected[along] = shape[along];
+        if (expected != shape)
+            throw Error(fmt::format("concatenate: the shapes {} and {} differ in more than axis {}",
+                                    describe(parts[0].shape()), describe(part.shape()), along));
+        shape[along] += part.shape()[along];
+    }
+    std::size_t outer = 1, inner = 1;
+    for (std::size_t i = 0; i < along; ++i) outer *= shape[i];
+    for (std::size_t i = along + 1; i < shape.size(); ++i) inner *= shape[i];
+
+    Array<T> value = empty<T>(shape);
+    T* target = value.data();
+    for (std::size_t i = 0; i < outer; ++i)
+        for (const Variable<T>& part : parts) {
+            const std::size_t run = part.shape()[along] * inner;
+            target = std::copy_n(part.value().data() + i * run, run, target);
+        }
+    std::vector<std::size_t> sizes;
+    for (const Variable<T>& part : parts) sizes.push_back(part.shape()[along]);
+    return record("concatenate", std::move(value), with("axis", along),
+                  wrt(parts, [sizes, along](const Variable<T>& g, const Needs& needs) {
+                      std::vector<Variable<T>> cotangents(sizes.size());
+                      for (std::size_t i = 0, begin = 0; i < sizes.size(); begin += sizes[i++])
+                          if (needs[i]) cotangents[i] = gather(g, stretch(g.shape(), along, begin, sizes[i]));
+                      return cotangents;
+                  }));
+}
+
+template <class T>
+Variable<T> stack(const std::vector<Variable<T>>& parts, std::ptrdiff_t axis) {
+    if (parts.empty()) throw Error("stack: there is nothing to stack");
+    std::vector<Variable<T>> expanded;
+    for (const Variable<T>& part : parts) {
+        if (part.shape() != parts[0].shape())
+            throw Error(fmt::format("stack: the shapes {} and {} differ", describe(parts[0].shape()),
+                                    describe(part.shape())));
+        expanded.push_back(expand_dims(part, axis));
+    }
+    return concatenate(expanded, axis);
+}
+
+template <class T>
+std::vector<Variable<T>> split(const Variable<T>& x, std::size_t count, std::ptrdiff_t axis) {
+    const std::size_t along = resolve_axis("split", axis, x.dimension());
+    const std::size_t size = x.shape()[along];
+    if (count == 0 || size % count != 0)
+        throw Error(fmt::format("split: axis {} of {} does not divide into {} equal parts", along, describe(x.shape()),
+                                count));
+    std::vector<Variable<T>> parts;
+    for (std::size_t i = 0; i < count; ++i)
+        parts.push_back(gather(x, stretch(x.shape(), along, i * (size / count), size / count)));
+    return parts;
+}
+
+#define XGRAD_INSTANTIATE(T) \
+    template Variable<T> broadcast_to(const Variable<T>&, const Shape&); \
+    template Variable<T> sum_to(const Variable<T>&, const Shape&); \
+    template Variable<T> reshape(const Variable<T>&, const std::vector<std::ptrdiff_t>&); \
+    template Variable<T> reshape(const Variable<T>&, const Shape&); \
+    template Variable<T> flatten(const Variable<T>&, std::ptrdiff_t, std::ptrdiff_t); \
+    template Variable<T> squeeze(const Variable<T>&, const Axes&); \
+    template Variable<T> expand_dims(const Variable<T>&, std::ptrdiff_t); \
+    template Variable<T> transpose(const Variable<T>&, const Axes&); \
+    template Variable<T> flip(const Variable<T>&, const Axes&); \
+    template Variable<T> concatenate(const std::vector<Variable<T>>&, std::ptrdiff_t); \
+    template Variable<T> stack(const std::vector<Variable<T>>&, std::ptrdiff_t); \
+    template std::vector<Variable<T>> split(const Variable<T>&, std::size_t, std::ptrdiff_t);
+XGRAD_INSTANTIATE(float)
+XGRAD_INSTANTIATE(double)
+
+}  // namespace xgrad

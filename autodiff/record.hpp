@@ -1,0 +1,290 @@
+// How an operation is defined, the library's and a user's: its value, and for each input a function that maps the
+// cotangent of the result to the cotangent of that input.
+//
+//     template <class T>
+//     Variable<T> tanh(const Variable<T>& x) {
+//         return record("tanh", kernels::tanh(x.value()),
+//                       wrt(x, [](const Variable<T>& g, const Variable<T>& y) { return g * (1 - square(y)); }));
+//     }
+#pragma once
+
+#include <array>
+#include <concepts>
+#include <optional>
+#include <tuple>
+#include <utility>
+#include <vector>
+
+#include <xgrad/autodiff/partial.hpp>
+#include <xgrad/autodiff/tape.hpp>
+#include <xgrad/autodiff/variable.hpp>
+
+namespace xgrad {
+
+/// Which inputs of a joint vjp need a cotangent.
+class Needs {
+public:
+    explicit Needs(std::span<const detail::Edge> inputs) noexcept : inputs_(inputs) {}
+    bool operator[](std::size_t input) const noexcept { return static_cast<bool>(inputs_[input]); }
+
+private:
+    std::span<const detail::Edge> inputs_;
+};
+
+namespace detail {
+
+// A vjp takes the cotangent g, and the result y when it asks for it. (A joint one is told which inputs need theirs.)
+template <class F, class T, class... Rest>
+concept ReadsResult = std::invocable<F&, Variable<T>, const Variable<T>&, Rest...>;
+
+template <class F, class T, class... Rest>
+auto call_vjp(F& vjp, Variable<T>&& g, const Variable<T>& y, const Rest&... rest) {
+    if constexpr (ReadsResult<F, T, const Rest&...>)
+        return vjp(std::move(g), y, rest...);
+    else
+        return vjp(std::move(g), rest...);
+}
+
+/// One input of an operation with its vjp; without either when no gradient is needed.
+template <class U, class F>
+class SingleInput {
+public:
+    SingleInput(const Variable<U>& input, F&& vjp) : input_(input.node()) {
+        if (!thread_state.recording || !input.requires_grad()) return;
+        edge_ = Edge(input.node());
+        vjp_.emplace(std::move(vjp));
+    }
+
+    bool needed() const noexcept { return static_cast<bool>(edge_); }
+    template <class T>
+    static constexpr bool reads_result = ReadsResult<F, T>;
+
+    template <class T>
+    void propagate(Sweep& sweep, Variable<T>&& g, const Variable<T>& y) {
+        if (!edge_) return;
+        static_cast<ValueNode<U>*>(edge_.get())->receive(sweep, call_vjp(*vjp_, std::move(g), y));
+    }
+    void release(Sweep* sweep) {
+        vjp_.reset();
+        edge_.release(sweep);
+    }
+    void list(std::vector<const Node*>& inputs) const { inputs.push_back(input_); }
+
+private:
+    const Node* input_;  // only looked at while the operation is being recorded
+    Edge edge_;
+    std::optional<F> vjp_;
+};
+
+/// Several inputs whose vjp is one function.
+template <class T, class F, class Edges>
+class JointInput {
+public:
+    template <class Inputs>
+    JointInput(Edges&& edges, const Inputs& inputs, F&& vjp) : edges_(std::move(edges)) {
+        bool any = false;
+        for (std::size_t i = 0; i < inputs.size(); ++i) {
+            const Variable<T>& input = *inputs[i];
+            if (thread_state.observer && input.defined()) inputs_.push_back(input.node());
+            if (!thread_state.recording || !input.requires_grad()) continue;
+            edges_[i] = Edge(input.node());
+            any = true;
+        }
+        if (any) vjp_.emplace(std::move(vjp));
+    }
+
+    bool needed() const noexcept { return vjp_.has_value(); }
+    template <class>
+    static constexpr bool reads_result = ReadsResult<F, T, Needs>;
+
+    void propagate(Sweep& sweep, Variable<T>&& g, const Variable<T>& y) {
+        if (!vjp_) return;
+        auto cotangents = call_vjp(*vjp_, std::move(g), y, Needs(edges_));
+        for (std::size_t i = 0; i < edges_.size(); ++i)
+            if (edges_[i]) static_cast<ValueNode<T>*>(edges_[i].get())->receive(sweep, std::move(cotangents[i]));
+    }
+    void release(Sweep* sweep) {
+        vjp_.reset();
+        for (Edge& edge : edges_) edge.release(sweep);
+    }
+    void list(std::vector<const Node*>& inputs) const { inputs.insert(inputs.end(), inputs_.begin(), inputs_.end()); }
+
+private:
+    Edges edges_;
+    std::vector<const Node*> inputs_;  // for observers; empty when there is none
+    std::optional<F> vjp_;
+};
+
+template <class V>
+struct NamedValue {
+    const char* name;
+    const V& value;
+};
+
+template <class X>
+inline constexpr bool is_input = false;
+template <class U, class F>
+inline constexpr bool is_input<SingleInput<U, F>> = true;
+template <class T, class F, class Edges>
+inline constexpr bool is_input<JointInput<T, F, Edges>> = true;
+
+/// The result of an operation, with what backward needs.
+template <class T, class... Inputs>
+class Operation final : public ValueNode<T> {
+public:
+    Operation(const char* name, Array<T>&& array, Inputs&&... inputs)
+        : ValueNode<T>(std::move(array)), inputs_(std::move(inputs)...) {
+        this->operation = name;
+        this->requires_grad = true;
+        this->keeps_value = (Inputs::template reads_result<T> || ...);
+        version_ = this->value.storage().version();
+    }
+
+    void propagate(Sweep& sweep) override {
+        const VjpScope scope(this->operation, sweep.create_graph);
+        Variable<T> g = this->take_cotangent();
+        const Variable<T> y = this->keeps_value ? this->saved_result(version_) : Variable<T>();
+        propagate(sweep, std::move(g), y, std::index_sequence_for<Inputs...>());
+    }
+    void release(Sweep* sweep) override {
+        std::apply([&](Inputs&... input) { (input.release(sweep), ...); }, inputs_);
+        this->keeps_value = false;
+        if (this->handles() == 0) this->drop_value();
+    }
+
+private:
+    template <std::size_t... I>
+    void propagate(Sweep& sweep, Variable<T>&& g, const Variable<T>& y, std::index_sequence<I...>) {
+        // The last input gets the cotangent itself, so that its vjp may reuse the memory.
+        ((I + 1 < sizeof...(I) ? std::get<I>(inputs_).propagate(sweep, Variable<T>(g), y)
+                               : std::get<I>(inputs_).propagate(sweep, std::move(g), y)),
+         ...);
+    }
+
+    std::tuple<Inputs...> inputs_;
+    std::uint32_t version_ = 0;
+};
+
+// An input alone in a tuple, and nothing for a setting: what tuple_cat makes of the arguments is the inputs.
+template <class X>
+auto as_tuple(X&& x) {
+    if constexpr (is_input<std::remove_cvref_t<X>>)
+        return std::tuple<std::remove_cvref_t<X>>(std::move(x));
+    else
+        return std::tuple<>();
+}
+
+template <class V>
+Attribute::Value attribute_value(const V& value) {
+    if constexpr (std::same_as<V, bool>)
+        return value;
+    else if constexpr (std::integral<V>)
+        return static_cast<std::int64_t>(value);
+    else if constexpr (std::floating_point<V>)
+        return static_cast<double>(value);
+    else if constexpr (std::same_as<V, Array<std::int64_t>> || std::same_as<V, Array<bool>>)
+        return &value;
+    else if constexpr (std::convertible_to<const V&, std::string_view>)
+        return std::string_view(value);
+    else
+        return std::vector<std::int64_t>(value.begin(), value.end());
+}
+
+template <class... Arguments>
+std::vector<const Node*> list_inputs(const Arguments&... arguments) {
+    std::vector<const Node*> inputs;
+    const auto list = [&](const auto& argument) {
+        if constexpr (is_input<std::remove_cvref_t<decltype(argument)>>) argument.list(inputs);
+    };
+    (list(arguments), ...);
+    return inputs;
+}
+
+template <class... Arguments>
+void tell_observers(const char* operation, const std::vector<const Node*>& inputs, const Node* output,
+                    const Arguments&... arguments) {
+    std::vector<Attribute> attributes;
+    const auto list = [&](const auto& argument) {
+        if constexpr (!is_input<std::remove_cvref_t<decltype(argument)>>)
+            attributes.push_back({argument.name, attribute_value(argument.value)});
+    };
+    (list(arguments), ...);
+    Observer::tell({operation, inputs, output, attributes});
+}
+
+}  // namespace detail
+
+/// The vjp of one input: `vjp(g)` or `vjp(g, y)` gives the cotangent of `x` from the cotangent g of the result y, written
+/// with operations on Variables so that it can be differentiated again. It may return a Partial when the cotangent
+/// fills only part of x, a cotangent of a broadcast shape (it is summed back), or an empty Variable for zero.
+/// When x requires no gradient, the function goes at once with all that it had captured.
+template <class T, class F>
+auto wrt(const Variable<T>& x, F vjp) {
+    return detail::SingleInput<T, F>(x, std::move(vjp));
+}
+
+/// The joint vjp of several inputs that share its work: `vjp(g, needs)` or `vjp(g, y, needs)` gives an array of cotangents
+/// and may leave those empty that `needs` says are not needed.
+template <class T, class... More, class F>
+auto wrt(std::tuple<const Variable<T>&, More...> inputs, F vjp) {
+    constexpr std::size_t count = 1 + sizeof...(More);
+    const auto pointers = std::apply(
+        [](const auto&... input) { return std::array<const Variable<T>*, count>{&input...}; }, inputs);
+    using Edges = std::array<detail::Edge, count>;
+    return detail::JointInput<T, F, Edges>(Edges(), pointers, std::move(vjp));
+}
+/// The same for a number of inputs that is known at run time only; the vjp gives a vector.
+template <class T, class F>
+auto wrt(const std::vector<Variable<T>>& inputs, F vjp) {
+    std::vector<const Variable<T>*> pointers;
+    for (const Variable<T>& input : inputs) pointers.push_back(&input);
+    using Edges = std::vector<detail::Edge, memory::Allocator<detail::Edge>>;
+    return detail::JointInput<T, F, Edges>(Edges(inputs.size()), pointers, std::move(vjp));
+}
+
+/// A setting of the operation, or an input that is no Variable, for those who watch (Observer).
+template <class V>
+auto with(const char* name, const V& value) {
+    return detail::NamedValue<V>{name, value};
+}
+
+/// Records an operation: its name (a string literal), its value, then `wrt(…)` for its inputs and `with(…)` for its
+/// settings, in any order. Nothing is kept when no input requires a gradient or recording is off.
+template <class T, class... Arguments>
+Variable<T> record(const char* operation, Array<T>&& value, Arguments... arguments) {
+    const auto needed = [](const auto& argument) {
+        if constexpr (detail::is_input<std::remove_cvref_t<decltype(argument)>>)
+            return argument.needed();
+        else
+            return false;
+    };
+    std::vector<const detail::Node*> inputs;
+    if (detail::thread_state.observer) [[unlikely]]
+        inputs = detail::list_inputs(arguments...);
+
+    Variable<T> result;
+    if ((needed(arguments) || ...)) {
+        detail::ValueNode<T>* node = std::apply(
+            [&]<class... Inputs>(Inputs&&... input) -> detail::ValueNode<T>* {
+                return new detail::Operation<T, Inputs...>(operation, std::move(value), std::move(input)...);
+            },
+            std::tuple_cat(detail::as_tuple(std::move(arguments))...));
+        result = Variable<T>(node);
+        detail::append_to_tape(node);
+    } else {
+        result = Variable<T>(std::move(value));
+    }
+    if (detail::thread_state.observer) [[unlikely]]
+        detail::tell_observers(operation, inputs, result.node(), arguments...);
+    return result;
+}
+
+/// The same for a value that is another xtensor expression, evaluated here.
+template <ArrayExpression E, class... Arguments>
+    requires(!std::same_as<E, Array<typename E::value_type>>)
+auto record(const char* operation, const E& value, Arguments... arguments) {
+    using T = typename E::value_type;
+    return record(operation, Array<T>(value), std::move(arguments)...);
+}
+
+}  // namespace xgrad

@@ -1,0 +1,160 @@
+// The thread's list of recorded operations, what switches recording off, and what watches it.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <span>
+#include <string>
+#include <string_view>
+#include <variant>
+#include <vector>
+
+#include <xgrad/autodiff/node.hpp>
+
+namespace xgrad {
+
+/// The recorded operations of one thread in the order of their execution, which is a topological order: backward is one
+/// sweep from the output's place down. An operation leaves the tape when a backward has used it or when nothing can
+/// reach it any more.
+class Tape {
+public:
+    /// The calling thread's tape.
+    static Tape current() noexcept { return Tape(); }
+
+    /// How many operations are recorded: 0 after each training step, or something still holds a graph.
+    std::size_t size() const noexcept;
+
+    /// Whether operations on variables that require a gradient are being recorded.
+    bool recording() const noexcept { return detail::thread_state.recording; }
+
+private:
+    Tape() = default;
+};
+
+/// While it lives, nothing is recorded in this thread: results require no gradient and keep nothing alive.
+class NoGrad {
+public:
+    NoGrad() noexcept : before_(detail::thread_state.recording) { detail::thread_state.recording = false; }
+    ~NoGrad() { detail::thread_state.recording = before_; }
+    NoGrad(const NoGrad&) = delete;
+    NoGrad& operator=(const NoGrad&) = delete;
+
+private:
+    bool before_;
+};
+
+/// While it lives, operations are recorded, also inside NoGrad or inside a vjp: what a checkpoint needs to run its
+/// function again in the middle of a backward.
+class EnableGrad {
+public:
+    EnableGrad() noexcept : recording_(detail::thread_state.recording), vjp_(detail::thread_state.vjp) {
+        detail::thread_state.recording = true;
+        detail::thread_state.vjp = nullptr;  // what is read here is the caller's, not something a vjp has saved
+    }
+    ~EnableGrad() {
+        detail::thread_state.recording = recording_;
+        detail::thread_state.vjp = vjp_;
+    }
+    EnableGrad(const EnableGrad&) = delete;
+    EnableGrad& operator=(const EnableGrad&) = delete;
+
+private:
+    bool recording_;
+    const char* vjp_;
+};
+
+/// A setting of an operation, or an input of it that is no Variable (labels, indices, masks).
+struct Attribute {
+    using Value = std::variant<bool, std::int64_t, double, std::string_view, std::vector<std::int64_t>,
+                               const Array<std::int64_t>*, const Array<bool>*>;
+    std::string_view name;
+    Value value;
+};
+
+/// One operation at the moment when it is recorded.
+struct Recorded {
+    std::string_view operation;
+    std::span<const detail::Node* const> inputs;  ///< all Variables it read, differentiable or not; identities
+    const detail::Node* output;
+    std::span<const Attribute> attributes;
+};
+
+/// Sees every operation of the thread on which it lives, also under NoGrad: pictures of graphs, summaries, export.
+/// Observers nest; the innermost one is told first.
+class Observer {
+public:
+    Observer() noexcept : outer_(detail::thread_state.observer) { detail::thread_state.observer = this; }
+    virtual ~Observer() { detail::thread_state.observer = outer_; }
+    Observer(const Observer&) = delete;
+    Observer& operator=(const Observer&) = delete;
+
+    virtual void on_record(const Recorded& recorded) = 0;
+
+    /// Tells all observers of this thread.
+    static void tell(const Recorded& recorded) {
+        for (Observer* observer = detail::thread_state.observer; observer; observer = observer->outer_)
+            observer->on_record(recorded);
+    }
+
+private:
+    Observer* outer_;
+};
+
+namespace detail {
+
+/// Puts a node on the calling thread's tape.
+void append_to_tape(Node* node);
+
+/// Notes that a parameter received a gradient which no module and no optimizer knows.
+void report_unlisted(const Node* parameter);
+/// The shape of the first such parameter of this thread since the last call, as text; empty when there was none.
+std::string take_unlisted();
+
+/// While an operation's vjp runs: whether it is recorded, and by which name what it saved is checked.
+class VjpScope {
+public:
+    VjpScope(const char* operation, bool recording) noexcept
+        : operation_(thread_state.vjp), recording_(thread_state.recording) {
+        thread_state.vjp = operation;
+        thread_state.recording = recording;
+    }
+    ~VjpScope() {
+        thread_state.vjp = operation_;
+        thread_state.recording = recording_;
+    }
+    VjpScope(const VjpScope&) = delete;
+    VjpScope& operator=(const VjpScope&) = delete;
+
+private:
+    const char* operation_;
+    bool recording_;
+};
+
+/// One backward pass: walks the tape from the last root down. Shapes and precisions do not matter to it.
+struct Sweep {
+    Sweep(bool create, bool retain, bool accumulate_gradients)
+        : create_graph(create), retain_graph(retain || create), accumulate(accumulate_gradients) {}
+
+    const bool create_graph;
+    const bool retain_graph;
+    const bool accumulate;  // into the leaves' gradients; not for grad(), which takes the cotangents itself
+
+    /// Runs all vjps that the cotangents of the roots, already received, reach. When one throws, all cotangents are
+    /// discarded and the exception passes on.
+    void run();
+
+    /// A node has received its first cotangent. Throws Error when it is on another thread's tape.
+    void enter(Node* node);
+
+private:
+    void leave(Node* node) noexcept;
+    void finish_leaves();
+    void discard_from(Node* node) noexcept;
+
+    std::size_t pending_ = 0;
+    Node* start_ = nullptr;   // the pending node with the highest place
+    Node* leaves_ = nullptr;  // leaves that have received something, linked by `next`
+};
+
+}  // namespace detail
+}  // namespace xgrad

@@ -1,0 +1,280 @@
+#include <algorithm>
+
+#include <fmt/format.h>
+
+#include <xgrad/autodiff/kernels/reduce.hpp>
+#include <xgrad/autodiff/operations/shape.hpp>
+#include <xgrad/autodiff/partial.hpp>
+#include <xgrad/autodiff/variable.hpp>
+
+namespace xgrad {
+namespace detail {
+
+void refuse_empty() { throw Error("value: this Variable is empty: it stands for no value"); }
+
+void refuse_changed(const Shape& shape) {
+    throw Error(fmt::format("backward: a value of shape {} that '{}' had saved was changed in place afterwards; run "
+                            "backward before the change, or change a copy",
+                            describe(shape), thread_state.vjp));
+}
+
+namespace {
+
+void refuse_freed(const Node& node) {
+    throw Error(fmt::format("backward: what '{}' had saved was already freed by an earlier backward; pass "
+                            "{{.retain_graph = true}} to the earlier one to run it again",
+                            node.operation));
+}
+
+template <class T>
+void add_in_place(Variable<T>& target, const Variable<T>& source) {
+    kernels::add_in_place(target.node()->value.data(), source.value().data(), target.size());
+}
+
+// The sum of two cotangents or gradients; in the memory of the first when nobody else can see it.
+template <class T>
+void accumulate(Variable<T>& sum, Variable<T>&& term, bool create_graph) {
+    if (!sum.defined())
+        sum = std::move(term);
+    else if (create_graph || !is_sole_owner(sum))
+        sum = sum + term;
+    else
+        add_in_place(sum, term);
+}
+
+}  // namespace
+
+template <class T>
+bool ValueNode<T>::accepts(const Sweep& sweep) const {
+    if (released) refuse_freed(*this);
+    return sweep.accumulate || wanted || on_tape();
+}
+
+template <class T>
+void ValueNode<T>::receive(Sweep& sweep, Variable<T> g) {
+    if (!g.defined() || !accepts(sweep)) return;
+    if (g.shape() != shape()) {
+        if (!can_broadcast(shape(), g.shape()))
+            throw Error(fmt::format("backward: the vjp of '{}' gave a cotangent of shape {} for an input of shape {}",
+                                    thread_state.vjp ? thread_state.vjp : "", describe(g.shape()), describe(shape())));
+        g = sum_to(g, shape());
+    }
+    if (!in_flight) sweep.enter(this);
+    accumulate(cotangent, std::move(g), sweep.create_graph);
+}
+
+template <class T>
+void ValueNode<T>::receive(Sweep& sweep, Partial<T> part) {
+    if (!part.cotangent().defined() || !accepts(sweep)) return;
+    if (sweep.create_graph) {
+        receive(sweep, scatter(part.cotangent(), part.place(), shape()));
+        return;
+    }
+    if (!in_flight) sweep.enter(this);
+    if (!cotangent.defined())
+        cotangent = full(shape(), T{0});
+    else if (!is_sole_owner(cotangent))
+        cotangent = Variable<T>(Array<T>(cotangent.value()));
+    add_at(cotangent.node()->value, part.cotangent().value(), *part.place());
+}
+
+template <class T>
+void ValueNode<T>::complete(Sweep& sweep) {
+    in_flight = nullptr;
+    if (!sweep.accumulate) return;  // grad() takes the cotangent itself
+    Variable<T> g = std::move(cotangent);
+    // Gradients are changed in place by optimizers: each is its leaf's alone.
+    if (!gradient.defined() && !sweep.create_graph && !is_sole_owner(g)) g = Variable<T>(Array<T>(g.value()));
+    accumulate(gradient, std::move(g), sweep.create_graph);
+    if (is_parameter && !is_listed) report_unlisted(this);
+    for (const auto& hook : hooks) hook(Variable<T>(this));
+}
+
+template class ValueNode<float>;
+template class ValueNode<double>;
+
+}  // namespace detail
+
+template <class T>
+Variable<T>::Variable(Array<T>&& value) : Variable(new detail::ValueNode<T>(std::move(value))) {}
+
+template <class T>
+void Variable<T>::drop() noexcept {
+    node_->drop_handle();
+}
+
+template <class T>
+const Shape& Variable<T>::shape() const {
+    if (!node_) detail::refuse_empty();
+    return node_->shape();
+}
+
+template <class T>
+std::size_t Variable<T>::shape(std::ptrdiff_t dimension) const {
+    const auto count = static_cast<std::ptrdiff_t>(shape().size());
+    if (dimension < -count || dimension >= count)
+        throw Error(fmt::format("shape: dimension {} is out of range for the shape {}", dimension, describe(shape())));
+    return shape()[static_cast<std::size_t>(dimension < 0 ? dimension + count : dimension)];
+}
+
+template <class T>
+T Variable<T>::item() const {
+    if (size() != 1)
+        throw Error(fmt::format("item: a value of shape {} is not a single number", describe(shape())));
+    return value().data()[0];
+}
+
+template <class T>
+Variable<T>& Variable<T>::requires_grad(bool requires_grad) {
+    if (!node_) detail::refuse_empty();
+    if (!is_leaf())
+        throw Error(fmt::format("requires_grad: this value was made by the operation '{}'; only variables that no "
+                                "operation made can be switched (detach() gives one)",
+                                node_->operation));
+    node_->requires_grad = requires_grad;
+    return *this;
+}
+
+template <class T>
+bool Variable<T>::is_leaf() const noexcept {
+    return !node_ || !node_->operation;
+}
+
+template <class T>
+const Variable<T>& Variable<T>::grad() const {
+    if (!node_) detail::refuse_empty();
+    return node_->gradient;
+}
+
+template <class T>
+void Variable<T>::set_grad(Variable gradient) {
+    if (!node_) detail::refuse_empty();
+    if (gradient.defined() && gradient.shape() != shape())
+        throw Error(fmt::format("set_grad: a gradient of shape {} does not fit a variable of shape {}",
+                                describe(gradient.shape()), describe(shape())));
+    node_->gradient = std::move(gradient);
+}
+
+template <class T>
+void Variable<T>::backward(BackwardOptions options) const {
+    if (size() != 1)
+        throw Error(fmt::format("backward: the output has shape {}, not a single element; reduce it (sum, mean), or "
+                                "give a cotangent of that shape",
+                                describe(shape())));
+    backward(full(shape(), T{1}), options);
+}
+
+namespace {
+
+template <class T>
+void check_output(const char* operation, const Variable<T>& output, const Variable<T>& cotangent) {
+    if (!output.requires_grad())
+        throw Error(fmt::format("{}: the output depends on no variable that requires a gradient", operation));
+    if (output.node()->released) detail::refuse_freed(*output.node());
+    if (cotangent.shape() != output.shape())
+        throw Error(fmt::format("{}: a cotangent of shape {} does not fit an output of shape {}", operation,
+                                describe(cotangent.shape()), describe(output.shape())));
+}
+
+}  // namespace
+
+template <class T>
+void Variable<T>::backward(const Variable& cotangent, BackwardOptions options) const {
+    check_output("backward", *this, cotangent);
+    detail::Sweep sweep(options.create_graph, options.retain_graph, true);
+    node_->receive(sweep, cotangent);
+    sweep.run();
+}
+
+template <class T>
+Variable<T> Variable<T>::detach() const {
+    return Variable(share(value(), shape()));
+}
+
+template <class T>
+Array<T>& Variable<T>::begin_update() {
+    if (!node_) detail::refuse_empty();
+    if (!is_leaf())
+        throw Error(fmt::format("update: this value was made by the operation '{}'; only variables that no operation "
+                                "made can be changed in place",
+                                node_->operation));
+    node_->value.storage().touch();  // here as well as at the end: the function may throw half-way
+    return node_->value;
+}
+
+template <class T>
+void Variable<T>::end_update(const Shape& before) {
+    node_->value.storage().touch();
+    if (node_->value.shape() != before)
+        throw Error(fmt::format("update: the shape was changed from {} to {}", describe(before), describe(shape())));
+}
+
+template <class T>
+void Variable<T>::assign(const std::type_identity_t<Variable>& values) {
+    if (values.shape() != shape())
+        throw Error(fmt::format("assign: values of shape {} do not fit a variable of shape {}",
+                                describe(values.shape()), describe(shape())));
+    Array<T>& target = begin_update();
+    std::copy_n(values.value().data(), target.size(), target.data());
+    target.storage().touch();
+}
+
+template <class T>
+void Variable<T>::on_gradient(std::function<void(const Variable&)> hook) {
+    if (!node_) detail::refuse_empty();
+    if (!is_leaf())
+        throw Error(fmt::format("on_gradient: this value was made by the operation '{}'; only variables that no "
+                                "operation made collect a gradient",
+                                node_->operation));
+    node_->hooks.push_back(std::move(hook));
+}
+
+template <class T>
+std::vector<Variable<T>> grad(const std::vector<Variable<T>>& outputs, const std::vector<Variable<T>>& inputs,
+                              const std::vector<Variable<T>>& cotangents, BackwardOptions options) {
+    if (!cotangents.empty() && cotangents.size() != outputs.size())
+        throw Error(fmt::format("grad: {} cotangents for {} outputs", cotangents.size(), outputs.size()));
+    std::vector<Variable<T>> seeds = cotangents;
+    for (std::size_t i = 0; i < outputs.size(); ++i) {
+        if (cotangents.empty()) {
+            if (outputs[i].size() != 1)
+                throw Error(fmt::format("grad: an output has shape {}, not a single element; give its cotangent",
+                                        describe(outputs[i].shape())));
+            seeds.push_back(full(outputs[i].shape(), T{1}));
+        }
+        check_output("grad", outputs[i], seeds[i]);
+    }
+    for (const Variable<T>& input : inputs)
+        if (!input.requires_grad())
+            throw Error(fmt::format("grad: an input of shape {} requires no gradient", describe(input.shape())));
+
+    // While this lives, the sweep leaves the inputs' cotangents where they are.
+    struct Wanted {
+        const std::vector<Variable<T>>& inputs;
+        explicit Wanted(const std::vector<Variable<T>>& variables) : inputs(variables) {
+            for (const Variable<T>& input : inputs) input.node()->wanted = true;
+        }
+        ~Wanted() {
+            for (const Variable<T>& input : inputs) {
+                input.node()->wanted = false;
+                input.node()->cotangent = {};
+            }
+        }
+    } wanted(inputs);
+
+    detail::Sweep sweep(options.create_graph, options.retain_graph, false);
+    for (std::size_t i = 0; i < outputs.size(); ++i) outputs[i].node()->receive(sweep, seeds[i]);
+    sweep.run();
+    std::vector<Variable<T>> results;
+    for (const Variable<T>& input : inputs) results.push_back(input.node()->cotangent);
+    return results;
+}
+
+template class Variable<float>;
+template class Variable<double>;
+template std::vector<Variable<float>> grad(const std::vector<Variable<float>>&, const std::vector<Variable<float>>&,
+                                           const std::vector<Variable<float>>&, BackwardOptions);
+template std::vector<Variable<double>> grad(const std::vector<Variable<double>>&, const std::vector<Variable<double>>&,
+                                            const std::vector<Variable<double>>&, BackwardOptions);
+
+}  // namespace xgrad

@@ -1,0 +1,376 @@
+// Variables: values that remember how they were computed, and can be differentiated with respect to.
+#pragma once
+
+#include <concepts>
+#include <cstdint>
+#include <functional>
+#include <initializer_list>
+#include <memory>
+#include <span>
+#include <type_traits>
+#include <utility>
+#include <vector>
+
+#include <xgrad/autodiff/array.hpp>
+#include <xgrad/autodiff/node.hpp>
+#include <xgrad/autodiff/tape.hpp>
+
+namespace xgrad {
+
+template <class T>
+class Variable;
+template <class T>
+class Partial;
+
+/// How a backward pass is run.
+struct BackwardOptions {
+    bool retain_graph = false;  ///< keep what was saved, so that backward can be called again
+    bool create_graph = false;  ///< record the backward pass itself, so that gradients can be differentiated; implies retain_graph
+};
+
+namespace detail {
+
+template <class T>
+class ValueNode;
+
+template <class T>
+Variable<T> add(const Variable<T>& a, const Variable<T>& b);
+template <class T>
+Variable<T> subtract(const Variable<T>& a, const Variable<T>& b);
+template <class T>
+Variable<T> multiply(const Variable<T>& a, const Variable<T>& b);
+template <class T>
+Variable<T> divide(const Variable<T>& a, const Variable<T>& b);
+template <class T>
+Variable<T> negative(const Variable<T>& x);
+template <class T>
+Variable<T> add_number(const Variable<T>& x, T number);
+template <class T>
+Variable<T> multiply_number(const Variable<T>& x, T number);
+template <class T>
+Variable<T> subtract_from_number(T number, const Variable<T>& x);
+template <class T>
+Variable<T> divide_number_by(T number, const Variable<T>& x);
+
+[[noreturn]] void refuse_empty();
+[[noreturn]] void refuse_changed(const Shape& shape);
+
+enum class Comparison { less, less_equal, equal, not_equal };
+template <class T>
+Array<bool> compare(Comparison how, const Variable<T>& a, const Variable<T>& b);
+
+}  // namespace detail
+
+/// A value with its place in a computation. Copies are handles to the same value; T is float or double.
+///
+/// A Variable is made from a number, nested braces, any xtensor expression (evaluated at once), an Array that is moved in,
+/// or a caller's memory. Operations on Variables are recorded on the thread's tape when one of them requires a gradient.
+template <class T = float>
+class Variable {
+    static_assert(Real<T>, "xgrad::Variable is compiled for float and double");
+
+public:
+    using value_type = T;
+
+    /// An empty handle, which stands for nothing: no gradient yet, no bias.
+    Variable() noexcept = default;
+    Variable(Array<T>&& value);
+    template <ArrayExpression E>
+        requires(!std::same_as<std::remove_cvref_t<E>, Array<T>>)
+    Variable(const E& expression) : Variable(Array<T>(expression)) {}
+    Variable(const Array<T>& value) : Variable(Array<T>(value)) {}
+    template <Number N>
+    Variable(N number) : Variable(Array<T>(Shape{}, static_cast<T>(number))) {}
+    Variable(xt::nested_initializer_list_t<T, 1> values) : Variable(Array<T>(values)) {}
+    Variable(xt::nested_initializer_list_t<T, 2> values) : Variable(Array<T>(values)) {}
+    Variable(xt::nested_initializer_list_t<T, 3> values) : Variable(Array<T>(values)) {}
+    Variable(xt::nested_initializer_list_t<T, 4> values) : Variable(Array<T>(values)) {}
+    /// Looks at the caller's memory, not copied; `keeper` is held as long as anything looks at it.
+    Variable(std::span<T> data, const Shape& shape, std::shared_ptr<void> keeper = nullptr)
+        : Variable(borrow(data, shape, std::move(keeper))) {}
+
+    Variable(const Variable& other) noexcept;
+    Variable(Variable&& other) noexcept
+        : node_(std::exchange(other.node_, nullptr)), version_(std::exchange(other.version_, 0)) {}
+    Variable& operator=(const Variable& other) noexcept {
+        Variable(other).swap(*this);
+        return *this;
+    }
+    Variable& operator=(Variable&& other) noexcept {
+        Variable(std::move(other)).swap(*this);
+        return *this;
+    }
+    ~Variable() {
+        if (node_) drop();
+    }
+    void swap(Variable& other) noexcept {
+        std::swap(node_, other.node_);
+        std::swap(version_, other.version_);
+    }
+
+    /// Whether this handle stands for a value.
+    bool defined() const noexcept { return node_ != nullptr; }
+    explicit operator bool() const noexcept { return defined(); }
+
+    /// The value, an xtensor container. Throws Error for an empty handle, and in a vjp when the value was changed in
+    /// place after the vjp had saved it.
+    const Array<T>& value() const;
+    /// The only element of a value of size 1. Throws Error for other sizes.
+    T item() const;
+    const Shape& shape() const;
+    std::size_t dimension() const { return shape().size(); }
+    std::size_t size() const { return element_count(shape()); }
+    /// The size of one dimension; negative ones count from the last.
+    std::size_t shape(std::ptrdiff_t dimension) const;
+
+    bool requires_grad() const noexcept;
+    /// Starts or stops collecting gradients in a variable that no operation made. Throws Error for a result.
+    Variable& requires_grad(bool requires_grad);
+    /// Whether no recorded operation made this value.
+    bool is_leaf() const noexcept;
+
+    /// The gradient that backward calls have added up; an empty Variable when there was none.
+    const Variable& grad() const;
+    /// Replaces the gradient; an empty Variable removes it. Throws Error when the shapes differ.
+    void set_grad(Variable gradient);
+    void zero_grad() { set_grad({}); }
+
+    /// Adds ∂this/∂v to the gradient of every leaf v that requires one. This value must have one element.
+    void backward(BackwardOptions options = {}) const;
+    /// The same with a cotangent of this value's shape in place of the 1.
+    void backward(const Variable& cotangent, BackwardOptions options = {}) const;
+
+    /// The same memory with no history: requires no gradient.
+    Variable detach() const;
+
+    /// Writes new values in place. Throws Error when the shape is not this one's, or when an operation made this value.
+    void assign(const std::type_identity_t<Variable>& values);
+    /// Changes the value in place through a function that takes `Array<T>&` and keeps its shape. Throws Error when it
+    /// does not, or when an operation made this value.
+    template <std::invocable<Array<T>&> F>
+    void update(F&& function) {
+        const Shape before = shape();
+        function(begin_update());
+        end_update(before);
+    }
+
+    /// Calls a function, with this leaf as its argument, each time its gradient is complete in a backward pass: the last
+    /// operation that used it has been passed. Throws Error for a result of an operation.
+    void on_gradient(std::function<void(const Variable&)> hook);
+
+    friend Variable operator+(const Variable& a, const Variable& b) { return detail::add(a, b); }
+    friend Variable operator-(const Variable& a, const Variable& b) { return detail::subtract(a, b); }
+    friend Variable operator*(const Variable& a, const Variable& b) { return detail::multiply(a, b); }
+    friend Variable operator/(const Variable& a, const Variable& b) { return detail::divide(a, b); }
+    friend Variable operator-(const Variable& x) { return detail::negative(x); }
+    friend Variable operator+(const Variable& x) { return x; }
+
+    friend Variable operator+(const Variable& x, Number auto n) { return detail::add_number(x, static_cast<T>(n)); }
+    friend Variable operator+(Number auto n, const Variable& x) { return detail::add_number(x, static_cast<T>(n)); }
+    friend Variable operator-(const Variable& x, Number auto n) { return detail::add_number(x, -static_cast<T>(n)); }
+    friend Variable operator-(Number auto n, const Variable& x) {
+        return detail::subtract_from_number(static_cast<T>(n), x);
+    }
+    friend Variable operator*(const Variable& x, Number auto n) { return detail::multiply_number(x, static_cast<T>(n)); }
+    friend Variable operator*(Number auto n, const Variable& x) { return detail::multiply_number(x, static_cast<T>(n)); }
+    friend Variable operator/(const Variable& x, Number auto n) {
+        return detail::multiply_number(x, T{1} / static_cast<T>(n));
+    }
+    friend Variable operator/(Number auto n, const Variable& x) {
+        return detail::divide_number_by(static_cast<T>(n), x);
+    }
+
+    Variable& operator+=(const Variable& other) { return *this = *this + other; }
+    Variable& operator-=(const Variable& other) { return *this = *this - other; }
+    Variable& operator*=(const Variable& other) { return *this = *this * other; }
+    Variable& operator/=(const Variable& other) { return *this = *this / other; }
+
+    // Comparisons look at the values, element by element, with broadcasting.
+    friend Array<bool> operator<(const Variable& a, const Variable& b) {
+        return detail::compare(detail::Comparison::less, a, b);
+    }
+    friend Array<bool> operator<=(const Variable& a, const Variable& b) {
+        return detail::compare(detail::Comparison::less_equal, a, b);
+    }
+    friend Array<bool> operator>(const Variable& a, const Variable& b) {
+        return detail::compare(detail::Comparison::less, b, a);
+    }
+    friend Array<bool> operator>=(const Variable& a, const Variable& b) {
+        return detail::compare(detail::Comparison::less_equal, b, a);
+    }
+    friend Array<bool> operator==(const Variable& a, const Variable& b) {
+        return detail::compare(detail::Comparison::equal, a, b);
+    }
+    friend Array<bool> operator!=(const Variable& a, const Variable& b) {
+        return detail::compare(detail::Comparison::not_equal, a, b);
+    }
+
+    /// The node behind the handle, for those who write engines and observers.
+    detail::ValueNode<T>* node() const noexcept { return node_; }
+    /// A handle to a node.
+    explicit Variable(detail::ValueNode<T>* node) noexcept;
+
+private:
+    void drop() noexcept;
+    Array<T>& begin_update();
+    void end_update(const Shape& before);
+
+    detail::ValueNode<T>* node_ = nullptr;
+    // The version of the value when this handle was copied from another, as a vjp does that saves one; 0 for a handle
+    // that was not copied, which follows the value wherever it goes.
+    std::uint32_t version_ = 0;
+
+    friend class detail::ValueNode<T>;
+};
+
+namespace detail {
+
+template <class T>
+T precision_of(const Variable<T>&);
+
+}  // namespace detail
+
+/// A Variable, or a type derived from one (Parameter).
+template <class V>
+concept AnyVariable = requires(const std::remove_cvref_t<V>& x) { detail::precision_of(x); };
+
+/// One operand is a Variable and the other an xtensor expression.
+template <class A, class B>
+concept VariableAndExpression = (AnyVariable<A> && ArrayExpression<B>) || (ArrayExpression<A> && AnyVariable<B>);
+
+namespace detail {
+
+// The Variable type of an operation of which at least one operand is a Variable.
+template <class A, class... Rest>
+struct CommonVariable : CommonVariable<Rest...> {};
+template <AnyVariable A, class... Rest>
+struct CommonVariable<A, Rest...> {
+    using type = Variable<decltype(precision_of(std::declval<const std::remove_cvref_t<A>&>()))>;
+};
+
+}  // namespace detail
+
+// xtensor's own operators take anything beside an expression; these are the same templates, constrained.
+template <class A, class B>
+    requires VariableAndExpression<A, B>
+auto operator+(A&& a, B&& b) {
+    using V = typename detail::CommonVariable<A, B>::type;
+    return V(a) + V(b);
+}
+template <class A, class B>
+    requires VariableAndExpression<A, B>
+auto operator-(A&& a, B&& b) {
+    using V = typename detail::CommonVariable<A, B>::type;
+    return V(a) - V(b);
+}
+template <class A, class B>
+    requires VariableAndExpression<A, B>
+auto operator*(A&& a, B&& b) {
+    using V = typename detail::CommonVariable<A, B>::type;
+    return V(a) * V(b);
+}
+template <class A, class B>
+    requires VariableAndExpression<A, B>
+auto operator/(A&& a, B&& b) {
+    using V = typename detail::CommonVariable<A, B>::type;
+    return V(a) / V(b);
+}
+
+template <Number N>
+Variable(N) -> Variable<std::conditional_t<std::same_as<N, double>, float, std::conditional_t<Real<N>, N, float>>>;
+template <ArrayExpression E>
+Variable(const E&) -> Variable<std::conditional_t<std::same_as<typename E::value_type, double>, double, float>>;
+Variable(std::initializer_list<double>) -> Variable<float>;
+Variable(std::initializer_list<std::initializer_list<double>>) -> Variable<float>;
+Variable(std::initializer_list<std::initializer_list<std::initializer_list<double>>>) -> Variable<float>;
+
+namespace detail {
+
+/// A node with its value, and the cotangent or gradient that belongs to it.
+template <class T>
+class ValueNode : public Node {
+public:
+    explicit ValueNode(Array<T>&& array) : value(std::move(array)) {}
+
+    const Shape& shape() const noexcept final { return value.shape(); }
+    void drop_value() noexcept final { value.storage() = Buffer<T>(); }
+    void discard_cotangent() noexcept final { cotangent = {}; }
+    void complete(Sweep& sweep) final;
+
+    /// Adds a cotangent to what this node has received. A cotangent of a larger shape is summed over the dimensions that
+    /// broadcasting had added or stretched: the one place where this happens.
+    void receive(Sweep& sweep, Variable<T> cotangent);
+    /// Adds a cotangent that fills only a part of this node's value.
+    void receive(Sweep& sweep, Partial<T> part);
+
+    Array<T> value;
+    Variable<T> cotangent;
+    Variable<T> gradient;
+    std::vector<std::function<void(const Variable<T>&)>> hooks;
+
+protected:
+    /// The cotangent that arrived; a handle of the caller's own unless grad() wants it too.
+    Variable<T> take_cotangent() noexcept { return wanted ? cotangent : std::move(cotangent); }
+    /// A handle to the value for this node's own vjp, which remembers the version that it had when it was recorded.
+    Variable<T> saved_result(std::uint32_t version) noexcept {
+        Variable<T> result(this);
+        result.version_ = version;
+        return result;
+    }
+
+private:
+    bool accepts(const Sweep& sweep) const;
+};
+
+/// Whether the one who holds this handle may write over the value: nobody else can see it.
+template <class T>
+bool is_sole_owner(const Variable<T>& x) noexcept {
+    const ValueNode<T>* node = x.node();
+    return node && node->handles() == 1 && node->edges() == 0 && !node->requires_grad && node->value.storage().unique();
+}
+
+}  // namespace detail
+
+template <class T>
+Variable<T>::Variable(const Variable& other) noexcept : node_(other.node_) {
+    if (!node_) return;
+    node_->add_handle();
+    version_ = node_->value.storage().version();
+}
+
+template <class T>
+Variable<T>::Variable(detail::ValueNode<T>* node) noexcept : node_(node) {
+    if (node_) node_->add_handle();
+}
+
+template <class T>
+bool Variable<T>::requires_grad() const noexcept {
+    return node_ && node_->requires_grad;
+}
+
+template <class T>
+const Array<T>& Variable<T>::value() const {
+    if (!node_) detail::refuse_empty();
+    if (detail::thread_state.vjp && version_ != 0 && version_ != node_->value.storage().version())
+        detail::refuse_changed(node_->shape());
+    return node_->value;
+}
+
+extern template class Variable<float>;
+extern template class Variable<double>;
+
+/// ∂(Σ outputs · cotangents)/∂inputs, one Variable for each input; an empty one where an output does not depend on it.
+/// Cotangents are ones where none are given (an output must then have one element). Leaves every `.grad()` alone.
+/// With `create_graph` the results can be differentiated again.
+/// Throws Error when an input requires no gradient, or no output does.
+template <class T>
+std::vector<Variable<T>> grad(const std::vector<Variable<T>>& outputs, const std::vector<Variable<T>>& inputs,
+                              const std::vector<Variable<T>>& cotangents = {}, BackwardOptions options = {});
+
+/// The gradient of one output with respect to one input.
+template <class T>
+Variable<T> grad(const Variable<T>& output, const std::type_identity_t<Variable<T>>& input, BackwardOptions options = {}) {
+    return grad<T>(std::vector{output}, std::vector{input}, {}, options)[0];
+}
+
+}  // namespace xgrad
