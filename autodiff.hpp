@@ -1,0 +1,17 @@
+// Everything of autodiff: arrays, variables, the tape, operations and how to define new ones.
+#pragma once
+
+#include <xgrad/autodiff/array.hpp>
+#include <xgrad/autodiff/elementwise.hpp>
+#include <xgrad/autodiff/generator.hpp>
+#include <xgrad/autodiff/kernels/threads.hpp>
+#include <xgrad/autodiff/operations/activations.hpp>
+#include <xgrad/autodiff/operations/arithmetic.hpp>
+#include <xgrad/autodiff/operations/index.hpp>
+#include <xgrad/autodiff/operations/matmul.hpp>
+#include <xgrad/autodiff/operations/reduce.hpp>
+#include <xgrad/autodiff/operations/shape.hpp>
+#include <xgrad/autodiff/operations/softmax.hpp>
+#include <xgrad/autodiff/record.hpp>
+#include <xgrad/autodiff/tape.hpp>
+#include <xgrad/autodiff/variable.hpp>
