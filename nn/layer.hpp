@@ -1,0 +1,108 @@
+// Layers: modules with one input and one output.
+#pragma once
+
+#include <functional>
+#include <memory>
+#include <span>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include <xgrad/autodiff/operations/matmul.hpp>
+#include <xgrad/nn/module.hpp>
+
+namespace xgrad::nn {
+
+template <class T>
+class Layer;
+
+/// What can be hung on a layer: called after each forward, with the layer, its input and its output.
+template <class T>
+using ForwardHook = std::function<void(const Layer<T>& layer, const Variable<T>& input, const Variable<T>& output)>;
+
+namespace detail {
+
+/// Hooks belong to one object: a copy has none, and assigning values leaves them alone.
+template <class T>
+class Hooks {
+public:
+    Hooks() = default;
+    Hooks(const Hooks&) noexcept {}
+    Hooks(Hooks&&) noexcept = default;
+    Hooks& operator=(const Hooks&) noexcept { return *this; }
+    Hooks& operator=(Hooks&&) noexcept { return *this; }
+    ~Hooks() = default;
+
+    std::size_t add(ForwardHook<T> hook);
+    void remove(std::size_t id);
+    bool empty() const noexcept { return !hooks_; }
+    void call(const Layer<T>& layer, const Variable<T>& input, const Variable<T>& output) const;
+
+private:
+    using List = std::vector<std::pair<std::size_t, ForwardHook<T>>>;
+    std::shared_ptr<const List> hooks_;  // none as long as there are no hooks
+};
+
+}  // namespace detail
+
+/// A module that maps one Variable to another, ŷ = F(x). A subclass defines `forward` (and `fields`); users call the layer
+/// itself, which runs hooks and adds to an Error in which layer it arose.
+template <class T = float>
+class Layer : public Module<T> {
+public:
+    /// The layer's output, recorded for backward.
+    Variable<T> operator()(const Variable<T>& x);
+
+    /// Inference: the output in evaluation mode, with no graph. Any number of threads may use one model at once.
+    Variable<T> predict(const Variable<T>& x) const;
+    /// The same into the caller's memory. Throws Error when the sizes differ.
+    void predict(const Variable<T>& x, std::span<T> output) const;
+
+    /// Calls a function after each forward of this layer. Returns an id for `remove_hook`.
+    std::size_t on_forward(ForwardHook<T> hook) { return hooks_.add(std::move(hook)); }
+    void remove_hook(std::size_t id) { hooks_.remove(id); }
+
+    /// A table of the layers within, in the order in which an input of this shape passes them: name, kind, output shape
+    /// and number of parameters.
+    std::string summary(const Shape& input_shape) const;
+
+    // For containers that fuse neighbours. A layer that is an activation says which one, and a layer that can apply one
+    // while it still has its result at hand says so.
+    virtual Activation activation() const { return Activation::none; }
+    virtual bool applies(Activation activation) const { return activation == Activation::none; }
+    /// The output of this layer followed by an activation layer; one operation, unless one of both is watched.
+    Variable<T> call_with(Layer& activation_layer, const Variable<T>& x);
+
+protected:
+    virtual Variable<T> forward(const Variable<T>& x) = 0;
+    /// forward and the activation together; only called for an activation that it `applies`.
+    virtual Variable<T> forward_with(Activation activation, const Variable<T>& x);
+
+private:
+    bool is_watched() const;
+
+    detail::Hooks<T> hooks_;
+};
+
+/// While it lives, sees every call of every layer in its thread, with no change to a model: summaries, probes.
+template <class T = float>
+class LayerWatcher {
+public:
+    LayerWatcher() noexcept : outer_(innermost_) { innermost_ = this; }
+    virtual ~LayerWatcher() { innermost_ = outer_; }
+    LayerWatcher(const LayerWatcher&) = delete;
+    LayerWatcher& operator=(const LayerWatcher&) = delete;
+
+    virtual void on_call(const Layer<T>& layer, const Variable<T>& input, const Variable<T>& output) = 0;
+
+private:
+    friend class Layer<T>;
+    static inline constinit thread_local LayerWatcher* innermost_ = nullptr;
+
+    LayerWatcher* outer_;
+};
+
+extern template class Layer<float>;
+extern template class Layer<double>;
+
+}  // namespace xgrad::nn

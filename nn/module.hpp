@@ -1,0 +1,153 @@
+// Modules: what has parameters, buffers and other modules as members, and lists them once.
+#pragma once
+
+#include <array>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <variant>
+#include <vector>
+
+#include <xgrad/autodiff/parameter.hpp>
+
+namespace xgrad::nn {
+
+template <class T>
+class Module;
+
+/// What a module's `fields` is given: it calls it once for each member, with its name.
+///
+///     void fields(nn::Fields<>& f) override { f("hidden", hidden_)("norm", norm_)("output", output_); }
+///
+/// For training and files a member has one of three kinds. A Parameter is trained and saved. A buffer (an Array) is saved
+/// but not trained: a statistic. Everything else is a setting, which is not listed: the program that makes the module
+/// states it. Vectors, arrays and optionals of parameters, buffers and modules are listed as they are.
+template <class T = float>
+class Fields {
+public:
+    virtual ~Fields() = default;
+
+    Fields& operator()(std::string_view name, Parameter<T>& parameter);
+    Fields& operator()(std::string_view name, Array<T>& buffer);
+    Fields& operator()(std::string_view name, Array<std::int64_t>& buffer);
+    Fields& operator()(std::string_view name, Module<T>& module);
+    template <class X>
+    Fields& operator()(std::string_view name, std::optional<X>& field) {
+        return field ? (*this)(name, *field) : *this;
+    }
+    template <class X>
+    Fields& operator()(std::string_view name, std::vector<X>& list) {
+        return each(name, list);
+    }
+    template <class X, std::size_t N>
+    Fields& operator()(std::string_view name, std::array<X, N>& list) {
+        return each(name, list);
+    }
+
+protected:
+    // What is done with each field; `path` is its name with those of the modules around it, as in "hidden.weight".
+    virtual void on_parameter(const std::string& path, Parameter<T>& parameter) { (void)path, (void)parameter; }
+    virtual void on_buffer(const std::string& path, Array<T>& buffer) { (void)path, (void)buffer; }
+    virtual void on_buffer(const std::string& path, Array<std::int64_t>& buffer) { (void)path, (void)buffer; }
+    virtual void on_module(const std::string& path, Module<T>& module) { (void)path, (void)module; }
+
+private:
+    template <class List>
+    Fields& each(std::string_view name, List& list) {
+        for (std::size_t i = 0; i < list.size(); ++i) (*this)(std::string(name) + "." + std::to_string(i), list[i]);
+        return *this;
+    }
+    std::string path_of(std::string_view name) const;
+
+    std::string path_;  // of the module whose fields are being listed
+};
+
+/// Something with its name, as in "0.weight".
+template <class X>
+using Named = std::pair<std::string, X>;
+
+/// A buffer of either kind.
+template <class T>
+using BufferPointer = std::variant<Array<T>*, Array<std::int64_t>*>;
+template <class T>
+using ConstBufferPointer = std::variant<const Array<T>*, const Array<std::int64_t>*>;
+
+/// A part of a network: parameters θ, buffers, other modules, and some call operator that computes with them. A module is
+/// a value: a copy is a deep copy, and `model = best` restores values in place, so that optimizers stay right.
+///
+/// Derive from Layer instead for one input and one output.
+template <class T = float>
+class Module {
+public:
+    using value_type = T;
+
+    virtual ~Module() = default;
+
+    /// Lists the members; see Fields. A module that has none need not override it.
+    virtual void fields(Fields<T>& f) { (void)f; }
+
+    /// Handles to all parameters, in the order of the fields.
+    std::vector<Variable<T>> parameters() const;
+    /// The same with their names; only those that the pattern matches, when one is given. In a pattern `*` stands for any
+    /// characters, also none: "*.weight", "encoder.*".
+    std::vector<Named<Variable<T>>> named_parameters(std::string_view pattern = "*") const;
+    std::vector<Named<BufferPointer<T>>> named_buffers();
+    std::vector<Named<ConstBufferPointer<T>>> named_buffers() const;
+    /// This module, with the name "", and all within it.
+    std::vector<Named<Module*>> named_modules();
+    std::vector<Named<const Module*>> named_modules() const;
+
+    /// How many numbers are trained; with `all`, those in frozen parameters too.
+    std::size_t parameter_count(bool all = false) const;
+
+    /// Stops training the parameters that the pattern matches, and returns how many. Throws Error when there is none.
+    std::size_t freeze(std::string_view pattern = "*");
+    std::size_t unfreeze(std::string_view pattern = "*");
+
+    void zero_grad();
+
+    /// Training or evaluation mode of this module and all within it: BatchNorm and Dropout behave differently in them.
+    void train(bool training = true);
+    void eval() { train(false); }
+    /// Whether it is in training mode, and no EvalMode is alive in this thread.
+    bool training() const;
+
+    /// The module's type with its settings, as in "Linear(784, 256)".
+    virtual std::string description() const;
+
+protected:
+    Module() = default;
+    Module(const Module&) = default;
+    Module(Module&&) = default;
+    Module& operator=(const Module&) = default;
+    Module& operator=(Module&&) = default;
+
+private:
+    bool training_ = true;
+};
+
+/// While it lives, every module behaves in this thread as in evaluation mode. No module is changed, so that a const model
+/// can serve many threads.
+class EvalMode {
+public:
+    EvalMode() noexcept { ++depth_; }
+    ~EvalMode() { --depth_; }
+    EvalMode(const EvalMode&) = delete;
+    EvalMode& operator=(const EvalMode&) = delete;
+
+    static bool active() noexcept { return depth_ > 0; }
+
+private:
+    static inline constinit thread_local int depth_ = 0;
+};
+
+/// Whether a name matches a pattern in which `*` stands for any characters.
+bool matches(std::string_view name, std::string_view pattern);
+
+extern template class Fields<float>;
+extern template class Fields<double>;
+extern template class Module<float>;
+extern template class Module<double>;
+
+}  // namespace xgrad::nn

@@ -1,0 +1,83 @@
+// Layers one after the other.
+#pragma once
+
+#include <concepts>
+#include <memory>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include <xgrad/nn/layer.hpp>
+
+namespace xgrad::nn {
+
+/// The composition of its layers, which it holds by value: ŷ = fₙ(… f₂(f₁(x))).
+///
+///     nn::Sequential net{nn::Linear(784, 256), nn::BatchNorm(256), nn::ReLU(), nn::Linear(256, 10)};
+///
+/// Its fields are named "0", "1", …; a Sequential may hold others. An activation after a layer that can apply it is fused
+/// with that layer, unless one of both is watched.
+template <class T = float>
+class Sequential : public Layer<T> {
+public:
+    Sequential() = default;
+    template <std::derived_from<Layer<T>>... Layers>
+        requires(sizeof...(Layers) > 0 && !(sizeof...(Layers) == 1 && (std::same_as<Layers, Sequential> && ...)))
+    explicit Sequential(Layers... layers) {
+        layers_.reserve(sizeof...(layers));
+        (add(std::move(layers)), ...);
+    }
+
+    /// Appends a layer.
+    template <std::derived_from<Layer<T>> L>
+    Sequential& add(L layer) {
+        layers_.push_back(Held(std::move(layer)));
+        return *this;
+    }
+
+    std::size_t size() const noexcept { return layers_.size(); }
+    /// The layer at a place. Throws Error when there is none.
+    Layer<T>& operator[](std::size_t place);
+    const Layer<T>& operator[](std::size_t place) const;
+
+    void fields(Fields<T>& f) override;
+
+protected:
+    Variable<T> forward(const Variable<T>& x) override;
+
+private:
+    // A layer of any type, copied and assigned as the value that it is.
+    class Held {
+    public:
+        template <std::derived_from<Layer<T>> L>
+        explicit Held(L layer)
+            : layer_(std::make_unique<L>(std::move(layer))),
+              copy_([](const Layer<T>& from) -> std::unique_ptr<Layer<T>> {
+                  return std::make_unique<L>(static_cast<const L&>(from));
+              }),
+              assign_([](Layer<T>& to, const Layer<T>& from) { static_cast<L&>(to) = static_cast<const L&>(from); }) {}
+        Held(const Held& other) : layer_(other.copy_(*other.layer_)), copy_(other.copy_), assign_(other.assign_) {}
+        Held(Held&&) noexcept = default;
+        /// The layer stays where it is, so that its parameters keep their identity. Throws Error for another type.
+        Held& operator=(const Held& other);
+        Held& operator=(Held&& other) { return *this = std::as_const(other); }
+        ~Held() = default;
+
+        Layer<T>& operator*() const { return *layer_; }
+
+    private:
+        std::unique_ptr<Layer<T>> layer_;
+        std::unique_ptr<Layer<T>> (*copy_)(const Layer<T>&);
+        void (*assign_)(Layer<T>&, const Layer<T>&);
+    };
+
+    std::vector<Held> layers_;
+};
+
+template <class First, class... Rest>
+Sequential(First, Rest...) -> Sequential<typename First::value_type>;
+
+extern template class Sequential<float>;
+extern template class Sequential<double>;
+
+}  // namespace xgrad::nn
