@@ -1,9 +1,10 @@
-// Everything of autodiff: arrays, variables, the tape, operations and how to define new ones.
+// Everything of autodiff: arrays, variables, the tape, operations, how to define new ones and how to check them.
 #pragma once
 
 #include <xgrad/autodiff/array.hpp>
 #include <xgrad/autodiff/elementwise.hpp>
 #include <xgrad/autodiff/generator.hpp>
+#include <xgrad/autodiff/gradcheck.hpp>
 #include <xgrad/autodiff/kernels/threads.hpp>
 #include <xgrad/autodiff/operations/activations.hpp>
 #include <xgrad/autodiff/operations/arithmetic.hpp>
