@@ -95,8 +95,8 @@ Variable<T> sum_to(const Variable<T>& x, const Shape& shape) {
                   wrt(x, [full = x.shape()](const Variable<T>& g) { return broadcast_to(g, full); }));
 }
 
-template <class T>
-Variable<T> reshape(const Variable<T>& x, const Shape& shape) {
+template <class T, std::same_as<Shape> S>
+Variable<T> reshape(const Variable<T>& x, const S& shape) {
     if (element_count(shape) != x.size())
         throw Error(fmt::format("reshape: the shape {} has {} elements, {} has {}", describe(x.shape()), x.size(),
                                 describe(shape), element_count(shape)));
@@ -105,7 +105,7 @@ Variable<T> reshape(const Variable<T>& x, const Shape& shape) {
 }
 
 template <class T>
-Variable<T> reshape(const Variable<T>& x, const std::vector<std::ptrdiff_t>& shape) {
+Variable<T> reshape(const Variable<T>& x, const xt::svector<std::ptrdiff_t, 4>& shape) {
     Shape sizes;
     std::size_t known = 1, unknown = 0;
     for (std::ptrdiff_t size : shape) {
@@ -277,7 +277,7 @@ std::vector<Variable<T>> split(const Variable<T>& x, std::size_t count, std::ptr
 #define XGRAD_INSTANTIATE(T) \
     template Variable<T> broadcast_to(const Variable<T>&, const Shape&); \
     template Variable<T> sum_to(const Variable<T>&, const Shape&); \
-    template Variable<T> reshape(const Variable<T>&, const std::vector<std::ptrdiff_t>&); \
+    template Variable<T> reshape(const Variable<T>&, const xt::svector<std::ptrdiff_t, 4>&); \
     template Variable<T> reshape(const Variable<T>&, const Shape&); \
     template Variable<T> flatten(const Variable<T>&, std::ptrdiff_t, std::ptrdiff_t); \
     template Variable<T> squeeze(const Variable<T>&, const Axes&); \

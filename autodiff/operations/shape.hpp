@@ -47,9 +47,9 @@ Variable<T> sum_to(const Variable<T>& x, const Shape& shape);
 
 /// The same elements in another shape; one size may be -1 and is then computed. Shares x's memory.
 template <class T>
-Variable<T> reshape(const Variable<T>& x, const std::vector<std::ptrdiff_t>& shape);
-template <class T>
-Variable<T> reshape(const Variable<T>& x, const Shape& shape);
+Variable<T> reshape(const Variable<T>& x, const xt::svector<std::ptrdiff_t, 4>& shape);
+template <class T, std::same_as<Shape> S>  // a template, so that braces mean the other one
+Variable<T> reshape(const Variable<T>& x, const S& shape);
 
 /// Dimensions from `first` to `last` made one.
 template <class T>
