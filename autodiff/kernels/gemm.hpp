@@ -46,16 +46,22 @@ void gemm_batch(const Gemm<T>& first, std::size_t count, std::size_t a_step, std
 
 // How a product is gone about. It is chosen once from the sizes of the whole product and the same for all pieces of it.
 struct GemmPlan {
-    std::size_t block_rows = 0;  // of A that are multiplied with a block of B, while both are in the cache
-    std::size_t block_depth = 0;
+    std::size_t block_rows = 0, block_depth = 0;  // of A, which stay in the cache while they are multiplied with B
     bool pack_a = false, pack_b = false;
+    bool dots = false;
 };
 
 template <class T> struct GemmKernels {
     std::size_t tile_rows, tile_columns;  // of C that are held in registers
-    // The numbers that `multiply` needs room for, at an address divisible by 64.
-    std::size_t (*workspace)(const Gemm<T>& piece, const GemmPlan& plan);
-    void (*multiply)(const Gemm<T>& piece, const GemmPlan& plan, T* workspace);
+    // Packs the rows from begin to end of op(A), begin being divisible by tile_rows, into memory for packed_a_size
+    // numbers. All pieces of a product share it.
+    std::size_t (*packed_a_size)(const Gemm<T>& product);
+    void (*pack_a)(const Gemm<T>& product, std::size_t begin, std::size_t end, T* packed);
+    // Computes a piece, from A itself or from its first packed row. The workspace is aligned to 64 bytes.
+    std::size_t (*workspace_size)(const Gemm<T>& piece, const GemmPlan& plan);
+    void (*multiply)(const Gemm<T>& piece, const GemmPlan& plan, const T* packed_a, T* workspace);
+    // Computes a piece where rows of both A and B run along the depth, for few rows or columns.
+    void (*dots)(const Gemm<T>& piece);
 };
 
 XGRAD_AT_EVERY_LEVEL(template <class T> const GemmKernels<T>& gemm_kernels();)

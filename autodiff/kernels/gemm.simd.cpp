@@ -196,20 +196,28 @@ template <class T>
     }
 }
 
+template <size_t Rows, size_t Vectors, class F> [[gnu::always_inline]] inline void for_each(F f) {
+#pragma GCC unroll 16
+    for (size_t r = 0; r < Rows; ++r)
+#pragma GCC unroll 8
+        for (size_t v = 0; v < Vectors; ++v) f(r, v);
+}
+
 template <class T, size_t Rows, size_t Vectors>
 [[gnu::always_inline]] inline void finish(const Tile<T>& t, Vector<T> (&sums)[Rows][Vectors]) {
-    if (t.columns < Vectors * lanes<T>) return finish_partial<T>(t, &sums[0][0], Rows, Vectors);
-    const auto each = [&](auto change) {
-#pragma GCC unroll 16
-        for (size_t r = 0; r < Rows; ++r)
-#pragma GCC unroll 8
-            for (size_t v = 0; v < Vectors; ++v) change(sums[r][v], r, v);
-    };
-    if (t.add) each([&](Vector<T>& x, size_t r, size_t v) { x += load(t.c + r * t.c_stride + v * lanes<T>); });
-    if (t.bias) each([&](Vector<T>& x, size_t, size_t v) { x += load(t.bias + v * lanes<T>); });
+    if (t.columns < Vectors * lanes<T>) {
+        Vector<T> copy[Rows * Vectors];  // or else the sums would always go through memory
+        for_each<Rows, Vectors>([&](size_t r, size_t v) { copy[r * Vectors + v] = sums[r][v]; });
+        return finish_partial<T>(t, copy, Rows, Vectors);
+    }
+    T* const c = t.c;
+    const size_t stride = t.c_stride;
+    if (t.add)
+        for_each<Rows, Vectors>([&](size_t r, size_t v) { sums[r][v] += load(c + r * stride + v * lanes<T>); });
+    if (t.bias) for_each<Rows, Vectors>([&](size_t r, size_t v) { sums[r][v] += load(t.bias + v * lanes<T>); });
     if (t.activation == Activation::relu)
-        each([&](Vector<T>& x, size_t, size_t) { x = activate<T>(x, Activation::relu); });
-    each([&](Vector<T>& x, size_t r, size_t v) { store(t.c + r * t.c_stride + v * lanes<T>, x); });
+        for_each<Rows, Vectors>([&](size_t r, size_t v) { sums[r][v] = activate<T>(sums[r][v], Activation::relu); });
+    for_each<Rows, Vectors>([&](size_t r, size_t v) { store(c + r * stride + v * lanes<T>, sums[r][v]); });
 }
 
 template <class T, size_t Rows, size_t Vectors> void multiply_tile(const Tile<T>& t) {
@@ -217,7 +225,8 @@ template <class T, size_t Rows, size_t Vectors> void multiply_tile(const Tile<T>
     // A third of the pointers, as a pointer, a pointer + stride and a pointer + 2 strides are addresses of one
     // instruction.
     const T* a[(Rows + 2) / 3];
-    for (size_t i = 0; i < (Rows + 2) / 3; ++i) a[i] = t.a + 3 * i * t.a_stride;
+    a[0] = t.a;
+    for (size_t i = 1; i < (Rows + 2) / 3; ++i) a[i] = a[i - 1] + 3 * t.a_stride;
     const T* b = t.b;
     for (size_t k = 0; k < t.depth; ++k) {
         Vector<T> row[Vectors];
@@ -252,104 +261,188 @@ template <class T> TileKernel<T> tile_kernel(size_t rows, size_t columns) {
 
 // --- Blocks ----------------------------------------------------------------------------------------------------------
 
+// Rows that are packed in one go: their parts in the several panels stand side by side in memory, and the pages they
+// are on should stay known to the processor.
+constexpr size_t packed_together = 32;
+
+template <class T>
+void pack(T* to, size_t width, const T* from, size_t stride, bool in_rows, size_t size, size_t depth) {
+    (in_rows ? pack_rows<T> : pack_columns<T>)(to, width, from, stride, size, depth);
+}
+
+template <class T> const T* a_at(const Gemm<T>& g, size_t row, size_t k) {
+    return g.transpose_a ? g.a + k * g.a_stride + row : g.a + row * g.a_stride + k;
+}
+template <class T> const T* b_at(const Gemm<T>& g, size_t k, size_t column) {
+    return g.transpose_b ? g.b + column * g.b_stride + k : g.b + k * g.b_stride + column;
+}
+
+// Packed tiles of A hold the whole depth each, one after the other with a gap for the surplus lanes of the last store.
+template <class T> size_t packed_tile_size(const Gemm<T>& g) { return max_rows * g.depth + 64 / sizeof(T); }
+
+template <class T> size_t packed_a_size(const Gemm<T>& g) {
+    return (g.rows + max_rows - 1) / max_rows * packed_tile_size(g);
+}
+
+template <class T> void pack_a(const Gemm<T>& g, size_t begin, size_t end, T* packed) {
+    for (size_t k = 0; k < g.depth; k += packed_together)
+        for (size_t row = begin; row < end; row += max_rows)
+            pack(packed + row / max_rows * packed_tile_size(g) + k * max_rows, max_rows, a_at(g, row, k), g.a_stride,
+                 g.transpose_a, min(max_rows, end - row), min(packed_together, g.depth - k));
+}
+
 // One block of the depth: C += A·B over all rows and columns of a piece.
 template <class T> class Block {
 public:
-    Block(const Gemm<T>& piece, const GemmPlan& plan, T* workspace, size_t begin, size_t depth)
-        : g_(piece), plan_(plan), begin_(begin), depth_(depth), last_(begin + depth == piece.depth) {
-        packed_b_ = workspace;
-        packed_a_ = workspace + room_b(piece, plan);
-    }
+    Block(const Gemm<T>& piece, const GemmPlan& plan, const T* packed_a, T* packed_b, size_t begin, size_t depth)
+        : g_(piece), plan_(plan), packed_a_(packed_a), packed_b_(packed_b), begin_(begin), depth_(depth) {}
 
-    static size_t room_b(const Gemm<T>& g, const GemmPlan& plan) {
-        const size_t columns = plan.pack_b ? round_up(g.columns, max_columns<T>) : max_columns<T>;
-        return round_up(columns * plan.block_depth + lanes<T>, 64);
-    }
-    static size_t room_a(const Gemm<T>& g, const GemmPlan& plan) {
-        const size_t rows = round_up(min(plan.block_rows, g.rows), max_rows);
-        return plan.pack_a ? rows * plan.block_depth + lanes<T> : 0;
+    // Where B is not packed, its last panel still is unless it is whole: the kernels read whole rows.
+    static size_t room_for_b(const Gemm<T>& g, const GemmPlan& plan) {
+        return plan.block_depth * (plan.pack_b ? round_up(g.columns, max_columns<T>) : max_columns<T>);
     }
 
     void multiply() {
-        for (size_t j = plan_.pack_b ? 0 : g_.columns / max_columns<T> * max_columns<T>; j < g_.columns;
-             j += max_columns<T>)
-            pack_b(j);
-        for (size_t i = 0; i < g_.rows; i += plan_.block_rows) {
-            const size_t end = min(i + plan_.block_rows, g_.rows);
-            if (plan_.pack_a)
-                for (size_t row = i; row < end; row += max_rows) pack_a(row, row - i);
-            for (size_t j = 0; j < g_.columns; j += max_columns<T>) multiply_panel(i, end, j);
-        }
+        pack_b();
+        for (size_t row = 0; row < g_.rows; row += plan_.block_rows)
+            for (size_t column = 0; column < g_.columns; column += max_columns<T>)
+                multiply_panel(row, min(row + plan_.block_rows, g_.rows), column);
     }
 
 private:
-    const T* a(size_t row) const {
-        return g_.transpose_a ? g_.a + begin_ * g_.a_stride + row : g_.a + row * g_.a_stride + begin_;
-    }
-    const T* b(size_t column) const {
-        return g_.transpose_b ? g_.b + column * g_.b_stride + begin_ : g_.b + begin_ * g_.b_stride + column;
-    }
-    static size_t panel_width(size_t columns) { return columns <= lanes<T> ? lanes<T> : max_columns<T>; }
+    size_t width(size_t column) const { return g_.columns - column <= lanes<T> ? lanes<T> : max_columns<T>; }
+    size_t used(size_t column) const { return min(max_columns<T>, g_.columns - column); }
+    bool packs(size_t column) const { return plan_.pack_b || used(column) < width(column); }
     T* packed_b(size_t column) const { return packed_b_ + (plan_.pack_b ? column * depth_ : 0); }
 
-    void pack_b(size_t column) {
-        const size_t columns = min(max_columns<T>, g_.columns - column);
-        (g_.transpose_b ? pack_columns<T> : pack_rows<T>)(packed_b(column), panel_width(columns), b(column),
-                                                          g_.b_stride, columns, depth_);
-    }
-
-    void pack_a(size_t row, size_t place) {
-        (g_.transpose_a ? pack_rows<T> : pack_columns<T>)(packed_a_ + place * depth_, max_rows, a(row), g_.a_stride,
-                                                          min(max_rows, g_.rows - row), depth_);
+    void pack_b() {
+        for (size_t k = 0; k < depth_; k += packed_together)
+            for (size_t column = 0; column < g_.columns; column += max_columns<T>)
+                if (packs(column))
+                    pack(packed_b(column) + k * width(column), width(column), b_at(g_, begin_ + k, column), g_.b_stride,
+                         !g_.transpose_b, used(column), min(packed_together, depth_ - k));
     }
 
     void multiply_panel(size_t begin, size_t end, size_t column) {
-        const size_t columns = min(max_columns<T>, g_.columns - column);
-        const bool packed = plan_.pack_b || columns < max_columns<T>;
+        const bool first = begin_ == 0, last = begin_ + depth_ == g_.depth;
         Tile<T> tile{};
         tile.depth = depth_;
-        tile.b = packed ? packed_b(column) : b(column);
-        tile.b_step = packed ? panel_width(columns) : g_.b_stride;
+        tile.b = packs(column) ? packed_b(column) : b_at(g_, begin_, column);
+        tile.b_step = packs(column) ? width(column) : g_.b_stride;
         tile.c_stride = g_.c_stride;
-        tile.columns = columns;
-        tile.add = g_.accumulate || begin_ > 0;
-        tile.bias = last_ && g_.bias ? g_.bias + column : nullptr;
-        tile.activation = last_ ? g_.activation : Activation::none;
-        tile.a_stride = plan_.pack_a || g_.transpose_a ? 1 : g_.a_stride;
-        tile.a_step = plan_.pack_a ? max_rows : g_.transpose_a ? g_.a_stride : 1;
+        tile.columns = used(column);
+        tile.add = g_.accumulate || !first;
+        tile.bias = last && g_.bias ? g_.bias + column : nullptr;
+        tile.activation = last ? g_.activation : Activation::none;
+        tile.a_stride = packed_a_ || g_.transpose_a ? 1 : g_.a_stride;
+        tile.a_step = packed_a_ ? max_rows : g_.transpose_a ? g_.a_stride : 1;
         for (size_t row = begin; row < end; row += max_rows) {
-            tile.a = plan_.pack_a ? packed_a_ + (row - begin) * depth_ : a(row);
+            tile.a = packed_a_ ? packed_a_ + row / max_rows * packed_tile_size(g_) + begin_ * max_rows
+                               : a_at(g_, row, begin_);
             tile.c = g_.c + row * g_.c_stride + column;
-            tile_kernel<T>(min(max_rows, end - row), columns)(tile);
+            tile_kernel<T>(min(max_rows, end - row), tile.columns)(tile);
         }
     }
 
     const Gemm<T>& g_;
     const GemmPlan& plan_;
+    const T* packed_a_;
+    T* packed_b_;
     const size_t begin_, depth_;
-    const bool last_;
-    T *packed_b_, *packed_a_;
 };
 
-template <class T> size_t workspace(const Gemm<T>& piece, const GemmPlan& plan) {
-    return Block<T>::room_b(piece, plan) + Block<T>::room_a(piece, plan);
-}
-
-template <class T> void multiply(const Gemm<T>& piece, const GemmPlan& plan, T* memory) {
+template <class T> void multiply(const Gemm<T>& piece, const GemmPlan& plan, const T* packed_a, T* workspace) {
     size_t begin = 0;
     do {
         const size_t depth = min(plan.block_depth, piece.depth - begin);
-        Block<T>(piece, plan, memory, begin, depth).multiply();
+        Block<T>(piece, plan, packed_a, workspace, begin, depth).multiply();
         begin += depth;
     } while (begin < piece.depth);
 }
 
+// --- Products of few rows or columns as scalar products of a's rows and b's: nothing to pack or to transpose
+// ----------
+
+#if defined(__AVX512F__)
+constexpr size_t dot_rows = 4, dot_columns = 5;
+#elif defined(__AVX2__)
+constexpr size_t dot_rows = 3, dot_columns = 3;
+#else
+constexpr size_t dot_rows = 2, dot_columns = 2;
+#endif
+
+template <size_t Half, class V, size_t... Lane>
+[[gnu::always_inline]] inline V fold(V x, std::index_sequence<Lane...>) {
+    return x + __builtin_shufflevector(x, x, (Lane ^ Half)...);
+}
+
+// In every lane the sum of all.
+template <class T, size_t Half = lanes<T> / 2> [[gnu::always_inline]] inline Vector<T> sum(Vector<T> x) {
+    if constexpr (Half == 0)
+        return x;
+    else
+        return sum<T, Half / 2>(fold<Half>(x, std::make_index_sequence<lanes<T>>{}));
+}
+
+template <class T, size_t Rows, size_t Columns> void multiply_dots(const Gemm<T>& g, size_t row, size_t column) {
+    Vector<T> sums[Rows][Columns] = {};
+    const T *a = g.a + row * g.a_stride, *b = g.b + column * g.b_stride;
+    const auto step = [&](auto load_part) {
+        Vector<T> x[Rows];
+#pragma GCC unroll 8
+        for (size_t r = 0; r < Rows; ++r) x[r] = load_part(a + r * g.a_stride);
+#pragma GCC unroll 8
+        for (size_t c = 0; c < Columns; ++c) {
+            const Vector<T> y = load_part(b + c * g.b_stride);
+#pragma GCC unroll 8
+            for (size_t r = 0; r < Rows; ++r) sums[r][c] += x[r] * y;
+        }
+        a += lanes<T>, b += lanes<T>;
+    };
+    const size_t rest = g.depth % lanes<T>;
+    for (size_t k = lanes<T>; k <= g.depth; k += lanes<T>) step([](const T* from) { return load(from); });
+    if (rest > 0) step([rest](const T* from) { return load(from, rest); });
+#pragma GCC unroll 8
+    for (size_t r = 0; r < Rows; ++r)
+#pragma GCC unroll 8
+        for (size_t c = 0; c < Columns; ++c) {
+            T& result = g.c[(row + r) * g.c_stride + column + c];
+            Vector<T> x = sum<T>(sums[r][c]);
+            if (g.accumulate) x += broadcast(result);
+            if (g.bias) x += broadcast(g.bias[column + c]);
+            result = activate<T>(x, g.activation)[0];
+        }
+}
+
+template <class T> using DotKernel = void (*)(const Gemm<T>&, size_t row, size_t column);
+
+template <class T> struct DotKernels { DotKernel<T> of[dot_rows * dot_columns]; };
+
+template <class T, size_t... Size> constexpr DotKernels<T> dot_kernels(std::index_sequence<Size...>) {
+    return {{multiply_dots<T, Size / dot_columns + 1, Size % dot_columns + 1>...}};
+}
+
+template <class T> void dots(const Gemm<T>& g) {
+    static constexpr auto kernels = dot_kernels<T>(std::make_index_sequence<dot_rows * dot_columns>{});
+    // Parts of about the same size: 10 columns are 5 and 5 rather than 8 and 2.
+    const auto part = [](size_t size, size_t most) {
+        return (size + (size + most - 1) / most - 1) / ((size + most - 1) / most);
+    };
+    const size_t rows = part(g.rows, dot_rows), columns = part(g.columns, dot_columns);
+    for (size_t row = 0; row < g.rows; row += rows)
+        for (size_t column = 0; column < g.columns; column += columns) {
+            const size_t height = min(rows, g.rows - row), width = min(columns, g.columns - column);
+            kernels.of[(height - 1) * dot_columns + width - 1](g, row, column);
+        }
+}
+
+template <class T>
+constexpr GemmKernels<T> kernels{max_rows,    max_columns<T>, packed_a_size<T>, pack_a<T>, Block<T>::room_for_b,
+                                 multiply<T>, dots<T>};
+
 }  // namespace
 
-template <class T> const GemmKernels<T>& gemm_kernels() {
-    static constexpr GemmKernels<T> kernels{max_rows, max_columns<T>, workspace<T>, multiply<T>};
-    return kernels;
-}
+template <class T> const GemmKernels<T>& gemm_kernels() { return kernels<T>; }
 
 template const GemmKernels<float>& gemm_kernels();
 template const GemmKernels<double>& gemm_kernels();
