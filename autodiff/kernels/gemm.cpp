@@ -21,7 +21,7 @@ struct Scratch {
 };
 
 // Without destructors, as products may still be computed in destructors that run after those of the thread.
-constinit thread_local Scratch scratch_for_a, scratch_for_pieces;
+constinit thread_local Scratch scratch_for_product, scratch_for_piece;
 constinit thread_local bool thread_ends = false;
 
 void release(Scratch& scratch) {
@@ -32,8 +32,8 @@ void release(Scratch& scratch) {
 struct ReleaseAtThreadExit {
     ~ReleaseAtThreadExit() {
         thread_ends = true;
-        release(scratch_for_a);
-        release(scratch_for_pieces);
+        release(scratch_for_product);
+        release(scratch_for_piece);
     }
 };
 
@@ -58,59 +58,82 @@ private:
     Scratch& scratch_;
 };
 
-// --- Plans -----------------------------------------------------------------------------------------------------------
+// --- Plans: everything here depends on the sizes alone, never on the number of threads ------------------------------
 
-// How C is cut into pieces, a thread's unit of work. It depends on nothing but the sizes.
+// How C is cut into pieces, a thread's unit of work.
 struct Grid {
     std::size_t rows, columns;  // of one piece
     std::size_t down, across;   // the number of pieces
 };
 
+// In operations: what takes a core longer than waking another, and what is worth a trip to the counter of pieces.
+constexpr double worth_waking = 2e6, worth_a_piece = 1e6;
+
 template <class T> double work(const Gemm<T>& g) {
     return 2.0 * static_cast<double>(g.rows) * static_cast<double>(g.columns) * static_cast<double>(g.depth);
 }
 
+// Scalar products pack nothing, which counts when few rows would use what is packed, and waste no lanes on few columns;
+// but every entry of C costs the sum of a vector's lanes, which only a depth makes up for.
 template <class T> bool suits_dots(const Gemm<T>& g) {
     const bool a_runs = !g.transpose_a || (g.rows == 1 && g.a_stride == 1);
     const bool b_runs = g.transpose_b || (g.columns == 1 && g.b_stride == 1);
-    return a_runs && b_runs && (g.rows <= 8 || g.columns <= 16);
+    if (!a_runs || !b_runs) return false;
+    return g.rows <= 2 || g.columns <= 2 || (g.rows <= 64 && 6 * g.rows <= g.depth) ||
+           (g.columns <= 24 && 4 * g.columns <= g.depth);
 }
 
 template <class T> GemmPlan choose_plan(const Gemm<T>& g, const GemmKernels<T>& kernels) {
-    constexpr std::size_t depth = 384;
-    GemmPlan plan;
-    plan.block_depth =
-        std::max<std::size_t>(1, ceil_divide(g.depth, std::max<std::size_t>(1, ceil_divide(g.depth, depth))));
-    plan.block_rows = round_up(240, kernels.tile_rows);
-    plan.dots = suits_dots(g);
-    plan.pack_b = g.transpose_b || g.rows > 192;
-    plan.pack_a = g.columns > 256 && g.rows > 8;
-    return plan;
+    const std::size_t blocks = std::max<std::size_t>(1, ceil_divide(g.depth, kernels.block_depth));
+    return {.block_rows = kernels.block_rows,
+            .block_depth = std::max<std::size_t>(1, ceil_divide(g.depth, blocks)),
+            .pack_a = g.columns > 384 && g.rows > 2 * kernels.tile_rows,
+            .pack_b = g.transpose_b || g.rows > 320,
+            .dots = suits_dots(g)};
 }
 
-template <class T> Grid choose_grid(const Gemm<T>& g, const GemmKernels<T>& kernels) {
-    constexpr double worth_waking = 2e6, worth_a_piece = 1e6;
+template <class T> Grid choose_grid(const Gemm<T>& g, const GemmPlan& plan, const GemmKernels<T>& kernels) {
     if (work(g) < worth_waking) return {g.rows, g.columns, 1, 1};
     const auto wanted = static_cast<std::size_t>(std::min(64.0, work(g) / worth_a_piece));
-    // Columns first, as packed columns of B are then used by one piece only; but not to pieces that are slim.
-    const std::size_t across = std::clamp<std::size_t>(g.columns / 128, 1, wanted);
+    // Columns first, for a piece packs the columns of B that it needs, and pieces in one row of the grid share none.
+    const std::size_t across = std::clamp<std::size_t>(g.columns / (g.columns < 1024 ? 64 : 128), 1, wanted);
     const std::size_t columns = round_up(ceil_divide(g.columns, across), kernels.tile_columns);
-    const std::size_t down = std::clamp<std::size_t>(g.rows / 256, 1, ceil_divide(wanted, across));
+    const std::size_t few_rows = plan.pack_b && !plan.dots ? 192 : 4 * kernels.tile_rows;
+    const std::size_t down = std::clamp<std::size_t>(g.rows / few_rows, 1, std::max<std::size_t>(1, wanted / across));
     const std::size_t rows = round_up(ceil_divide(g.rows, down), kernels.tile_rows);
     return {rows, columns, ceil_divide(g.rows, rows), ceil_divide(g.columns, columns)};
 }
 
-template <class T> Gemm<T> cut(Gemm<T> g, std::size_t row, std::size_t rows, std::size_t column, std::size_t columns) {
-    g.a += g.transpose_a ? row : row * g.a_stride;
-    g.b += g.transpose_b ? column * g.b_stride : column;
-    g.c += row * g.c_stride + column;
-    if (g.bias) g.bias += column;
-    g.rows = std::min(rows, g.rows - row);
-    g.columns = std::min(columns, g.columns - column);
+// --- Products --------------------------------------------------------------------------------------------------------
+
+struct Range {
+    std::size_t begin, size;
+};
+
+// The i-th part of `size`, in parts of `unit`.
+constexpr Range part(std::size_t i, std::size_t unit, std::size_t size) {
+    return {i * unit, std::min(unit, size - i * unit)};
+}
+
+template <class T> Gemm<T> cut(Gemm<T> g, Range rows, Range columns) {
+    g.a += g.transpose_a ? rows.begin : rows.begin * g.a_stride;
+    g.b += g.transpose_b ? columns.begin * g.b_stride : columns.begin;
+    g.c += rows.begin * g.c_stride + columns.begin;
+    if (g.bias) g.bias += columns.begin;
+    g.rows = rows.size;
+    g.columns = columns.size;
     return g;
 }
 
-// --- Products --------------------------------------------------------------------------------------------------------
+// The share of some steps of the depth in C: what is there before is added to, and bias and activation come last.
+template <class T> Gemm<T> cut_depth(Gemm<T> g, Range depth) {
+    g.a += g.transpose_a ? depth.begin * g.a_stride : depth.begin;
+    g.b += g.transpose_b ? depth.begin : depth.begin * g.b_stride;
+    if (depth.begin > 0) g.accumulate = true;
+    if (depth.begin + depth.size < g.depth) g.bias = nullptr, g.activation = Activation::none;
+    g.depth = depth.size;
+    return g;
+}
 
 template <class T> struct Batch {
     Gemm<T> first;
@@ -127,50 +150,111 @@ template <class T> struct Batch {
 
 template <class T> class Multiplication {
 public:
-    Multiplication(const Gemm<T>& g, Level at)
-        : kernels_(gemm_kernels<T>(at)), plan_(choose_plan(g, kernels_)), grid_(choose_grid(g, kernels_)) {}
+    Multiplication(const Gemm<T>& g, Level at) : kernels_(gemm_kernels<T>(at)), plan_(choose_plan(g, kernels_)) {}
 
     void run(const Batch<T>& batch) const {
-        if (plan_.pack_a && !plan_.dots)
-            for (std::size_t i = 0; i < batch.count; ++i) run_packed(batch[i]);
-        else
-            run_plain(batch);
+        const Gemm<T>& g = batch.first;
+        const Grid grid = choose_grid(g, plan_, kernels_);
+        const std::size_t pieces = grid.down * grid.across;
+        if (batch.count == 1 && work(g) < worth_waking) return multiply(g);
+        if (pieces == 1 && work(g) < worth_a_piece) return run_small(batch);
+        if (batch.count * pieces < 8 && g.depth >= 4 * deep)
+            return each(batch, [&](const Gemm<T>& one) { run_deep(one, grid); });
+        if (plan_.pack_a && !plan_.dots) return each(batch, [&](const Gemm<T>& one) { run_packed(one); });
+        parallel(batch.count * pieces, [&](std::size_t i) { multiply_piece(batch[i / pieces], grid, i % pieces); });
     }
 
 private:
-    std::size_t pieces() const { return grid_.down * grid_.across; }
+    static constexpr std::size_t deep = 1024;
 
-    void run_plain(const Batch<T>& batch) const {
-        parallel(batch.count * pieces(),
-                 [&](std::size_t index) { multiply(batch[index / pieces()], index % pieces(), nullptr); });
+    template <class F> static void each(const Batch<T>& batch, F f) {
+        for (std::size_t i = 0; i < batch.count; ++i) f(batch[i]);
     }
 
-    // A is packed once, for all pieces: several of them have the same rows.
+    // Several products to a piece.
+    void run_small(const Batch<T>& batch) const {
+        const double together = worth_a_piece / std::max(1.0, work(batch.first));
+        const std::size_t group =
+            together < static_cast<double>(batch.count) / 2 ? static_cast<std::size_t>(together) : batch.count;
+        parallel(ceil_divide(batch.count, group), [&](std::size_t i) {
+            for (std::size_t j = i * group; j < std::min(batch.count, (i + 1) * group); ++j) multiply(batch[j]);
+        });
+    }
+
+    // A is packed once for all pieces, several of which have the same rows. Large ones part by part, to bound memory.
     void run_packed(const Gemm<T>& g) const {
-        const std::size_t rows = kernels_.tile_rows * 8;
-        const Workspace<T> packed(scratch_for_a, kernels_.packed_a_size(g));
-        const auto pack = [&](std::size_t i) {
-            kernels_.pack_a(g, i * rows, std::min(g.rows, (i + 1) * rows), packed.data());
-        };
-        parallel(ceil_divide(g.rows, rows), pack);
-        parallel(pieces(), [&](std::size_t index) { multiply(g, index, packed.data()); });
+        const std::size_t rows = round_up(2048, kernels_.tile_rows);
+        const std::size_t depth = std::max<std::size_t>(1, 2048 / plan_.block_depth) * plan_.block_depth;
+        for (std::size_t i = 0; i * rows < g.rows; ++i)
+            for (std::size_t k = 0; k * depth < g.depth; ++k)
+                run_packed_part(cut_depth(cut(g, part(i, rows, g.rows), {0, g.columns}), part(k, depth, g.depth)));
     }
 
-    void multiply(const Gemm<T>& g, std::size_t index, const T* packed_a) const {
-        const std::size_t row = index % grid_.down * grid_.rows, column = index / grid_.down * grid_.columns;
-        const Gemm<T> piece = cut(g, row, grid_.rows, column, grid_.columns);
+    void run_packed_part(const Gemm<T>& g) const {
+        const std::size_t rows = 8 * kernels_.tile_rows;
+        const Workspace<T> packed(scratch_for_product, kernels_.packed_a_size(g));
+        parallel(ceil_divide(g.rows, rows),
+                 [&](std::size_t i) { kernels_.pack_a(g, i * rows, std::min(g.rows, (i + 1) * rows), packed.data()); });
+        const Grid grid = choose_grid(g, plan_, kernels_);
+        parallel(grid.down * grid.across, [&](std::size_t i) { multiply_piece(g, grid, i, packed.data()); });
+    }
+
+    // Where C is too small to make pieces of, the depth is cut: each part has a C of its own, and they are added up.
+    void run_deep(const Gemm<T>& g, const Grid& grid) const {
+        const std::size_t parts = std::min<std::size_t>(16, g.depth / deep), depth = ceil_divide(g.depth, parts);
+        const std::size_t pieces = grid.down * grid.across, size = g.rows * g.columns;
+        const Workspace<T> sums(scratch_for_product, parts * size);
+        parallel(parts * pieces, [&](std::size_t i) {
+            Gemm<T> share = cut_depth(g, part(i / pieces, depth, g.depth));
+            share.c = sums.data() + i / pieces * size;
+            share.c_stride = g.columns;
+            share.accumulate = false, share.bias = nullptr, share.activation = Activation::none;
+            multiply_piece(share, grid, i % pieces);
+        });
+        for (std::size_t row = 0; row < g.rows; ++row) add_up(g, row, sums.data(), parts);
+    }
+
+    static void add_up(const Gemm<T>& g, std::size_t row, const T* sums, std::size_t parts) {
+        T* c = g.c + row * g.c_stride;
+        for (std::size_t part = 0; part < parts; ++part) {
+            const T* sum = sums + (part * g.rows + row) * g.columns;
+            const bool add = g.accumulate || part > 0;
+            for (std::size_t j = 0; j < g.columns; ++j) c[j] = add ? c[j] + sum[j] : sum[j];
+        }
+        if (g.bias)
+            for (std::size_t j = 0; j < g.columns; ++j) c[j] += g.bias[j];
+        if (g.activation == Activation::relu)
+            for (std::size_t j = 0; j < g.columns; ++j) c[j] = c[j] < 0 ? 0 : c[j];
+    }
+
+    void multiply_piece(const Gemm<T>& g, const Grid& grid, std::size_t index, const T* packed_a = nullptr) const {
+        const Range rows = part(index % grid.down, grid.rows, g.rows);
+        const Range columns = part(index / grid.down, grid.columns, g.columns);
+        multiply(cut(g, rows, columns), packed_a ? packed_a + kernels_.packed_a_place(g, rows.begin) : nullptr);
+    }
+
+    void multiply(const Gemm<T>& piece, const T* packed_a = nullptr) const {
         if (plan_.dots) return kernels_.dots(piece);
-        if (packed_a)
-            packed_a +=
-                row / kernels_.tile_rows * (kernels_.packed_a_size(g) / ceil_divide(g.rows, kernels_.tile_rows));
-        const Workspace<T> workspace(scratch_for_pieces, kernels_.workspace_size(piece, plan_));
+        const Workspace<T> workspace(scratch_for_piece, kernels_.workspace_size(piece, plan_));
         kernels_.multiply(piece, plan_, packed_a, workspace.data());
     }
 
     const GemmKernels<T>& kernels_;
     const GemmPlan plan_;
-    const Grid grid_;
 };
+
+// C of one column is computed as one of one row, Cᵀ = op(B)ᵀ·op(A)ᵀ, where that lets rows of A be read as they stand.
+template <class T> bool is_row_on_end(const Gemm<T>& g) {
+    return g.columns == 1 && g.rows > 1 && g.c_stride == 1 && g.transpose_a && !g.bias;
+}
+
+template <class T> Gemm<T> turned(const Gemm<T>& g) {
+    Gemm<T> row = g;
+    row.rows = 1, row.columns = g.rows;
+    row.a = g.b, row.a_stride = g.b_stride, row.transpose_a = !g.transpose_b;
+    row.b = g.a, row.b_stride = g.a_stride, row.transpose_b = !g.transpose_a;
+    return row;
+}
 
 }  // namespace
 
@@ -178,6 +262,7 @@ template <class T>
 void gemm_batch(const Gemm<T>& first, std::size_t count, std::size_t a_step, std::size_t b_step, std::size_t c_step,
                 Level at) {
     if (first.rows == 0 || first.columns == 0) return;
+    if (is_row_on_end(first)) return gemm_batch(turned(first), count, b_step, a_step, c_step, at);
     Multiplication<T>(first, at).run({first, count, a_step, b_step, c_step});
 }
 

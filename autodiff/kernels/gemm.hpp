@@ -53,9 +53,11 @@ struct GemmPlan {
 
 template <class T> struct GemmKernels {
     std::size_t tile_rows, tile_columns;  // of C that are held in registers
+    std::size_t block_rows, block_depth;  // of A that suit the caches of processors with this level
     // Packs the rows from begin to end of op(A), begin being divisible by tile_rows, into memory for packed_a_size
-    // numbers. All pieces of a product share it.
+    // numbers. All pieces of a product share it; the one from `row` on finds its rows at packed_a_place.
     std::size_t (*packed_a_size)(const Gemm<T>& product);
+    std::size_t (*packed_a_place)(const Gemm<T>& product, std::size_t row);
     void (*pack_a)(const Gemm<T>& product, std::size_t begin, std::size_t end, T* packed);
     // Computes a piece, from A itself or from its first packed row. The workspace is aligned to 64 bytes.
     std::size_t (*workspace_size)(const Gemm<T>& piece, const GemmPlan& plan);

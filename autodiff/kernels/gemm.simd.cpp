@@ -18,11 +18,14 @@ namespace {
 using std::size_t;
 
 #if defined(__AVX512F__)
-constexpr size_t vector_bytes = 64, max_rows = 14;  // 14 × 2 sums in 32 registers
+constexpr size_t vector_bytes = 64, max_rows = 14;      // 14 × 2 sums in 32 registers
+constexpr size_t block_rows = 252, block_bytes = 2048;  // half a second-level cache of 1 MB
 #elif defined(__AVX2__)
-constexpr size_t vector_bytes = 32, max_rows = 6;  // 6 × 2 sums in 16 registers
+constexpr size_t vector_bytes = 32, max_rows = 6;       // 6 × 2 sums in 16 registers
+constexpr size_t block_rows = 192, block_bytes = 1536;  // half a second-level cache of 512 KB
 #else
 constexpr size_t vector_bytes = 16, max_rows = 4;
+constexpr size_t block_rows = 160, block_bytes = 1024;
 #endif
 constexpr size_t max_vectors = 2;  // of a tile's row
 
@@ -32,6 +35,7 @@ template <class T> struct VectorOf {
 template <class T> using Vector = typename VectorOf<T>::type;
 template <class T> constexpr size_t lanes = vector_bytes / sizeof(T);
 template <class T> constexpr size_t max_columns = max_vectors* lanes<T>;
+template <class T> constexpr size_t block_depth = block_bytes / sizeof(T);
 
 constexpr size_t min(size_t a, size_t b) { return a < b ? a : b; }
 constexpr size_t round_up(size_t size, size_t unit) { return (size + unit - 1) / unit * unit; }
@@ -48,7 +52,7 @@ template <class T> [[gnu::always_inline]] inline void store(T* to, Vector<T> x) 
 
 template <class T> [[gnu::always_inline]] inline Vector<T> broadcast(T x) { return x - Vector<T>{}; }
 
-// The first `count` lanes only, fewer than all; the others are read as 0 and not touched in memory.
+// The first `count` lanes only; the others are read as 0 and not touched in memory.
 #if defined(__AVX512F__)
 inline __mmask16 first(size_t count) { return static_cast<__mmask16>((1u << count) - 1u); }
 inline Vector<float> load(const float* from, size_t count) { return _mm512_maskz_loadu_ps(first(count), from); }
@@ -171,9 +175,10 @@ template <class T> struct Tile {
     size_t b_step;
     T* c;
     size_t c_stride;
-    size_t columns;  // of C, at most those of the tile
-    bool add;        // to what C holds
-    const T* bias;   // or null
+    const T* a_ahead;  // what the tile after this one reads in the first step: fetched into the cache on the way
+    size_t columns;    // of C, at most those of the tile
+    bool add;          // to what C holds
+    const T* bias;     // or null
     Activation activation;
 };
 
@@ -212,8 +217,7 @@ template <class T, size_t Rows, size_t Vectors>
     }
     T* const c = t.c;
     const size_t stride = t.c_stride;
-    if (t.add)
-        for_each<Rows, Vectors>([&](size_t r, size_t v) { sums[r][v] += load(c + r * stride + v * lanes<T>); });
+    if (t.add) for_each<Rows, Vectors>([&](size_t r, size_t v) { sums[r][v] += load(c + r * stride + v * lanes<T>); });
     if (t.bias) for_each<Rows, Vectors>([&](size_t r, size_t v) { sums[r][v] += load(t.bias + v * lanes<T>); });
     if (t.activation == Activation::relu)
         for_each<Rows, Vectors>([&](size_t r, size_t v) { sums[r][v] = activate<T>(sums[r][v], Activation::relu); });
@@ -228,6 +232,7 @@ template <class T, size_t Rows, size_t Vectors> void multiply_tile(const Tile<T>
     a[0] = t.a;
     for (size_t i = 1; i < (Rows + 2) / 3; ++i) a[i] = a[i - 1] + 3 * t.a_stride;
     const T* b = t.b;
+    const T* ahead = t.a_ahead;
     for (size_t k = 0; k < t.depth; ++k) {
         Vector<T> row[Vectors];
 #pragma GCC unroll 8
@@ -239,6 +244,8 @@ template <class T, size_t Rows, size_t Vectors> void multiply_tile(const Tile<T>
             for (size_t v = 0; v < Vectors; ++v) sums[r][v] += x * row[v];
         }
         b += t.b_step;
+        __builtin_prefetch(ahead, 0, 2);
+        ahead += max_rows;
 #pragma GCC unroll 8
         for (size_t i = 0; i < (Rows + 2) / 3; ++i) a[i] += t.a_step;
     }
@@ -280,15 +287,15 @@ template <class T> const T* b_at(const Gemm<T>& g, size_t k, size_t column) {
 // Packed tiles of A hold the whole depth each, one after the other with a gap for the surplus lanes of the last store.
 template <class T> size_t packed_tile_size(const Gemm<T>& g) { return max_rows * g.depth + 64 / sizeof(T); }
 
-template <class T> size_t packed_a_size(const Gemm<T>& g) {
-    return (g.rows + max_rows - 1) / max_rows * packed_tile_size(g);
-}
+template <class T> size_t packed_a_place(const Gemm<T>& g, size_t row) { return row / max_rows * packed_tile_size(g); }
+
+template <class T> size_t packed_a_size(const Gemm<T>& g) { return packed_a_place(g, round_up(g.rows, max_rows)); }
 
 template <class T> void pack_a(const Gemm<T>& g, size_t begin, size_t end, T* packed) {
     for (size_t k = 0; k < g.depth; k += packed_together)
         for (size_t row = begin; row < end; row += max_rows)
-            pack(packed + row / max_rows * packed_tile_size(g) + k * max_rows, max_rows, a_at(g, row, k), g.a_stride,
-                 g.transpose_a, min(max_rows, end - row), min(packed_together, g.depth - k));
+            pack(packed + packed_a_place(g, row) + k * max_rows, max_rows, a_at(g, row, k), g.a_stride, g.transpose_a,
+                 min(max_rows, end - row), min(packed_together, g.depth - k));
 }
 
 // One block of the depth: C += A·B over all rows and columns of a piece.
@@ -316,11 +323,12 @@ private:
     T* packed_b(size_t column) const { return packed_b_ + (plan_.pack_b ? column * depth_ : 0); }
 
     void pack_b() {
-        for (size_t k = 0; k < depth_; k += packed_together)
+        const size_t together = g_.transpose_b ? depth_ : packed_together;
+        for (size_t k = 0; k < depth_; k += together)
             for (size_t column = 0; column < g_.columns; column += max_columns<T>)
                 if (packs(column))
                     pack(packed_b(column) + k * width(column), width(column), b_at(g_, begin_ + k, column), g_.b_stride,
-                         !g_.transpose_b, used(column), min(packed_together, depth_ - k));
+                         !g_.transpose_b, used(column), min(together, depth_ - k));
     }
 
     void multiply_panel(size_t begin, size_t end, size_t column) {
@@ -337,8 +345,8 @@ private:
         tile.a_stride = packed_a_ || g_.transpose_a ? 1 : g_.a_stride;
         tile.a_step = packed_a_ ? max_rows : g_.transpose_a ? g_.a_stride : 1;
         for (size_t row = begin; row < end; row += max_rows) {
-            tile.a = packed_a_ ? packed_a_ + row / max_rows * packed_tile_size(g_) + begin_ * max_rows
-                               : a_at(g_, row, begin_);
+            tile.a = packed_a_ ? packed_a_ + packed_a_place(g_, row) + begin_ * max_rows : a_at(g_, row, begin_);
+            tile.a_ahead = packed_a_ ? tile.a + packed_tile_size(g_) : a_at(g_, row + max_rows, begin_);
             tile.c = g_.c + row * g_.c_stride + column;
             tile_kernel<T>(min(max_rows, end - row), tile.columns)(tile);
         }
@@ -376,12 +384,22 @@ template <size_t Half, class V, size_t... Lane>
     return x + __builtin_shufflevector(x, x, (Lane ^ Half)...);
 }
 
-// In every lane the sum of all.
-template <class T, size_t Half = lanes<T> / 2> [[gnu::always_inline]] inline Vector<T> sum(Vector<T> x) {
-    if constexpr (Half == 0)
-        return x;
-    else
-        return sum<T, Half / 2>(fold<Half>(x, std::make_index_sequence<lanes<T>>{}));
+// A vector whose lane i holds the sum over all lanes of x[i]: neighbours are brought together at each level of a tree.
+template <class T, size_t Side = 1, size_t Count>
+[[gnu::always_inline]] inline Vector<T> sum_each(Vector<T> (&x)[Count]) {
+    constexpr auto all = std::make_index_sequence<lanes<T>>{};
+    if constexpr (Side == lanes<T>) {
+        return x[0];
+    } else {
+        Vector<T> sums[(Count + 1) / 2];
+#pragma GCC unroll 8
+        for (size_t i = 0; i < Count / 2; ++i) {
+            exchange<Side>(x[2 * i], x[2 * i + 1], all);
+            sums[i] = x[2 * i] + x[2 * i + 1];
+        }
+        if constexpr (Count % 2 == 1) sums[Count / 2] = fold<Side>(x[Count - 1], all);
+        return sum_each<T, 2 * Side>(sums);
+    }
 }
 
 template <class T, size_t Rows, size_t Columns> void multiply_dots(const Gemm<T>& g, size_t row, size_t column) {
@@ -402,16 +420,15 @@ template <class T, size_t Rows, size_t Columns> void multiply_dots(const Gemm<T>
     const size_t rest = g.depth % lanes<T>;
     for (size_t k = lanes<T>; k <= g.depth; k += lanes<T>) step([](const T* from) { return load(from); });
     if (rest > 0) step([rest](const T* from) { return load(from, rest); });
+    const Vector<T> bias = g.bias ? load(g.bias + column, Columns) : Vector<T>{};
+    T* c = g.c + row * g.c_stride + column;
 #pragma GCC unroll 8
-    for (size_t r = 0; r < Rows; ++r)
-#pragma GCC unroll 8
-        for (size_t c = 0; c < Columns; ++c) {
-            T& result = g.c[(row + r) * g.c_stride + column + c];
-            Vector<T> x = sum<T>(sums[r][c]);
-            if (g.accumulate) x += broadcast(result);
-            if (g.bias) x += broadcast(g.bias[column + c]);
-            result = activate<T>(x, g.activation)[0];
-        }
+    for (size_t r = 0; r < Rows; ++r, c += g.c_stride) {
+        Vector<T> x = sum_each<T>(sums[r]);
+        if (g.accumulate) x += load(c, Columns);
+        if (g.bias) x += bias;
+        store(c, activate<T>(x, g.activation), Columns);
+    }
 }
 
 template <class T> using DotKernel = void (*)(const Gemm<T>&, size_t row, size_t column);
@@ -437,8 +454,16 @@ template <class T> void dots(const Gemm<T>& g) {
 }
 
 template <class T>
-constexpr GemmKernels<T> kernels{max_rows,    max_columns<T>, packed_a_size<T>, pack_a<T>, Block<T>::room_for_b,
-                                 multiply<T>, dots<T>};
+constexpr GemmKernels<T> kernels{.tile_rows = max_rows,
+                                 .tile_columns = max_columns<T>,
+                                 .block_rows = block_rows,
+                                 .block_depth = block_depth<T>,
+                                 .packed_a_size = packed_a_size<T>,
+                                 .packed_a_place = packed_a_place<T>,
+                                 .pack_a = pack_a<T>,
+                                 .workspace_size = Block<T>::room_for_b,
+                                 .multiply = multiply<T>,
+                                 .dots = dots<T>};
 
 }  // namespace
 
