@@ -1,0 +1,225 @@
+#include <algorithm>
+#include <array>
+#include <cmath>
+#include <cstddef>
+#include <tuple>
+#include <utility>
+#include <vector>
+
+#include <fmt/format.h>
+
+#include <xgrad/autodiff/elementwise.hpp>
+#include <xgrad/autodiff/formulas.hpp>
+#include <xgrad/autodiff/kernels/normalization.hpp>
+#include <xgrad/autodiff/operations/activations.hpp>
+#include <xgrad/autodiff/operations/arithmetic.hpp>
+#include <xgrad/autodiff/operations/normalization.hpp>
+#include <xgrad/autodiff/operations/reduce.hpp>
+#include <xgrad/autodiff/record.hpp>
+
+namespace xgrad {
+namespace {
+
+template <class T>
+const T* data_of(const Variable<T>& x) {
+    return x.defined() ? x.value().data() : nullptr;
+}
+template <class T>
+T* writable(Variable<T>& x) {
+    return x.defined() ? x.node()->value.data() : nullptr;
+}
+
+// Memory for a cotangent of g's shape: that of g itself when nobody else sees it.
+template <class T>
+Variable<T> like(const Variable<T>& g) {
+    return detail::is_sole_owner(g) ? g : Variable<T>(empty<T>(g.shape()));
+}
+
+template <class T>
+void check_row(const char* operation, const char* name, const Variable<T>& row, const Shape& expected, const Shape& x) {
+    if (row.defined() && row.shape() != expected)
+        throw Error(fmt::format("{}: a {} of shape {} does not fit an input of shape {}; expected {}", operation, name,
+                                describe(row.shape()), describe(x), describe(expected)));
+}
+
+// ---- batch_norm ----
+
+kernels::Channels channels_of(const Shape& shape) {
+    kernels::Channels channels{shape[0], shape[1], 1};
+    for (std::size_t i = 2; i < shape.size(); ++i) channels.inner *= shape[i];
+    return channels;
+}
+
+template <class T>
+kernels::Channels check_batch_norm(const char* operation, const Variable<T>& x, const Variable<T>& weight,
+                                   const Variable<T>& bias) {
+    if (x.dimension() < 2)
+        throw Error(fmt::format("{}: an input of shape {} has no channels; expected (N, C, …)", operation,
+                                describe(x.shape())));
+    const Shape row{x.shape()[1]};
+    check_row(operation, "weight", weight, row, x.shape());
+    check_row(operation, "bias", bias, row, x.shape());
+    return channels_of(x.shape());
+}
+
+// A value per channel, of shape (C), as it broadcasts against (N, C, …).
+template <class T>
+Variable<T> per_channel(const Variable<T>& row, std::size_t dimension) {
+    Shape shape(dimension - 1, 1);
+    shape[0] = row.size();
+    return reshape(row, shape);
+}
+
+// What the backward of batch_norm needs. The first two rows of the statistics, (C) each, are the mean and
+// 1/√(variance + epsilon); they are constants when they were given, and depend on x otherwise.
+template <class T>
+struct SavedForBatchNorm {
+    Variable<T> x, weight;
+    Array<T> statistics;
+    double epsilon;
+    bool constant;
+
+    std::size_t channels() const { return statistics.shape()[1]; }
+    const T* mean() const { return statistics.data(); }
+    const T* rstd() const { return statistics.data() + channels(); }
+};
+
+// The cotangents of x, weight and bias, and of the statistics, which need none.
+template <class T>
+using BatchNormCotangents = std::array<Variable<T>, 5>;
+
+template <class T>
+BatchNormCotangents<T> fused_cotangents(const Variable<T>& g, const Variable<T>& y, const SavedForBatchNorm<T>& saved,
+                                        const Needs& needs) {
+    const T* const cotangent = g.value().data();
+    BatchNormCotangents<T> results;
+    if (needs[0]) results[0] = like(g);
+    if (needs[1]) results[1] = empty<T>({saved.channels()});
+    if (needs[2]) results[2] = empty<T>({saved.channels()});
+    const kernels::BatchNormBackward<T> backward{
+        .shape = channels_of(saved.x.shape()), .x = saved.x.value().data(), .mean = saved.mean(), .rstd = saved.rstd(),
+        .weight = data_of(saved.weight), .g = cotangent, .relu_y = data_of(y),
+        .dx = writable(results[0]), .dweight = writable(results[1]), .dbias = writable(results[2])};
+    if (saved.constant)
+        kernels::batch_norm_inference_backward(backward);
+    else
+        kernels::batch_norm_backward(backward);
+    return results;
+}
+
+// The same from operations that are recorded.
+template <class T>
+BatchNormCotangents<T> composed_cotangents(Variable<T> g, const Variable<T>& y, const SavedForBatchNorm<T>& saved,
+                                           const Needs& needs) {
+    if (y.defined()) g = detail::elementwise_operation("relu", formulas::ReluVjp{}, std::move(g), y);
+    const Variable<T>& x = saved.x;
+    const std::size_t dimension = x.dimension(), channels = saved.channels();
+    std::vector<std::ptrdiff_t> axes{0};
+    for (std::size_t i = 2; i < dimension; ++i) axes.push_back(static_cast<std::ptrdiff_t>(i));
+
+    Variable<T> center, rstd;
+    if (saved.constant) {
+        center = per_channel(Variable<T>(share(saved.statistics, {channels})), dimension);
+        rstd = per_channel(Variable<T>(share(saved.statistics, {channels}, channels)), dimension);
+    } else {
+        center = mean(x, axes, keep_dims);
+        rstd = rsqrt(variance(x, axes, keep_dims) + saved.epsilon);
+    }
+    const Variable<T> normal = (x - center) * rstd;
+    BatchNormCotangents<T> results;
+    if (needs[0]) {
+        const Variable<T> scale = saved.weight.defined() ? per_channel(saved.weight, dimension) * rstd : rstd;
+        results[0] = saved.constant
+                         ? scale * g
+                         : scale * (g - mean(g, axes, keep_dims) - normal * mean(g * normal, axes, keep_dims));
+    }
+    if (needs[1]) results[1] = sum(g * normal, axes);
+    if (needs[2]) results[2] = sum(g, axes);
+    return results;
+}
+
+template <class T>
+Variable<T> record_batch_norm(Array<T>&& value, SavedForBatchNorm<T>&& saved, Activation activation,
+                              std::tuple<const Variable<T>&, const Variable<T>&, const Variable<T>&,
+                                         const Variable<T>&, const Variable<T>&> inputs) {
+    const double epsilon = saved.epsilon;
+    auto vjp = [saved = std::move(saved)](Variable<T> g, const Variable<T>& y, const Needs& needs) {
+        return detail::thread_state.recording ? composed_cotangents(std::move(g), y, saved, needs)
+                                              : fused_cotangents(g, y, saved, needs);
+    };
+    if (activation == Activation::relu)
+        return record("batch_norm_relu", std::move(value), with("epsilon", epsilon), wrt(inputs, std::move(vjp)));
+    return record("batch_norm", std::move(value), with("epsilon", epsilon),
+                  wrt(inputs, [vjp = std::move(vjp)](Variable<T> g, const Needs& needs) {
+                      return vjp(std::move(g), Variable<T>(), needs);
+                  }));
+}
+
+template <class T>
+kernels::BatchNorm<T> batch_norm_kernel(const Variable<T>& x, const Variable<T>& weight, const Variable<T>& bias,
+                                        double epsilon, Activation activation, Array<T>& value) {
+    return {.shape = channels_of(x.shape()), .x = x.value().data(), .weight = data_of(weight), .bias = data_of(bias),
+            .epsilon = static_cast<T>(epsilon), .relu = activation == Activation::relu, .y = value.data()};
+}
+
+}  // namespace
+
+template <class T>
+BatchNormResult<T> batch_norm(const Variable<T>& x, const std::type_identity_t<Variable<T>>& weight,
+                              const std::type_identity_t<Variable<T>>& bias, double epsilon, Activation activation) {
+    const kernels::Channels shape = check_batch_norm("batch_norm", x, weight, bias);
+    if (shape.samples() < 2)
+        throw Error(fmt::format("batch_norm: an input of shape {} has {} per channel; the statistics of a batch need at "
+                                "least 2",
+                                describe(x.shape()), shape.samples() == 1 ? "1 value" : "no values"));
+    const std::size_t count = shape.channels;
+    Array<T> statistics = empty<T>({3, count});
+    T* const rows = statistics.data();
+    Array<T> value = empty<T>(x.shape());
+    kernels::batch_norm<T>(batch_norm_kernel(x, weight, bias, epsilon, activation, value),
+                           {.mean = rows, .rstd = rows + count, .variance = rows + 2 * count});
+    BatchNormResult<T> result{{}, share(statistics, {count}), share(statistics, {count}, 2 * count)};
+    const Variable<T> none;
+    result.output = record_batch_norm(std::move(value), {x, weight, std::move(statistics), epsilon, false}, activation,
+                                      std::tie(x, weight, bias, none, none));
+    return result;
+}
+
+template <class T>
+Variable<T> batch_norm_inference(const Variable<T>& x, const std::type_identity_t<Variable<T>>& mean,
+                                 const std::type_identity_t<Variable<T>>& variance,
+                                 const std::type_identity_t<Variable<T>>& weight,
+                                 const std::type_identity_t<Variable<T>>& bias, double epsilon, Activation activation) {
+    const std::size_t count = check_batch_norm("batch_norm_inference", x, weight, bias).channels;
+    check_row("batch_norm_inference", "mean", mean, {count}, x.shape());
+    check_row("batch_norm_inference", "variance", variance, {count}, x.shape());
+    const bool recording = detail::thread_state.recording;
+    if (recording && (mean.requires_grad() || variance.requires_grad())) {
+        const std::size_t dimension = x.dimension();
+        Variable<T> y = (x - per_channel(mean, dimension)) * per_channel(rsqrt(variance + epsilon), dimension);
+        if (weight.defined()) y *= per_channel(weight, dimension);
+        if (bias.defined()) y += per_channel(bias, dimension);
+        return activation == Activation::relu ? relu(y) : y;
+    }
+    Array<T> value = empty<T>(x.shape());
+    kernels::batch_norm_inference(batch_norm_kernel(x, weight, bias, epsilon, activation, value), mean.value().data(),
+                                  variance.value().data());
+    SavedForBatchNorm<T> saved{x, weight, {}, epsilon, true};
+    if (recording) {  // of its own: running estimates may have gone on before the backward comes
+        saved.statistics = empty<T>({2, count});
+        T* const rows = saved.statistics.data();
+        std::copy_n(mean.value().data(), count, rows);
+        for (std::size_t c = 0; c < count; ++c)
+            rows[count + c] = T{1} / std::sqrt(variance.value().data()[c] + static_cast<T>(epsilon));
+    }
+    return record_batch_norm(std::move(value), std::move(saved), activation, std::tie(x, weight, bias, mean, variance));
+}
+
+#define XGRAD_INSTANTIATE(T) \
+    template BatchNormResult<T> batch_norm(const Variable<T>&, const Variable<T>&, const Variable<T>&, double, Activation); \
+    template Variable<T> batch_norm_inference(const Variable<T>&, const Variable<T>&, const Variable<T>&, const Variable<T>&, \
+                                              const Variable<T>&, double, Activation);
+XGRAD_INSTANTIATE(float)
+XGRAD_INSTANTIATE(double)
+
+}  // namespace xgrad

@@ -1,0 +1,33 @@
+// Normalisation of a batch's channels or of a sample's features, and look-up of embeddings.
+#pragma once
+
+#include <xgrad/autodiff/operations/matmul.hpp>
+#include <xgrad/autodiff/variable.hpp>
+
+namespace xgrad {
+
+/// What batch_norm gives: the result, and each channel's statistics, of which running estimates are made.
+template <class T>
+struct BatchNormResult {
+    Variable<T> output;
+    Array<T> mean;
+    Array<T> variance;  ///< biased: divided by the number of values
+};
+
+/// activation((x − μ)/√(σ² + epsilon)·weight + bias) for x of shape (N, C, …), where μ and σ² are the mean and the biased
+/// variance of each channel's values. weight and bias have shape (C), or are empty and stand for 1 and 0.
+/// Throws Error when the shapes do not fit, and for less than two values per channel, of which there is no variance.
+template <class T>
+BatchNormResult<T> batch_norm(const Variable<T>& x, const std::type_identity_t<Variable<T>>& weight = {},
+                              const std::type_identity_t<Variable<T>>& bias = {}, double epsilon = 1e-5,
+                              Activation activation = Activation::none);
+
+/// The same with a mean and a variance that are given, of shape (C).
+template <class T>
+Variable<T> batch_norm_inference(const Variable<T>& x, const std::type_identity_t<Variable<T>>& mean,
+                                 const std::type_identity_t<Variable<T>>& variance,
+                                 const std::type_identity_t<Variable<T>>& weight = {},
+                                 const std::type_identity_t<Variable<T>>& bias = {}, double epsilon = 1e-5,
+                                 Activation activation = Activation::none);
+
+}  // namespace xgrad
