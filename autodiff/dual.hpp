@@ -24,7 +24,7 @@ concept ConstantOf = !std::same_as<C, D> && std::convertible_to<const C&, typena
 /// second derivatives): anything with the operators and functions below that numbers convert to.
 ///
 /// Constants cost no arithmetic with zero tangents. At kinks the derivative is PyTorch's: half of each side for maximum
-/// and minimum at a tie, 0 for abs at 0, 1 for clip at its bounds.
+/// and minimum at a tie, 0 for abs at 0 and for clip at its bounds.
 template <class X, std::size_t N = 1> struct Dual {
     using Value = X;
     using Tangent = std::array<X, N>;
@@ -208,7 +208,7 @@ template <class X, std::size_t N = 1> struct Dual {
     template <ConstantOf<Dual> Low, ConstantOf<Dual> High>
     friend Dual clip(const Dual& x, const Low& low, const High& high) {
         return {clip(x.value, low, high), each([&](std::size_t i) {
-                    return where(x.value < low, X(0), where(x.value > high, X(0), x.tangent[i]));
+                    return where(x.value <= low, X(0), where(x.value >= high, X(0), x.tangent[i]));
                 })};
     }
 

@@ -202,7 +202,7 @@ struct PowNumber {
     X operator()(const X& x) const { return pow(x, number); }
 };
 
-/// x, but at least `minimum` and at most `maximum`: torch.clamp
+/// x, but at least `minimum` and at most `maximum`: torch.clamp. Its derivative is 0 at both.
 struct Clip {
     double minimum, maximum;
     template <class X>
@@ -295,7 +295,7 @@ struct Softsign {
     X operator()(const X& x) const { return x / (1 + abs(x)); }
 };
 
-/// x, but at least `minimum` and at most `maximum`; unlike clip it has derivative 0 at both
+/// x, but at least `minimum` and at most `maximum`. Its derivative is 0 at both.
 struct Hardtanh {
     double minimum = -1, maximum = 1;
     template <class X>

@@ -165,8 +165,8 @@ TEST_CASE("derivatives at kinks are PyTorch's", "[dual]") {
     CHECK(derivative([](auto x) { return maximum(x, 0); }, 0) == 0.5);
     CHECK(derivative([](auto x) { return minimum(0, x); }, 0) == 0.5);
     CHECK(derivative([](auto x) { return maximum(x, 2 * x); }, 0) == 1.5);
-    CHECK(derivative([](auto x) { return clip(x, 0, 1); }, 0) == 1);
-    CHECK(derivative([](auto x) { return clip(x, 0, 1); }, 1) == 1);
+    CHECK(derivative([](auto x) { return clip(x, 0, 1); }, 0) == 0);
+    CHECK(derivative([](auto x) { return clip(x, 0, 1); }, 1) == 0);
     CHECK(derivative(formulas::Relu(), 0) == 0);
     CHECK(derivative(formulas::LeakyRelu{0.1}, 0) == 0.1);
     CHECK(derivative(formulas::Elu{1.5}, 0) == 1.5);

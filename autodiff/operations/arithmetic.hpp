@@ -75,7 +75,7 @@ Variable<T> minimum(Number auto a, const Variable<T>& b) {
     return minimum(b, a);
 }
 
-/// x kept within [low, high]; its derivative is 1 also at the bounds (torch.clamp). Throws Error when low > high.
+/// x kept within [low, high]; its derivative is 0 at the bounds (newer torch.clamp). Throws Error when low > high.
 template <class T>
 Variable<T> clip(const Variable<T>& x, Number auto low, Number auto high);
 
