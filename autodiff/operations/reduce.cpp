@@ -6,6 +6,7 @@
 #include <xgrad/autodiff/operations/arithmetic.hpp>
 #include <xgrad/autodiff/operations/index.hpp>
 #include <xgrad/autodiff/operations/reduce.hpp>
+#include <xgrad/autodiff/operations/softmax.hpp>
 #include <xgrad/autodiff/record.hpp>
 
 namespace xgrad {
@@ -196,8 +197,11 @@ Variable<T> logsumexp(const Variable<T>& x, const Axes& axes, bool keep) {
         Array<T> value = empty<T>(reduction.result);
         kernels::logsumexp(a.value().data(), reduction.slices, value.data());
         return record("logsumexp", std::move(value), with("axes", reduction.axes),
-                      wrt(a, [a, kept = reduction.kept](const Variable<T>& g, const Variable<T>& y) {
-                          return reshape(g, kept) * exp(a - reshape(y, kept));
+                      // Not exp(a − y): a large y has lost the digits that count.
+                      wrt(a, [a, reduction](const Variable<T>& g) {
+                          const Slices& s = reduction.slices;
+                          const Variable<T> shares = softmax(reshape(a, Shape{s.outer, s.count, s.inner}), 1);
+                          return reshape(shares, a.shape()) * reshape(g, reduction.kept);
                       }));
     });
 }
