@@ -1,0 +1,6 @@
+// Optimizers, learning-rate schedules and clipping.
+#pragma once
+
+#include <xgrad/optim/adam.hpp>
+#include <xgrad/optim/optimizer.hpp>
+#include <xgrad/optim/schedule.hpp>
