@@ -1,5 +1,4 @@
 #include <algorithm>
-#include <cstdlib>
 #include <new>
 
 #include <xgrad/autodiff/kernels/gemm.hpp>
@@ -58,7 +57,7 @@ private:
     Scratch& scratch_;
 };
 
-// --- Plans: everything here depends on the sizes alone, never on the number of threads ------------------------------
+// --- Plans: everything here depends on the sizes alone, never on the number of threads -------------------------------
 
 // How C is cut into pieces, a thread's unit of work.
 struct Grid {

@@ -96,8 +96,7 @@ template <class T> [[gnu::always_inline]] inline Vector<T> activate(Vector<T> x,
     return x;
 }
 
-// --- Transposes in registers: exchange ever smaller squares beside the diagonal
-// ---------------------------------------
+// --- Transposes in registers: exchange ever smaller squares beside the diagonal --------------------------------------
 
 template <size_t Side, class V, size_t... Lane>
 [[gnu::always_inline]] inline void exchange(V& x, V& y, std::index_sequence<Lane...>) {
@@ -226,8 +225,7 @@ template <class T, size_t Rows, size_t Vectors>
 
 template <class T, size_t Rows, size_t Vectors> void multiply_tile(const Tile<T>& t) {
     Vector<T> sums[Rows][Vectors] = {};
-    // A third of the pointers, as a pointer, a pointer + stride and a pointer + 2 strides are addresses of one
-    // instruction.
+    // A pointer for every third row: adding one stride or two is part of an instruction's address.
     const T* a[(Rows + 2) / 3];
     a[0] = t.a;
     for (size_t i = 1; i < (Rows + 2) / 3; ++i) a[i] = a[i - 1] + 3 * t.a_stride;
@@ -244,6 +242,7 @@ template <class T, size_t Rows, size_t Vectors> void multiply_tile(const Tile<T>
             for (size_t v = 0; v < Vectors; ++v) sums[r][v] += x * row[v];
         }
         b += t.b_step;
+        // The processor reads ahead by itself only up to the end of a page.
         __builtin_prefetch(ahead, 0, 2);
         ahead += max_rows;
 #pragma GCC unroll 8
@@ -323,6 +322,7 @@ private:
     T* packed_b(size_t column) const { return packed_b_ + (plan_.pack_b ? column * depth_ : 0); }
 
     void pack_b() {
+        // A transposed panel's parts stand side by side along the depth.
         const size_t together = g_.transpose_b ? depth_ : packed_together;
         for (size_t k = 0; k < depth_; k += together)
             for (size_t column = 0; column < g_.columns; column += max_columns<T>)
@@ -368,8 +368,7 @@ template <class T> void multiply(const Gemm<T>& piece, const GemmPlan& plan, con
     } while (begin < piece.depth);
 }
 
-// --- Products of few rows or columns as scalar products of a's rows and b's: nothing to pack or to transpose
-// ----------
+// --- Few rows or columns: scalar products of a's rows and b's, nothing to pack ---------------------------------------
 
 #if defined(__AVX512F__)
 constexpr size_t dot_rows = 4, dot_columns = 5;

@@ -202,8 +202,8 @@ private:
         try {
             workers_.reserve(count);
             while (workers_.size() < count) workers_.emplace_back(&Pool::work, this, workers_.size());
-        } catch (const std::system_error&) {
-            // The system grants no more threads: those that there are do the work.
+        } catch (const std::exception&) {
+            // The system grants no more threads or memory: those that there are do the work.
         }
     }
 
