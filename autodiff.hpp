@@ -8,8 +8,11 @@
 #include <xgrad/autodiff/kernels/threads.hpp>
 #include <xgrad/autodiff/operations/activations.hpp>
 #include <xgrad/autodiff/operations/arithmetic.hpp>
+#include <xgrad/autodiff/operations/dropout.hpp>
+#include <xgrad/autodiff/operations/embedding.hpp>
 #include <xgrad/autodiff/operations/index.hpp>
 #include <xgrad/autodiff/operations/matmul.hpp>
+#include <xgrad/autodiff/operations/normalization.hpp>
 #include <xgrad/autodiff/operations/reduce.hpp>
 #include <xgrad/autodiff/operations/shape.hpp>
 #include <xgrad/autodiff/operations/softmax.hpp>

@@ -52,9 +52,9 @@ protected:
 private:
     void track(const Array<T>& mean, const Array<T>& variance, std::size_t samples);
 
+    Parameter<T> weight_, bias_;  // first: when they do not fit, an assignment throws before anything is changed
     std::size_t features_;
     BatchNormOptions options_;
-    Parameter<T> weight_, bias_;
     Array<T> running_mean_, running_var_;
     Array<std::int64_t> num_batches_tracked_;
 };

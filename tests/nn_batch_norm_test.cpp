@@ -27,7 +27,7 @@ Variable<T> random(const Shape& shape, double mean = 0, double deviation = 1, st
 }
 
 template <class T>
-bool equal(const Variable<T>& a, const Variable<T>& b) {
+bool same(const Variable<T>& a, const Variable<T>& b) {
     return a.shape() == b.shape() && std::equal(a.value().begin(), a.value().end(), b.value().begin());
 }
 
@@ -96,11 +96,11 @@ TEST_CASE("BatchNorm uses its running estimates in evaluation and changes nothin
     require_close(y, (x - norm.running_mean()) * rsqrt(Variable<double>(norm.running_var()) + 1e-5));
     REQUIRE(norm.num_batches_tracked() == 1);
     norm.train();
-    REQUIRE(equal(norm.predict(x), y));
+    REQUIRE(same(norm.predict(x), y));
     REQUIRE(norm.num_batches_tracked() == 1);
     {
         const nn::EvalMode eval_mode;
-        REQUIRE(equal(norm(x), y));
+        REQUIRE(same(norm(x), y));
     }
     REQUIRE(norm.num_batches_tracked() == 1);
     norm(random({4, 3}));
@@ -160,7 +160,7 @@ TEST_CASE("BatchNorm's parameters and buffers have PyTorch's names and first val
     REQUIRE(parameters.size() == 2);
     REQUIRE(parameters[0].first == "weight");
     REQUIRE(parameters[1].first == "bias");
-    REQUIRE(equal(parameters[0].second, Variable<float>(full(Shape{7}, 1.0f))));
+    REQUIRE(same(parameters[0].second, Variable<float>(full(Shape{7}, 1.0f))));
     const auto buffers = norm.named_buffers();
     REQUIRE(buffers.size() == 3);
     REQUIRE(buffers[0].first == "running_mean");

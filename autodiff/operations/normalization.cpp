@@ -215,10 +215,89 @@ Variable<T> batch_norm_inference(const Variable<T>& x, const std::type_identity_
     return record_batch_norm(std::move(value), std::move(saved), activation, std::tie(x, weight, bias, mean, variance));
 }
 
+// ---- layer_norm ----
+
+namespace {
+
+// What the backward of layer_norm needs. The statistics are the mean and 1/√(variance + epsilon) of each row, (2, rows).
+template <class T>
+struct SavedForLayerNorm {
+    Variable<T> x, weight;
+    Array<T> statistics;
+    std::size_t axes;  // how many of the last ones are normalised
+    double epsilon;
+};
+
+// The cotangents of x, weight and bias.
+template <class T>
+std::array<Variable<T>, 3> fused_cotangents(const Variable<T>& g, const SavedForLayerNorm<T>& saved, const Needs& needs) {
+    const Shape& shape = saved.x.shape();
+    const Shape row(shape.end() - static_cast<std::ptrdiff_t>(saved.axes), shape.end());
+    const std::size_t rows = saved.statistics.shape()[1];
+    const T* const cotangent = g.value().data();
+    std::array<Variable<T>, 3> results;
+    if (needs[0]) results[0] = like(g);
+    if (needs[1]) results[1] = empty<T>(row);
+    if (needs[2]) results[2] = empty<T>(row);
+    kernels::layer_norm_backward<T>({.rows = rows, .count = element_count(row), .x = saved.x.value().data(),
+                                     .mean = saved.statistics.data(), .rstd = saved.statistics.data() + rows,
+                                     .weight = data_of(saved.weight), .g = cotangent, .dx = writable(results[0]),
+                                     .dweight = writable(results[1]), .dbias = writable(results[2])});
+    return results;
+}
+
+// The same from operations that are recorded. (The engine sums what weight and bias get over the rows.)
+template <class T>
+std::array<Variable<T>, 3> composed_cotangents(const Variable<T>& g, const SavedForLayerNorm<T>& saved,
+                                               const Needs& needs) {
+    std::vector<std::ptrdiff_t> axes;
+    for (std::size_t i = 1; i <= saved.axes; ++i) axes.push_back(-static_cast<std::ptrdiff_t>(i));
+    const Variable<T>& x = saved.x;
+    const Variable<T> rstd = rsqrt(variance(x, axes, keep_dims) + saved.epsilon);
+    const Variable<T> normal = (x - mean(x, axes, keep_dims)) * rstd;
+    std::array<Variable<T>, 3> results;
+    if (needs[0]) {
+        const Variable<T> scaled = saved.weight.defined() ? g * saved.weight : g;
+        results[0] = rstd * (scaled - mean(scaled, axes, keep_dims) - normal * mean(scaled * normal, axes, keep_dims));
+    }
+    if (needs[1]) results[1] = g * normal;
+    if (needs[2]) results[2] = g;
+    return results;
+}
+
+}  // namespace
+
+template <class T>
+Variable<T> layer_norm(const Variable<T>& x, const Shape& normalized_shape,
+                       const std::type_identity_t<Variable<T>>& weight, const std::type_identity_t<Variable<T>>& bias,
+                       double epsilon) {
+    const Shape& shape = x.shape();
+    const std::size_t axes = normalized_shape.size(), count = element_count(normalized_shape);
+    if (axes == 0 || count == 0 || axes > shape.size() ||
+        !std::equal(normalized_shape.begin(), normalized_shape.end(), shape.end() - static_cast<std::ptrdiff_t>(axes)))
+        throw Error(fmt::format("layer_norm: an input of shape {} does not end in the normalized shape {}",
+                                describe(shape), describe(normalized_shape)));
+    check_row("layer_norm", "weight", weight, normalized_shape, shape);
+    check_row("layer_norm", "bias", bias, normalized_shape, shape);
+
+    const std::size_t rows = x.size() / count;
+    Array<T> value = empty<T>(shape), statistics = empty<T>({2, rows});
+    kernels::layer_norm<T>({.rows = rows, .count = count, .x = x.value().data(), .weight = data_of(weight),
+                            .bias = data_of(bias), .epsilon = static_cast<T>(epsilon), .y = value.data(),
+                            .mean = statistics.data(), .rstd = statistics.data() + rows});
+    SavedForLayerNorm<T> saved{x, weight, std::move(statistics), axes, epsilon};
+    return record("layer_norm", std::move(value), with("normalized_shape", normalized_shape), with("epsilon", epsilon),
+                  wrt(std::tie(x, weight, bias), [saved = std::move(saved)](Variable<T> g, const Needs& needs) {
+                      return detail::thread_state.recording ? composed_cotangents(g, saved, needs)
+                                                            : fused_cotangents(g, saved, needs);
+                  }));
+}
+
 #define XGRAD_INSTANTIATE(T) \
     template BatchNormResult<T> batch_norm(const Variable<T>&, const Variable<T>&, const Variable<T>&, double, Activation); \
     template Variable<T> batch_norm_inference(const Variable<T>&, const Variable<T>&, const Variable<T>&, const Variable<T>&, \
-                                              const Variable<T>&, double, Activation);
+                                              const Variable<T>&, double, Activation); \
+    template Variable<T> layer_norm(const Variable<T>&, const Shape&, const Variable<T>&, const Variable<T>&, double);
 XGRAD_INSTANTIATE(float)
 XGRAD_INSTANTIATE(double)
 

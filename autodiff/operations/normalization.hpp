@@ -1,4 +1,4 @@
-// Normalisation of a batch's channels or of a sample's features, and look-up of embeddings.
+// Normalisation of a batch's channels or of a sample's features.
 #pragma once
 
 #include <xgrad/autodiff/operations/matmul.hpp>
@@ -29,5 +29,13 @@ Variable<T> batch_norm_inference(const Variable<T>& x, const std::type_identity_
                                  const std::type_identity_t<Variable<T>>& weight = {},
                                  const std::type_identity_t<Variable<T>>& bias = {}, double epsilon = 1e-5,
                                  Activation activation = Activation::none);
+
+/// (x − μ)/√(σ² + epsilon)·weight + bias, where μ and σ² are the mean and the biased variance over the last axes of x, which
+/// have the sizes `normalized_shape`. weight and bias have that shape, or are empty and stand for 1 and 0.
+/// Throws Error when the shapes do not fit.
+template <class T>
+Variable<T> layer_norm(const Variable<T>& x, const Shape& normalized_shape,
+                       const std::type_identity_t<Variable<T>>& weight = {},
+                       const std::type_identity_t<Variable<T>>& bias = {}, double epsilon = 1e-5);
 
 }  // namespace xgrad
