@@ -69,9 +69,11 @@ double to_uniform(std::uint32_t low, std::uint32_t high) {
 
 // Box–Muller: two independent normals are a radius √(−2 log u) and a direction. Logarithm, sine and cosine are Taylor
 // series, short because the arguments are small; all steps are exactly specified operations.
-template <class T> struct BoxMuller;
+template <class T>
+struct BoxMuller;
 
-template <> struct BoxMuller<float> {
+template <>
+struct BoxMuller<float> {
     using Bits = std::uint32_t;
     // (0, 1]
     static float radius_uniform(Bits x) {
@@ -91,7 +93,8 @@ template <> struct BoxMuller<float> {
     static constexpr std::array<float, 5> cos{-1.f / 2, 1.f / 24, -1.f / 720, 1.f / 40320, -1.f / 3628800};
 };
 
-template <> struct BoxMuller<double> {
+template <>
+struct BoxMuller<double> {
     using Bits = std::uint64_t;
     static double unit(Bits x) { return std::bit_cast<double>(x >> 12 | one) - 1; }
     static double radius_uniform(Bits x) { return 1 - unit(x); }
@@ -111,14 +114,16 @@ template <> struct BoxMuller<double> {
                                                -1. / 3628800, 1. / 479001600, -1. / 87178291200, 1. / 20922789888000};
 };
 
-template <class T, std::size_t N> T polynomial(const std::array<T, N>& coefficients, T x) {
+template <class T, std::size_t N>
+T polynomial(const std::array<T, N>& coefficients, T x) {
     T sum = coefficients[N - 1];
     for (std::size_t i = N - 1; i-- > 0;) sum = sum * x + coefficients[i];
     return sum;
 }
 
 // log u = k log 2 + 2 atanh(s) with u = 2ᵏ m, m in [√½, √2) and s = (m − 1)/(m + 1)
-template <class T> T logarithm(T u) {
+template <class T>
+T logarithm(T u) {
     using B = BoxMuller<T>;
     using Bits = typename B::Bits;
     const Bits shifted = std::bit_cast<Bits>(u) + (B::one - B::root_half);
@@ -129,7 +134,8 @@ template <class T> T logarithm(T u) {
     return k * B::log2 + 2 * (s + s * square * polynomial(B::atanh, square));
 }
 
-template <class T> std::pair<T, T> box_muller(typename BoxMuller<T>::Bits x, typename BoxMuller<T>::Bits y) {
+template <class T>
+std::pair<T, T> box_muller(typename BoxMuller<T>::Bits x, typename BoxMuller<T>::Bits y) {
     using B = BoxMuller<T>;
     using Bits = typename B::Bits;
     constexpr int top = 8 * sizeof(Bits) - 1;
@@ -213,7 +219,8 @@ double Generator::normal() {
 }
 
 // Hands the words of the next blocks to `convert(words, first word's index, count)`, a chunk at a time.
-template <class Convert> void Generator::fill_blocks(std::size_t blocks, Convert convert) {
+template <class Convert>
+void Generator::fill_blocks(std::size_t blocks, Convert convert) {
     const std::uint64_t first = (state_.position + 3) / 4;
     alignas(64) std::uint32_t words[chunk_words];
     for (std::size_t done = 0; done < blocks; done += chunk_blocks) {

@@ -54,7 +54,8 @@ public:
     template <class T>
     void fill_normal(std::span<T> values, std::type_identity_t<T> mean = 0, std::type_identity_t<T> deviation = 1);
     /// `one` with this probability, else 0. Throws Error when the probability is not in [0, 1].
-    template <class T> void fill_bernoulli(std::span<T> values, double probability, std::type_identity_t<T> one = 1);
+    template <class T>
+    void fill_bernoulli(std::span<T> values, double probability, std::type_identity_t<T> one = 1);
 
     /// Brings the elements into a random order, all orders equally likely.
     void shuffle(std::span<std::int64_t> values);
@@ -66,7 +67,8 @@ public:
 
 private:
     std::uint32_t next();
-    template <class Convert> void fill_blocks(std::size_t blocks, Convert convert);
+    template <class Convert>
+    void fill_blocks(std::size_t blocks, Convert convert);
 
     State state_;
     std::array<std::uint32_t, 4> block_{};  // the words around `position`, when that is inside a block

@@ -15,7 +15,8 @@ using xgrad::Generator;
 namespace {
 
 // Of numbers that should be normal: how far the share below each of some bounds is from Φ, at most.
-template <class T> double distance_from_normal(std::vector<T> values) {
+template <class T>
+double distance_from_normal(std::vector<T> values) {
     std::sort(values.begin(), values.end());
     double distance = 0;
     for (std::size_t i = 0; i < values.size(); ++i) {
