@@ -21,14 +21,16 @@ AdamOptions as_adam(const AdamWOptions& options) {
             .epsilon = options.epsilon,
             .weight_decay = options.weight_decay,
             .amsgrad = options.amsgrad,
-            .on_non_finite = options.on_non_finite};
+            .on_non_finite = options.on_non_finite,
+            .max_grad_norm = options.max_grad_norm};
 }
 
 }  // namespace
 
 template <class T>
 Adam<T>::Adam(std::vector<Group<T>> groups, const AdamOptions& options, bool decoupled)
-    : Optimizer<T>(std::move(groups), {options.learning_rate, options.weight_decay, options.on_non_finite},
+    : Optimizer<T>(std::move(groups),
+                   {options.learning_rate, options.weight_decay, options.on_non_finite, options.max_grad_norm},
                    state_names(options.amsgrad)),
       betas_(options.betas),
       epsilon_(options.epsilon),

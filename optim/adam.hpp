@@ -2,6 +2,7 @@
 #pragma once
 
 #include <array>
+#include <limits>
 #include <vector>
 
 #include <xgrad/optim/optimizer.hpp>
@@ -15,6 +16,7 @@ struct AdamOptions {
     double weight_decay = 0;  ///< an L2 penalty: λθ is added to the gradient
     bool amsgrad = false;     ///< divide by the largest v̂ so far (Reddi et al. 2018)
     NonFinite on_non_finite = NonFinite::ignore;
+    double max_grad_norm = std::numeric_limits<double>::infinity();
 };
 
 /// Steps of a size that does not depend on the gradient's scale (Kingma and Ba 2015). With the gradient g at step t:
@@ -44,9 +46,10 @@ struct AdamWOptions {
     double weight_decay = 0.01;  ///< θ shrinks by the factor 1 − ηλ before each step
     bool amsgrad = false;
     NonFinite on_non_finite = NonFinite::ignore;
+    double max_grad_norm = std::numeric_limits<double>::infinity();
 };
 
-/// Adam with a weight decay that stays out of the moments: θ ← (1 − ηλ)θ, then Adam's step (Loshchilov and Hutter 2019).
+/// Adam with a weight decay that stays out of the moments: θ ← (1 − ηλ)θ, then Adam's step (Loshchilov, Hutter 2019).
 template <class T = float>
 class AdamW : public Adam<T> {
 public:

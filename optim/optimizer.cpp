@@ -7,6 +7,7 @@
 
 #include <xgrad/autodiff/kernels/reduce.hpp>
 #include <xgrad/autodiff/tape.hpp>
+#include <xgrad/optim/clip.hpp>
 #include <xgrad/optim/optimizer.hpp>
 
 namespace xgrad::optim {
@@ -35,16 +36,26 @@ double rate_at(const Schedule& schedule, std::int64_t step) {
 }
 
 template <class T>
-void check_parameter(const Variable<T>& parameter, std::size_t number, std::set<const void*>& seen) {
-    if (!parameter.defined()) throw Error(fmt::format("optimizer: parameter {} is an empty Variable", number));
-    if (!parameter.is_leaf())
-        throw Error(fmt::format("optimizer: parameter {}, of shape {}, is the result of '{}'; expected a parameter, which "
-                                "no operation made",
-                                number, describe(parameter.shape()), parameter.node()->operation));
-    if (!seen.insert(parameter.node()).second)
-        throw Error(fmt::format("optimizer: parameter {}, of shape {}, is there twice; it would be updated twice in each "
-                                "step",
-                                number, describe(parameter.shape())));
+bool is_updated(const Variable<T>& parameter) {
+    return parameter.requires_grad() && parameter.grad().defined();
+}
+
+template <class T>
+void check_parameters(const std::vector<Variable<T>>& parameters) {
+    if (parameters.empty()) throw Error("optimizer: the list of parameters is empty; there is nothing to train");
+    std::set<const void*> seen;
+    for (std::size_t i = 0; i < parameters.size(); ++i) {
+        const Variable<T>& parameter = parameters[i];
+        if (!parameter.defined()) throw Error(fmt::format("optimizer: parameter {} is an empty Variable", i));
+        if (!parameter.is_leaf())
+            throw Error(fmt::format("optimizer: parameter {}, of shape {}, is the result of '{}'; expected one that no "
+                                    "operation made",
+                                    i, describe(parameter.shape()), parameter.node()->operation));
+        if (!seen.insert(parameter.node()).second)
+            throw Error(fmt::format("optimizer: parameter {}, of shape {}, is listed twice; each step would update it "
+                                    "twice",
+                                    i, describe(parameter.shape())));
+    }
 }
 
 }  // namespace
@@ -55,36 +66,30 @@ Optimizer<T>::Optimizer(std::vector<Variable<T>> parameters, Settings settings, 
 
 template <class T>
 Optimizer<T>::Optimizer(std::vector<Group<T>> groups, Settings settings, std::vector<std::string> names)
-    : names_(std::move(names)), on_non_finite_(settings.on_non_finite) {
-    std::set<const void*> seen;
-    std::size_t number = 0;
-    for (Group<T>& group : groups) {
-        SlotGroup& made = groups_.emplace_back(
-            SlotGroup{{}, group.options.learning_rate.value_or(settings.learning_rate),
-                      group.options.weight_decay.value_or(settings.weight_decay)});
-        rate_at(made.learning_rate, 0);
-        detail::check_option("optimizer", "weight_decay", made.weight_decay, 0, infinity);
-        for (Variable<T>& parameter : group.parameters) {
-            check_parameter(parameter, number++, seen);
-            made.slots.push_back({std::move(parameter), {}});
-        }
-    }
-    if (number == 0) throw Error("optimizer: the list of parameters is empty; there is nothing to train");
-    each_slot([](Slot& slot) { xgrad::detail::mark_listed(slot.parameter); });
+    : names_(std::move(names)), on_non_finite_(settings.on_non_finite), max_grad_norm_(settings.max_grad_norm) {
+    for (Group<T>& group : groups) add_group(std::move(group), settings);
+    check_parameters(parameters_);
+    if (!(max_grad_norm_ > 0))
+        throw Error(fmt::format("optimizer: max_grad_norm is {}; expected a number above 0", max_grad_norm_));
+    states_.resize(parameters_.size());
+    for (const Variable<T>& parameter : parameters_) xgrad::detail::mark_listed(parameter);
     xgrad::detail::take_unlisted();  // what happened before is not this optimizer's business
 }
 
 template <class T>
-template <class F>
-void Optimizer<T>::each_slot(F f) {
-    for (SlotGroup& group : groups_)
-        for (Slot& slot : group.slots) f(slot);
+void Optimizer<T>::add_group(Group<T>&& group, const Settings& settings) {
+    const std::size_t first = parameters_.size();
+    for (Variable<T>& parameter : group.parameters) parameters_.push_back(std::move(parameter));
+    groups_.push_back({first, parameters_.size(), group.options.learning_rate.value_or(settings.learning_rate),
+                       group.options.weight_decay.value_or(settings.weight_decay)});
+    rate_at(groups_.back().learning_rate, 0);
+    detail::check_option("optimizer", "weight_decay", groups_.back().weight_decay, 0, infinity);
 }
 
 template <class T>
-void Optimizer<T>::make_arrays(Slot& slot) {
-    while (slot.state.arrays_.size() < names_.size())
-        slot.state.arrays_.push_back(full(slot.parameter.shape(), T{0}));
+void Optimizer<T>::make_arrays(std::size_t i) {
+    std::vector<Array<T>>& arrays = states_[i].arrays_;
+    while (arrays.size() < names_.size()) arrays.push_back(full(parameters_[i].shape(), T{0}));
 }
 
 template <class T>
@@ -96,36 +101,37 @@ bool Optimizer<T>::refuse_step(const std::string& reason) {
 
 template <class T>
 bool Optimizer<T>::gradients_are_fine() {
-    std::size_t number = 0;
-    for (const SlotGroup& group : groups_)
-        for (const Slot& slot : group.slots) {
-            const Variable<T>& gradient = slot.parameter.grad();
-            if (gradient.defined() && !kernels::all_finite(gradient.value().data(), gradient.size()))
-                return refuse_step(fmt::format("step: the gradient of parameter {}, of shape {}, is not finite; nothing "
-                                               "was changed",
-                                               number, describe(gradient.shape())));
-            ++number;
-        }
+    for (std::size_t i = 0; i < parameters_.size(); ++i) {
+        if (!is_updated(parameters_[i])) continue;
+        const Variable<T>& gradient = parameters_[i].grad();
+        if (!kernels::all_finite(gradient.value().data(), gradient.size()))
+            return refuse_step(fmt::format("step: the gradient of parameter {}, of shape {}, is not finite; nothing "
+                                           "was changed",
+                                           i, describe(gradient.shape())));
+    }
     return true;
 }
 
 template <class T>
 void Optimizer<T>::step() {
     if (const std::string unlisted = xgrad::detail::take_unlisted(); !unlisted.empty())
-        throw Error(fmt::format("step: a parameter of shape {} received a gradient, but no module lists it, so it would "
-                                "stay untrained; list it in the module's `fields`, or give it to an optimizer",
+        throw Error(fmt::format("step: a parameter of shape {} received a gradient, but no module lists it, so it "
+                                "would stay untrained; list it in the module's `fields`, or give it to an optimizer",
                                 unlisted));
     if (on_non_finite_ != NonFinite::ignore && !gradients_are_fine()) return;
-    for (SlotGroup& group : groups_) {
+    for (const Range& group : groups_) {
         const double learning_rate = rate_at(group.learning_rate, step_count_);
-        for (Slot& slot : group.slots) {
-            if (!slot.parameter.requires_grad() || !slot.parameter.grad().defined()) continue;
-            make_arrays(slot);
-            ++slot.state.step;
-            slot.state.learning_rate = learning_rate;
-            slot.state.weight_decay = group.weight_decay;
-            update(slot.parameter, slot.parameter.grad().value(), slot.state);
+        for (std::size_t i = group.first; i < group.last; ++i) {
+            states_[i].learning_rate = learning_rate;
+            states_[i].weight_decay = group.weight_decay;
         }
+    }
+    if (max_grad_norm_ < infinity) clip_grad_norm(parameters_, max_grad_norm_);
+    for (std::size_t i = 0; i < parameters_.size(); ++i) {
+        if (!is_updated(parameters_[i])) continue;
+        make_arrays(i);
+        ++states_[i].step;
+        update(parameters_[i], parameters_[i].grad().value(), states_[i]);
     }
     ++step_count_;
 }
@@ -133,11 +139,14 @@ void Optimizer<T>::step() {
 template <class T>
 void Optimizer<T>::zero_grad() {
     xgrad::detail::take_unlisted();  // concerns a backward before this one
-    each_slot([](Slot& slot) { slot.parameter.zero_grad(); });
+    for (Variable<T>& parameter : parameters_) parameter.zero_grad();
 }
 
 template <class T>
 T Optimizer<T>::minimize(const Variable<T>& loss) {
+    if (loss.size() != 1)
+        throw Error(fmt::format("minimize: the loss has shape {}, not a single element; reduce it (mean, sum)",
+                                describe(loss.shape())));
     const T value = loss.item();
     zero_grad();
     if (on_non_finite_ != NonFinite::ignore && !std::isfinite(value)) {
@@ -159,20 +168,18 @@ double Optimizer<T>::learning_rate(std::size_t group) const {
 template <class T>
 void Optimizer<T>::set_learning_rate(const Schedule& learning_rate) {
     rate_at(learning_rate, step_count_);
-    for (SlotGroup& group : groups_) group.learning_rate = learning_rate;
+    for (Range& group : groups_) group.learning_rate = learning_rate;
 }
 
 template <class T>
 std::vector<StateEntry<T>> Optimizer<T>::state() {
     std::vector<StateEntry<T>> entries{{"step", &step_count_}, {"skipped_steps", &skipped_steps_}};
-    std::size_t number = 0;
-    each_slot([&](Slot& slot) {
-        make_arrays(slot);
-        entries.push_back({fmt::format("{}.step", number), &slot.state.step});
-        for (std::size_t i = 0; i < names_.size(); ++i)
-            entries.push_back({fmt::format("{}.{}", number, names_[i]), &slot.state.arrays_[i]});
-        ++number;
-    });
+    for (std::size_t i = 0; i < parameters_.size(); ++i) {
+        make_arrays(i);
+        entries.push_back({fmt::format("{}.step", i), &states_[i].step});
+        for (std::size_t j = 0; j < names_.size(); ++j)
+            entries.push_back({fmt::format("{}.{}", i, names_[j]), &states_[i].arrays_[j]});
+    }
     return entries;
 }
 

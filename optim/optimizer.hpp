@@ -1,8 +1,8 @@
-// What all optimizers share: the parameters in groups, the state of each, the step, and what is done about bad gradients.
+// What all optimizers share: parameters in groups, the state of each, the step, and what is done about bad gradients.
 #pragma once
 
 #include <cstdint>
-#include <functional>
+#include <limits>
 #include <optional>
 #include <string>
 #include <utility>
@@ -92,6 +92,7 @@ public:
         Schedule learning_rate = 1e-3;
         double weight_decay = 0;
         NonFinite on_non_finite = NonFinite::ignore;
+        double max_grad_norm = std::numeric_limits<double>::infinity();  ///< see clip_grad_norm; done by each step
     };
 
     virtual ~Optimizer() = default;
@@ -109,6 +110,9 @@ public:
     /// One step of training: zero_grad, backward, step. Returns the loss as a number. A loss that is not finite is
     /// treated as a gradient that is not.
     T minimize(const Variable<T>& loss);
+
+    /// The parameters of all groups, in their order.
+    const std::vector<Variable<T>>& parameters() const noexcept { return parameters_; }
 
     /// How many steps were made.
     std::int64_t step_count() const noexcept { return step_count_; }
@@ -134,25 +138,24 @@ protected:
     virtual void update(Variable<T>& parameter, const Array<T>& gradient, State<T>& state) = 0;
 
 private:
-    struct Slot {
-        Variable<T> parameter;
-        State<T> state;
-    };
-    struct SlotGroup {
-        std::vector<Slot> slots;
+    // A run of parameters_ with its options.
+    struct Range {
+        std::size_t first, last;
         Schedule learning_rate;
         double weight_decay;
     };
 
-    template <class F>
-    void each_slot(F f);
-    void make_arrays(Slot& slot);
+    void add_group(Group<T>&& group, const Settings& settings);
+    void make_arrays(std::size_t i);
     bool refuse_step(const std::string& reason);
     bool gradients_are_fine();
 
-    std::vector<SlotGroup> groups_;
+    std::vector<Variable<T>> parameters_;
+    std::vector<State<T>> states_;  // of the parameters
+    std::vector<Range> groups_;
     std::vector<std::string> names_;
     NonFinite on_non_finite_;
+    double max_grad_norm_;
     std::int64_t step_count_ = 0, skipped_steps_ = 0;
 };
 

@@ -64,8 +64,11 @@ Variable<T> parameter_of_37() {
 TEMPLATE_TEST_CASE("Adam is its formula, step by step", "[optim]", float, double) {
     for (const bool amsgrad : {false, true})
         for (const double decay : {0.0, 0.1}) {
-            const optim::AdamOptions options{
-                .learning_rate = 0.05, .betas = {0.8, 0.95}, .epsilon = 1e-6, .weight_decay = decay, .amsgrad = amsgrad};
+            const optim::AdamOptions options{.learning_rate = 0.05,
+                                             .betas = {0.8, 0.95},
+                                             .epsilon = 1e-6,
+                                             .weight_decay = decay,
+                                             .amsgrad = amsgrad};
             Variable<TestType> parameter = parameter_of_37<TestType>();
             optim::Adam optimizer({parameter}, options);
             check_against_twins(optimizer, parameter, {options});
