@@ -38,7 +38,8 @@ struct Definition {
     double mean() const { return sum() / std::accumulate(weights.begin(), weights.end(), 0.0); }
 };
 
-const Array<double> logits_44{{0.3, -1.2, 2.0, 0.1}, {1.5, 0.2, -0.7, 0.9}, {-0.4, 0.8, 0.6, -2.1}, {0.0, 1.0, 2.0, 3.0}};
+const Array<double> logits_44{
+    {0.3, -1.2, 2.0, 0.1}, {1.5, 0.2, -0.7, 0.9}, {-0.4, 0.8, 0.6, -2.1}, {0.0, 1.0, 2.0, 3.0}};
 const Labels labels_4{2, 0, -100, 1};
 
 }  // namespace
@@ -91,7 +92,8 @@ TEST_CASE("cross_entropy has derivatives of every order", "[losses]") {
             }
     gradcheck([&](const auto& z) { return nn::cross_entropy(z, Labels{{1, 0, 1}}, {.label_smoothing = 0.1}); },
               {testing::random({1, 2, 3}, 3)});
-    gradcheck([&](const auto& z) { return nn::cross_entropy(z, Labels(Shape{}, 2)); }, {testing::random({3}, 4)}, {.order = 3});
+    gradcheck([&](const auto& z) { return nn::cross_entropy(z, Labels(Shape{}, 2)); }, {testing::random({3}, 4)},
+              {.order = 3});
 }
 
 TEST_CASE("cross_entropy's backward may be run again when the graph is retained", "[losses]") {
@@ -146,17 +148,21 @@ TEST_CASE("cross_entropy tells observers its labels", "[losses]") {
 TEST_CASE("cross_entropy says what is wrong with its arguments", "[losses]") {
     const Variable<double> z = testing::random({2, 3}, 7);
     CHECK(message([&] { nn::cross_entropy(z, {0, 3}); }) ==
-          "cross_entropy: label 3 of sample 1 is out of range: with 3 classes labels are 0 to 2 (or ignore_index, -100)");
+          "cross_entropy: label 3 of sample 1 is out of range: with 3 classes labels are 0 to 2 (or "
+          "ignore_index, -100)");
     CHECK(message([&] { nn::cross_entropy(z, {-1, 0}); }) ==
-          "cross_entropy: label -1 of sample 0 is out of range: with 3 classes labels are 0 to 2 (or ignore_index, -100)");
+          "cross_entropy: label -1 of sample 0 is out of range: with 3 classes labels are 0 to 2 (or "
+          "ignore_index, -100)");
     CHECK(message([&] { nn::cross_entropy(z, {0, 1, 2}); }) ==
-          "cross_entropy: labels of shape (3,) do not fit logits of shape (2, 3); expected (2,), a label for each sample");
+          "cross_entropy: labels of shape (3,) do not fit an input of shape (2, 3); expected (2,), a label for "
+          "each sample");
     CHECK(message([&] { nn::cross_entropy(z, Labels(Shape{2, 1}, 0)); }) ==
-          "cross_entropy: labels of shape (2, 1) do not fit logits of shape (2, 3); expected (2,), a label for each sample");
+          "cross_entropy: labels of shape (2, 1) do not fit an input of shape (2, 3); expected (2,), a label for "
+          "each sample");
     CHECK(message([&] { nn::cross_entropy(Variable<double>(1.0), Labels(Shape{}, 0)); }) ==
-          "cross_entropy: logits of shape () have no classes; expected (N, C), (C) or (N, C, d…)");
+          "cross_entropy: an input of shape () has no classes; expected (N, C), (C) or (N, C, d…)");
     CHECK(message([&] { nn::cross_entropy(Variable<double>(empty<double>({2, 0})), {0, 0}); }) ==
-          "cross_entropy: logits of shape (2, 0) have no classes");
+          "cross_entropy: an input of shape (2, 0) has no classes");
     CHECK(message([&] { nn::cross_entropy(z, {0, 1}, {.weight = {1, 2}}); }) ==
           "cross_entropy: a weight of shape (2,) does not fit 3 classes; expected (3,)");
     CHECK(message([&] { nn::cross_entropy(z, {0, 1}, {.label_smoothing = 1.5}); }) ==
