@@ -26,6 +26,10 @@ class Module;
 template <class T = float>
 class Fields {
 public:
+    /// Whether a member of this type can be listed.
+    template <class X>
+    static constexpr bool is_listable = requires(Fields& f, X& x) { f(std::string_view(), x); };
+
     virtual ~Fields() = default;
 
     Fields& operator()(std::string_view name, Parameter<T>& parameter);
@@ -33,14 +37,17 @@ public:
     Fields& operator()(std::string_view name, Array<std::int64_t>& buffer);
     Fields& operator()(std::string_view name, Module<T>& module);
     template <class X>
+        requires(is_listable<X>)
     Fields& operator()(std::string_view name, std::optional<X>& field) {
         return field ? (*this)(name, *field) : *this;
     }
     template <class X>
+        requires(is_listable<X>)
     Fields& operator()(std::string_view name, std::vector<X>& list) {
         return each(name, list);
     }
     template <class X, std::size_t N>
+        requires(is_listable<X>)
     Fields& operator()(std::string_view name, std::array<X, N>& list) {
         return each(name, list);
     }
@@ -120,8 +127,9 @@ protected:
     Module() = default;
     Module(const Module&) = default;
     Module(Module&&) = default;
-    Module& operator=(const Module&) = default;
-    Module& operator=(Module&&) = default;
+    // Assigning restores values; the mode is that of whoever is assigned to.
+    Module& operator=(const Module&) noexcept { return *this; }
+    Module& operator=(Module&&) noexcept { return *this; }
 
 private:
     bool training_ = true;

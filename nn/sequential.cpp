@@ -1,4 +1,6 @@
+#include <algorithm>
 #include <typeinfo>
+#include <utility>
 
 #include <fmt/format.h>
 
@@ -7,11 +9,29 @@
 namespace xgrad::nn {
 
 template <class T>
-typename Sequential<T>::Held& Sequential<T>::Held::operator=(const Held& other) {
+bool Sequential<T>::Held::matches(const Held& other) const {
     const Layer<T>&mine = *layer_, &theirs = *other.layer_;
-    if (typeid(mine) != typeid(theirs))
-        throw Error(fmt::format("Sequential: a {} cannot be assigned to a {}", theirs.description(), mine.description()));
-    assign_(*layer_, theirs);
+    const auto same_shape = [](const Variable<T>& a, const Variable<T>& b) { return a.shape() == b.shape(); };
+    return typeid(mine) == typeid(theirs) && std::ranges::equal(mine.parameters(), theirs.parameters(), same_shape);
+}
+
+template <class T>
+typename Sequential<T>::List& Sequential<T>::List::operator=(const List& other) {
+    if (this->empty()) return *this = List(other);
+    if (this->size() != other.size())
+        throw Error(fmt::format("Sequential: {} layers cannot be assigned to {}", other.size(), this->size()));
+    for (std::size_t i = 0; i < this->size(); ++i)
+        if (!(*this)[i].matches(other[i]))
+            throw Error(fmt::format("Sequential: layer {}, {}, cannot be assigned to {}", i, (*other[i]).description(),
+                                    (*(*this)[i]).description()));
+    for (std::size_t i = 0; i < this->size(); ++i) (*this)[i].assign(other[i]);
+    return *this;
+}
+
+template <class T>
+typename Sequential<T>::List& Sequential<T>::List::operator=(List&& other) {
+    if (!this->empty()) return *this = std::as_const(other);
+    this->swap(other);
     return *this;
 }
 

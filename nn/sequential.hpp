@@ -15,7 +15,8 @@ namespace xgrad::nn {
 ///
 ///     nn::Sequential net{nn::Linear(784, 256), nn::BatchNorm(256), nn::ReLU(), nn::Linear(256, 10)};
 ///
-/// Its fields are named "0", "1", …; a Sequential may hold others. An activation after a layer that can apply it is fused
+/// Its fields are named "0", "1", …; a Sequential may hold others. Assigning one writes its values into layers of the same
+/// types and shapes, and throws Error for others; a Sequential without layers takes them over. An activation after a layer that can apply it is fused
 /// with that layer, unless one of both is watched.
 template <class T = float>
 class Sequential : public Layer<T> {
@@ -58,12 +59,16 @@ private:
               assign_([](Layer<T>& to, const Layer<T>& from) { static_cast<L&>(to) = static_cast<const L&>(from); }) {}
         Held(const Held& other) : layer_(other.copy_(*other.layer_)), copy_(other.copy_), assign_(other.assign_) {}
         Held(Held&&) noexcept = default;
-        /// The layer stays where it is, so that its parameters keep their identity. Throws Error for another type.
-        Held& operator=(const Held& other);
-        Held& operator=(Held&& other) { return *this = std::as_const(other); }
         ~Held() = default;
+        Held& operator=(const Held&) = delete;
+        Held& operator=(Held&&) = delete;
 
         Layer<T>& operator*() const { return *layer_; }
+
+        /// Whether the other is the same type of layer with parameters of the same shapes.
+        bool matches(const Held& other) const;
+        /// The layer stays where it is, so that its parameters keep their identity. Only for one that matches.
+        void assign(const Held& other) { assign_(*layer_, *other.layer_); }
 
     private:
         std::unique_ptr<Layer<T>> layer_;
@@ -71,7 +76,19 @@ private:
         void (*assign_)(Layer<T>&, const Layer<T>&);
     };
 
-    std::vector<Held> layers_;
+    // Assigning a list writes values into the layers that are there; an empty list takes the others' place.
+    class List : public std::vector<Held> {
+    public:
+        List() = default;
+        List(const List&) = default;
+        List(List&&) noexcept = default;
+        ~List() = default;
+        /// Throws Error, with nothing changed, when the layers do not match.
+        List& operator=(const List& other);
+        List& operator=(List&& other);
+    };
+
+    List layers_;
 };
 
 template <class First, class... Rest>
