@@ -17,16 +17,12 @@ Hardtanh<T>::Hardtanh(double minimum, double maximum)
         throw Error(fmt::format("Hardtanh: the minimum {} is above the maximum {}", minimum, maximum));
 }
 
-template <class T>
-PReLU<T>::PReLU(std::size_t count, double slope) {
+template <class T> PReLU<T>::PReLU(std::size_t count, double slope) {
     if (count == 0) throw Error("PReLU: 0 slopes; expected at least 1");
     weight_ = Variable<T>(full(Shape{count}, static_cast<T>(slope)));
 }
 
-template <class T>
-std::string PReLU<T>::description() const {
-    return fmt::format("PReLU({})", weight_.size());
-}
+template <class T> std::string PReLU<T>::description() const { return fmt::format("PReLU({})", weight_.size()); }
 
 template struct Softplus<float>;
 template struct Softplus<double>;

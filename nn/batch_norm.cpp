@@ -21,25 +21,23 @@ BatchNorm<T>::BatchNorm(std::size_t features, BatchNormOptions options)
     bias_ = Variable<T>(full(Shape{features}, T{0}));
 }
 
-template <class T>
-void BatchNorm<T>::fields(Fields<T>& f) {
+template <class T> void BatchNorm<T>::fields(Fields<T>& f) {
     f("weight", weight_)("bias", bias_);
     if (options_.track_running_stats)
         f("running_mean", running_mean_)("running_var", running_var_)("num_batches_tracked", num_batches_tracked_);
 }
 
-template <class T>
-std::string BatchNorm<T>::description() const {
+template <class T> std::string BatchNorm<T>::description() const {
     return fmt::format("BatchNorm({}{}{})", features_, options_.affine ? "" : ", not affine",
                        options_.track_running_stats ? "" : ", no running statistics");
 }
 
-template <class T>
-Variable<T> BatchNorm<T>::forward_with(Activation activation, const Variable<T>& x) {
+template <class T> Variable<T> BatchNorm<T>::forward_with(Activation activation, const Variable<T>& x) {
     if (x.dimension() < 2 || x.dimension() > 4 || x.shape()[1] != features_)
-        throw Error(fmt::format("BatchNorm: an input of shape {} does not fit {} features; expected (N, {}), (N, {}, L) "
-                                "or (N, {}, H, W)",
-                                describe(x.shape()), features_, features_, features_, features_));
+        throw Error(
+            fmt::format("BatchNorm: an input of shape {} does not fit {} features; expected (N, {}), (N, {}, L) "
+                        "or (N, {}, H, W)",
+                        describe(x.shape()), features_, features_, features_, features_));
     const bool tracked = options_.track_running_stats;
     if (tracked && !this->training())
         return batch_norm_inference(x, Variable<T>(share(running_mean_, running_mean_.shape())),
@@ -51,8 +49,7 @@ Variable<T> BatchNorm<T>::forward_with(Activation activation, const Variable<T>&
 }
 
 // Moves the running estimates towards the statistics of a batch of so many values per channel.
-template <class T>
-void BatchNorm<T>::track(const Array<T>& mean, const Array<T>& variance, std::size_t samples) {
+template <class T> void BatchNorm<T>::track(const Array<T>& mean, const Array<T>& variance, std::size_t samples) {
     const std::int64_t batches = ++num_batches_tracked_();
     const T fresh = static_cast<T>(options_.momentum.value_or(1 / static_cast<double>(batches)));
     const T unbiased = static_cast<T>(samples) / static_cast<T>(samples - 1);

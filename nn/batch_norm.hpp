@@ -19,14 +19,13 @@ struct BatchNormOptions {
 /// γ·(z − μ)/√(σ² + ε) + ξ for each feature (channel) of an input of shape (N, C), (N, C, L) or (N, C, H, W).
 ///
 /// In training μ and σ² are the batch's mean and biased variance, and running estimates follow them:
-/// μ*ₜ = β·μ*ₜ₋₁ + (1 − β)·E_B(z), the same with the unbiased variance, where 1 − β is `momentum`. This is the convex form:
-/// the update is often written without the factor (1 − β), and would then converge to E(z)/(1 − β). In evaluation μ* and
-/// σ*² are used and nothing is changed.
+/// μ*ₜ = β·μ*ₜ₋₁ + (1 − β)·E_B(z), the same with the unbiased variance, where 1 − β is `momentum`. This is the convex
+/// form: the update is often written without the factor (1 − β), and would then converge to E(z)/(1 − β). In evaluation
+/// μ* and σ*² are used and nothing is changed.
 ///
 /// The parameters are `weight` γ = 1 and `bias` ξ = 0; the buffers are `running_mean` = 0, `running_var` = 1 and
 /// `num_batches_tracked` = 0. A bias in the layer before is redundant.
-template <class T = float>
-class BatchNorm : public Layer<T> {
+template <class T = float> class BatchNorm : public Layer<T> {
 public:
     /// Throws Error when `features` is 0, epsilon is negative, or momentum is not in [0, 1].
     explicit BatchNorm(std::size_t features, BatchNormOptions options = {});

@@ -7,8 +7,7 @@ namespace xgrad::nn {
 
 /// In training each element is 0 with this probability, and multiplied by 1/(1 − probability) otherwise; in evaluation
 /// nothing happens. Which elements, the thread's generator decides (xgrad::seed).
-template <class T = float>
-class Dropout : public Layer<T> {
+template <class T = float> class Dropout : public Layer<T> {
 public:
     /// Throws Error when the probability is not in [0, 1].
     explicit Dropout(double probability = 0.5);

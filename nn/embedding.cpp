@@ -21,13 +21,11 @@ Embedding<T>::Embedding(std::size_t count, std::size_t size, EmbeddingOptions op
         weight_.update([&](Array<T>& values) { std::fill_n(values.data() + *padding_index_ * size, size, T{0}); });
 }
 
-template <class T>
-Variable<T> Embedding<T>::operator()(const Array<std::int64_t>& indices) const {
+template <class T> Variable<T> Embedding<T>::operator()(const Array<std::int64_t>& indices) const {
     return embedding(weight_, indices, padding_index_);
 }
 
-template <class T>
-std::string Embedding<T>::description() const {
+template <class T> std::string Embedding<T>::description() const {
     return fmt::format("Embedding({}, {})", weight_.shape()[0], weight_.shape()[1]);
 }
 

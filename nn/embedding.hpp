@@ -14,8 +14,7 @@ struct EmbeddingOptions {
 
 /// Rows of its `weight` (count, size), drawn at first from N(0, 1), by their indices. It is a Module, and not a Layer,
 /// because indices are no Variable: `embedding(words)` with an array of any shape gives (words…, size).
-template <class T = float>
-class Embedding : public Module<T> {
+template <class T = float> class Embedding : public Module<T> {
 public:
     /// Throws Error when count or size is 0, or padding_index is not below count.
     Embedding(std::size_t count, std::size_t size, EmbeddingOptions options = {});

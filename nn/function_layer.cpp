@@ -2,25 +2,10 @@
 
 #include <xgrad/nn/function_layer.hpp>
 
-namespace xgrad::nn {
+namespace xgrad::nn::detail {
 
-template <class T, class... Settings>
-std::string FunctionLayer<T, Settings...>::description() const {
-    std::string list;
-    const auto append = [&](const auto& setting) { list += fmt::format("{}{}", list.empty() ? "" : ", ", setting); };
-    std::apply([&](const Settings&... settings) { (append(settings), ...); }, settings_);
-    return list.empty() ? name_ : fmt::format("{}({})", name_, list);
+std::string describe_call(const char* name, std::initializer_list<double> settings) {
+    return settings.size() == 0 ? name : fmt::format("{}({})", name, fmt::join(settings, ", "));
 }
 
-template class FunctionLayer<float>;
-template class FunctionLayer<double>;
-template class FunctionLayer<float, double>;
-template class FunctionLayer<double, double>;
-template class FunctionLayer<float, double, double>;
-template class FunctionLayer<double, double, double>;
-template class FunctionLayer<float, std::ptrdiff_t>;
-template class FunctionLayer<double, std::ptrdiff_t>;
-template class FunctionLayer<float, std::ptrdiff_t, std::ptrdiff_t>;
-template class FunctionLayer<double, std::ptrdiff_t, std::ptrdiff_t>;
-
-}  // namespace xgrad::nn
+}  // namespace xgrad::nn::detail

@@ -16,58 +16,42 @@
 namespace xgrad::nn::init {
 
 /// Numbers from the uniform distribution over [low, high).
-template <class T>
-void uniform(Variable<T>& parameter, double low, double high);
+template <class T> void uniform(Variable<T>& parameter, double low, double high);
 
 /// Numbers from the normal distribution.
-template <class T>
-void normal(Variable<T>& parameter, double mean = 0, double deviation = 1);
+template <class T> void normal(Variable<T>& parameter, double mean = 0, double deviation = 1);
 
-template <class T>
-void constant(Variable<T>& parameter, double value);
-template <class T>
-void zeros(Variable<T>& parameter) {
-    constant(parameter, 0);
-}
-template <class T>
-void ones(Variable<T>& parameter) {
-    constant(parameter, 1);
-}
+template <class T> void constant(Variable<T>& parameter, double value);
+template <class T> void zeros(Variable<T>& parameter) { constant(parameter, 0); }
+template <class T> void ones(Variable<T>& parameter) { constant(parameter, 1); }
 
 /// How many inputs each output of a weight of shape (out, in, …) sums up. Throws Error for less than two dimensions.
 std::size_t fan_in(const Shape& weight);
 /// How many outputs each input goes to.
 std::size_t fan_out(const Shape& weight);
 
-/// The factor for Var(θ)'s root that makes up for an activation, named as its function in xgrad ("relu", "leaky_relu", with
-/// its slope as the setting, "tanh", "selu", "sigmoid", "linear"); torch.nn.init.calculate_gain has the same.
+/// The factor for Var(θ)'s root that makes up for an activation, named as its function in xgrad ("relu", "leaky_relu",
+/// with its slope as the setting, "tanh", "selu", "sigmoid", "linear"); torch.nn.init.calculate_gain has the same.
 /// Throws Error for other names.
 double gain(std::string_view activation, double setting = 0.01);
 
 /// Var(θ) = gain²/fan_in (He et al. 2015, "Delving deep into rectifiers"). The gain is that of ReLU if none is given.
-template <class T>
-void he_normal(Variable<T>& weight, double gain = std::numbers::sqrt2);
-template <class T>
-void he_uniform(Variable<T>& weight, double gain = std::numbers::sqrt2);
+template <class T> void he_normal(Variable<T>& weight, double gain = std::numbers::sqrt2);
+template <class T> void he_uniform(Variable<T>& weight, double gain = std::numbers::sqrt2);
 
 /// Var(θ) = gain²·2/(fan_in + fan_out), a compromise between the signal forward and the gradient backward (Glorot and
 /// Bengio 2010, "Understanding the difficulty of training deep feedforward neural networks").
-template <class T>
-void glorot_normal(Variable<T>& weight, double gain = 1);
-template <class T>
-void glorot_uniform(Variable<T>& weight, double gain = 1);
+template <class T> void glorot_normal(Variable<T>& weight, double gain = 1);
+template <class T> void glorot_uniform(Variable<T>& weight, double gain = 1);
 
-/// Var(θ) = gain²/fan_in with a gain of 1 if none is given (LeCun et al. 1998, "Efficient backprop"): for SELU, and for layers
-/// that no activation follows.
-template <class T>
-void lecun_normal(Variable<T>& weight, double gain = 1);
-template <class T>
-void lecun_uniform(Variable<T>& weight, double gain = 1);
+/// Var(θ) = gain²/fan_in with a gain of 1 if none is given (LeCun et al. 1998, "Efficient backprop"): for SELU, and for
+/// layers that no activation follows.
+template <class T> void lecun_normal(Variable<T>& weight, double gain = 1);
+template <class T> void lecun_uniform(Variable<T>& weight, double gain = 1);
 
-/// A random matrix with orthonormal rows or columns, whichever are fewer, times the gain, all such matrices equally likely;
-/// the axes after the first count as one (Saxe et al. 2014, "Exact solutions to the nonlinear dynamics of learning in
-/// deep linear neural networks"). Throws Error for less than two dimensions.
-template <class T>
-void orthogonal(Variable<T>& weight, double gain = 1);
+/// A random matrix with orthonormal rows or columns, whichever are fewer, times the gain, all such matrices equally
+/// likely; the axes after the first count as one (Saxe et al. 2014, "Exact solutions to the nonlinear dynamics of
+/// learning in deep linear neural networks"). Throws Error for less than two dimensions.
+template <class T> void orthogonal(Variable<T>& weight, double gain = 1);
 
 }  // namespace xgrad::nn::init

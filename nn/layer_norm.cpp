@@ -16,15 +16,13 @@ LayerNorm<T>::LayerNorm(const Shape& normalized_shape, LayerNormOptions options)
     if (options.bias) bias_ = Variable<T>(full(normalized_shape, T{0}));
 }
 
-template <class T>
-std::string LayerNorm<T>::description() const {
+template <class T> std::string LayerNorm<T>::description() const {
     const char* const missing = !weight_.defined() ? ", not affine" : !bias_.defined() ? ", no bias" : "";
     return normalized_shape_.size() == 1 ? fmt::format("LayerNorm({}{})", normalized_shape_[0], missing)
                                          : fmt::format("LayerNorm({}{})", describe(normalized_shape_), missing);
 }
 
-template <class T>
-Variable<T> LayerNorm<T>::forward(const Variable<T>& x) {
+template <class T> Variable<T> LayerNorm<T>::forward(const Variable<T>& x) {
     return layer_norm(x, normalized_shape_, weight_, bias_, epsilon_);
 }
 

@@ -11,10 +11,9 @@ struct LayerNormOptions {
     bool bias = true;       ///< false for a weight only
 };
 
-/// γ·(z − μ)/√(σ² + ε) + ξ with the mean and the biased variance over the last axes of each sample (Ba et al. 2016): the
-/// same in training and evaluation. Its parameters are `weight` γ = 1 and `bias` ξ = 0.
-template <class T = float>
-class LayerNorm : public Layer<T> {
+/// γ·(z − μ)/√(σ² + ε) + ξ with the mean and the biased variance over the last axes of each sample (Ba et al. 2016):
+/// the same in training and evaluation. Its parameters are `weight` γ = 1 and `bias` ξ = 0.
+template <class T = float> class LayerNorm : public Layer<T> {
 public:
     /// Over the last axis, of this size. Throws Error when it is 0, or epsilon is negative.
     explicit LayerNorm(std::size_t features, LayerNormOptions options = {}) : LayerNorm(Shape{features}, options) {}

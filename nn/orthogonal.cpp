@@ -10,12 +10,11 @@
 
 namespace xgrad::nn::init {
 
-template <class T>
-void orthogonal(Variable<T>& weight, double gain) {
+template <class T> void orthogonal(Variable<T>& weight, double gain) {
     const Shape& shape = weight.shape();
     if (shape.size() < 2)
-        throw Error(fmt::format("init::orthogonal: a weight of shape {} is no matrix; expected (out, in, …)",
-                                describe(shape)));
+        throw Error(
+            fmt::format("init::orthogonal: a weight of shape {} is no matrix; expected (out, in, …)", describe(shape)));
     if (weight.size() == 0) return;
     const std::size_t out = shape[0], in = weight.size() / out;
     const std::size_t rows = std::max(out, in), columns = std::min(out, in);

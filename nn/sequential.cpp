@@ -8,18 +8,17 @@
 
 namespace xgrad::nn {
 
-template <class T>
-bool Sequential<T>::Held::matches(const Held& other) const {
+template <class T> bool Sequential<T>::Held::matches(const Held& other) const {
     const Layer<T>&mine = *layer_, &theirs = *other.layer_;
     const auto same_shape = [](const Variable<T>& a, const Variable<T>& b) { return a.shape() == b.shape(); };
     return typeid(mine) == typeid(theirs) && std::ranges::equal(mine.parameters(), theirs.parameters(), same_shape);
 }
 
-template <class T>
-typename Sequential<T>::List& Sequential<T>::List::operator=(const List& other) {
+template <class T> typename Sequential<T>::List& Sequential<T>::List::operator=(const List& other) {
     if (this->empty()) return *this = List(other);
     if (this->size() != other.size())
-        throw Error(fmt::format("Sequential: {} layers cannot be assigned to {}", other.size(), this->size()));
+        throw Error(
+            fmt::format("Sequential: one of size {} cannot be assigned to one of size {}", other.size(), this->size()));
     for (std::size_t i = 0; i < this->size(); ++i)
         if (!(*this)[i].matches(other[i]))
             throw Error(fmt::format("Sequential: layer {}, {}, cannot be assigned to {}", i, (*other[i]).description(),
@@ -28,32 +27,27 @@ typename Sequential<T>::List& Sequential<T>::List::operator=(const List& other) 
     return *this;
 }
 
-template <class T>
-typename Sequential<T>::List& Sequential<T>::List::operator=(List&& other) {
+template <class T> typename Sequential<T>::List& Sequential<T>::List::operator=(List&& other) {
     if (!this->empty()) return *this = std::as_const(other);
     this->swap(other);
     return *this;
 }
 
-template <class T>
-Layer<T>& Sequential<T>::operator[](std::size_t place) {
+template <class T> Layer<T>& Sequential<T>::operator[](std::size_t place) {
     return const_cast<Layer<T>&>(std::as_const(*this)[place]);
 }
 
-template <class T>
-const Layer<T>& Sequential<T>::operator[](std::size_t place) const {
+template <class T> const Layer<T>& Sequential<T>::operator[](std::size_t place) const {
     if (place >= layers_.size())
         throw Error(fmt::format("Sequential: there is no layer {}; it has {}", place, layers_.size()));
     return *layers_[place];
 }
 
-template <class T>
-void Sequential<T>::fields(Fields<T>& f) {
+template <class T> void Sequential<T>::fields(Fields<T>& f) {
     for (std::size_t i = 0; i < layers_.size(); ++i) f(std::to_string(i), *layers_[i]);
 }
 
-template <class T>
-Variable<T> Sequential<T>::forward(const Variable<T>& x) {
+template <class T> Variable<T> Sequential<T>::forward(const Variable<T>& x) {
     Variable<T> h = x;
     for (std::size_t i = 0; i < layers_.size(); ++i) {
         Layer<T>& layer = *layers_[i];

@@ -15,23 +15,21 @@ namespace xgrad::nn {
 ///
 ///     nn::Sequential net{nn::Linear(784, 256), nn::BatchNorm(256), nn::ReLU(), nn::Linear(256, 10)};
 ///
-/// Its fields are named "0", "1", …; a Sequential may hold others. Assigning one writes its values into layers of the same
-/// types and shapes, and throws Error for others; a Sequential without layers takes them over. An activation after a layer that can apply it is fused
-/// with that layer, unless one of both is watched.
-template <class T = float>
-class Sequential : public Layer<T> {
+/// Its fields are named "0", "1", …; a Sequential may hold others. Assigning one writes its values into layers of the
+/// same types and shapes, and throws Error for others; a Sequential without layers takes them over. An activation after
+/// a layer that can apply it is fused with that layer, unless one of both is watched.
+template <class T = float> class Sequential : public Layer<T> {
 public:
     Sequential() = default;
     template <std::derived_from<Layer<T>>... Layers>
-        requires(sizeof...(Layers) > 0 && !(sizeof...(Layers) == 1 && (std::same_as<Layers, Sequential> && ...)))
-    explicit Sequential(Layers... layers) {
+    requires(sizeof...(Layers) > 0 && !(sizeof...(Layers) == 1 && (std::same_as<Layers, Sequential> &&
+                                                                   ...))) explicit Sequential(Layers... layers) {
         layers_.reserve(sizeof...(layers));
         (add(std::move(layers)), ...);
     }
 
     /// Appends a layer.
-    template <std::derived_from<Layer<T>> L>
-    Sequential& add(L layer) {
+    template <std::derived_from<Layer<T>> L> Sequential& add(L layer) {
         layers_.push_back(Held(std::move(layer)));
         return *this;
     }
@@ -91,8 +89,7 @@ private:
     List layers_;
 };
 
-template <class First, class... Rest>
-Sequential(First, Rest...) -> Sequential<typename First::value_type>;
+template <class First, class... Rest> Sequential(First, Rest...) -> Sequential<typename First::value_type>;
 
 extern template class Sequential<float>;
 extern template class Sequential<double>;

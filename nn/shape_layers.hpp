@@ -7,14 +7,12 @@
 namespace xgrad::nn {
 
 /// x as it is: the place of a layer that is left out.
-template <class T = float>
-struct Identity : FunctionLayer<T> {
+template <class T = float> struct Identity : FunctionLayer<T> {
     Identity() : FunctionLayer<T>("Identity", [](const Variable<T>& x) { return x; }) {}
 };
 
 /// The axes from `first` to `last` made one; from the second on when none are given, so that each sample becomes a row.
-template <class T = float>
-struct Flatten : FunctionLayer<T, std::ptrdiff_t, std::ptrdiff_t> {
+template <class T = float> struct Flatten : FunctionLayer<T, std::ptrdiff_t, std::ptrdiff_t> {
     explicit Flatten(std::ptrdiff_t first = 1, std::ptrdiff_t last = -1)
         : FunctionLayer<T, std::ptrdiff_t, std::ptrdiff_t>("Flatten", flatten<T>, first, last) {}
 };

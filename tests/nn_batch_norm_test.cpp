@@ -3,7 +3,6 @@
 #include <string>
 
 #include "catch.hpp"
-
 #include <xgrad/autodiff/generator.hpp>
 #include <xgrad/autodiff/gradcheck.hpp>
 #include <xgrad/autodiff/operations/activations.hpp>
@@ -26,8 +25,7 @@ Variable<T> random(const Shape& shape, double mean = 0, double deviation = 1, st
     return Variable<T>(std::move(values));
 }
 
-template <class T>
-bool same(const Variable<T>& a, const Variable<T>& b) {
+template <class T> bool same(const Variable<T>& a, const Variable<T>& b) {
     return a.shape() == b.shape() && std::equal(a.value().begin(), a.value().end(), b.value().begin());
 }
 
@@ -52,14 +50,15 @@ TEST_CASE("BatchNorm gives each feature mean 0 and variance 1 in training", "[nn
     }
 }
 
-TEST_CASE("BatchNorm's running estimates follow the batches in convex form, the variance unbiased", "[nn][batch_norm]") {
+TEST_CASE("BatchNorm's running estimates follow the batches in convex form, the variance unbiased",
+          "[nn][batch_norm]") {
     nn::BatchNorm<double> norm(3, {.momentum = 0.25});
     const Variable<double> first = random({10, 3}, 5, 2, 1), second = random({6, 3}, -1, 3, 2);
     norm(first);
     norm(second);
     require_close(norm.running_mean(), 0.75 * (0.25 * mean(first, 0)) + 0.25 * mean(second, 0));
-    require_close(norm.running_var(), 0.75 * (0.75 + 0.25 * variance(first, 0, false, 1)) +
-                                          0.25 * variance(second, 0, false, 1));
+    require_close(norm.running_var(),
+                  0.75 * (0.75 + 0.25 * variance(first, 0, false, 1)) + 0.25 * variance(second, 0, false, 1));
     REQUIRE(norm.num_batches_tracked() == 2);
 }
 
@@ -216,9 +215,8 @@ TEST_CASE("BatchNorm's derivatives agree with differences to second order", "[nn
 }
 
 TEST_CASE("batch_norm_inference can be differentiated by a given mean and variance", "[nn][batch_norm][gradcheck]") {
-    REQUIRE_NOTHROW(gradcheck(
-        [](const auto& x, const auto& mean, const auto& variance, const auto& weight, const auto& bias) {
-            return batch_norm_inference(x, mean, square(variance), weight, bias);
-        },
-        {random({4, 3}), random({3}), 1 + square(random({3})), random({3}), random({3})}));
+    REQUIRE_NOTHROW(
+        gradcheck([](const auto& x, const auto& mean, const auto& variance, const auto& weight,
+                     const auto& bias) { return batch_norm_inference(x, mean, square(variance), weight, bias); },
+                  {random({4, 3}), random({3}), 1 + square(random({3})), random({3}), random({3})}));
 }

@@ -106,7 +106,8 @@ TEST_CASE("Linear starts from U(−1/√in, 1/√in)", "[nn][init]") {
 TEMPLATE_TEST_CASE("orthogonal gives orthonormal rows or columns", "[nn][init]", float, double) {
     seed(14);
     const double tolerance = std::same_as<TestType, float> ? 1e-5 : 1e-13;
-    for (const Shape& shape : {Shape{6, 6}, Shape{4, 9}, Shape{9, 4}, Shape{1, 5}, Shape{3, 2, 2, 2}, Shape{12, 2, 2}}) {
+    for (const Shape& shape :
+         {Shape{6, 6}, Shape{4, 9}, Shape{9, 4}, Shape{1, 5}, Shape{3, 2, 2, 2}, Shape{12, 2, 2}}) {
         INFO(describe(shape));
         Parameter<TestType> weight(shape);
         init::orthogonal(weight, 1.5);

@@ -20,8 +20,12 @@ namespace {
 
 nn::Sequential<float> make_model() {
     seed(2);
-    nn::Sequential model{nn::Linear(12, 32, {.bias = false}), nn::BatchNorm(32), nn::ReLU(), nn::Dropout(0.5),
-                         nn::Sequential{nn::Linear(32, 16), nn::GELU(), nn::LayerNorm(16)}, nn::Linear(16, 4)};
+    nn::Sequential model{nn::Linear(12, 32, {.bias = false}),
+                         nn::BatchNorm(32),
+                         nn::ReLU(),
+                         nn::Dropout(0.5),
+                         nn::Sequential{nn::Linear(32, 16), nn::GELU(), nn::LayerNorm(16)},
+                         nn::Linear(16, 4)};
     model(random<float>({64, 12}, 3));  // running statistics that are not the first ones
     return model;
 }
@@ -81,8 +85,9 @@ TEST_CASE("Eight threads predict with one const model, bit for bit as one thread
 TEST_CASE("predict refuses a buffer of another size", "[nn][predict]") {
     const nn::Linear<float> layer(3, 2);
     std::vector<float> buffer(5);
-    REQUIRE(message([&] { layer.predict(random<float>({2, 3}), buffer); }) ==
-            "predict: the output has shape (2, 2); the caller's memory holds 5 numbers");
+    REQUIRE(message([&] {
+                layer.predict(random<float>({2, 3}), buffer);
+            }) == "predict: the output has shape (2, 2); the caller's memory holds 5 numbers");
 }
 
 TEST_CASE("Hooks are called after each forward, until they are removed", "[nn][hooks]") {
@@ -117,7 +122,8 @@ TEST_CASE("A hook may remove itself", "[nn][hooks]") {
     REQUIRE(calls == 1);
 }
 
-TEST_CASE("Hooks stay with their layer: a copy has none, assigning keeps them, moving takes them along", "[nn][hooks]") {
+TEST_CASE("Hooks stay with their layer: a copy has none, assigning keeps them, moving takes them along",
+          "[nn][hooks]") {
     nn::Linear<float> layer(3, 2);
     std::size_t calls = 0;
     layer.on_forward([&](const auto&, const auto&, const auto&) { ++calls; });
@@ -176,22 +182,33 @@ TEST_CASE("A watcher sees every call of its thread, the inner ones first", "[nn]
 
 TEST_CASE("An error says in which layer it arose", "[nn][errors]") {
     nn::Sequential model{nn::Linear(3, 4), nn::Sequential{nn::ReLU(), nn::Linear(5, 2)}};
-    REQUIRE(message([&] { model(random<float>({2, 3})); }) ==
+    REQUIRE(message([&] {
+                model(random<float>({2, 3}));
+            }) ==
             "linear: an input of shape (2, 4) does not fit a weight of shape (2, 5): the last size must be 5 (in 1.1: "
             "Linear(5, 2))");
-    REQUIRE(message([&] { model(random<float>({2, 6})); }) ==
+    REQUIRE(message([&] {
+                model(random<float>({2, 6}));
+            }) ==
             "linear: an input of shape (2, 6) does not fit a weight of shape (4, 3): the last size must be 3 (in 0: "
             "Linear(3, 4))");
     nn::Linear layer(3, 4);
-    REQUIRE(message([&] { layer(random<float>({2, 6})); }) ==
-            "linear: an input of shape (2, 6) does not fit a weight of shape (4, 3): the last size must be 3 (in Linear(3, "
-            "4))");
+    REQUIRE(
+        message([&] {
+            layer(random<float>({2, 6}));
+        }) ==
+        "linear: an input of shape (2, 6) does not fit a weight of shape (4, 3): the last size must be 3 (in Linear(3, "
+        "4))");
     REQUIRE(message([&] { model[2]; }) == "Sequential: there is no layer 2; it has 2");
 }
 
 TEST_CASE("A summary is a table of the layers within", "[nn][summary]") {
-    const nn::Sequential model{nn::Linear(784, 256, {.bias = false}), nn::BatchNorm(256), nn::ReLU(), nn::Dropout(0.2),
-                               nn::Sequential{nn::Linear(256, 128), nn::Tanh()}, nn::Linear(128, 10)};
+    const nn::Sequential model{nn::Linear(784, 256, {.bias = false}),
+                               nn::BatchNorm(256),
+                               nn::ReLU(),
+                               nn::Dropout(0.2),
+                               nn::Sequential{nn::Linear(256, 128), nn::Tanh()},
+                               nn::Linear(128, 10)};
     REQUIRE(model.summary({128, 784}) ==
             "name  layer                      output      parameters\n"
             "0     Linear(784, 256, no bias)  (128, 256)      200704\n"

@@ -103,12 +103,33 @@ TEST_CASE("Layers of a function give what the function gives", "[nn][activations
 }
 
 TEST_CASE("A layer made without its precision is one of float", "[nn]") {
-    const nn::Sequential net{nn::Linear(6, 8),  nn::LayerNorm(8),  nn::LayerNorm({8}), nn::ReLU(),       nn::LeakyReLU(),
-                             nn::PReLU(8),      nn::ELU(),         nn::SELU(),         nn::CELU(),       nn::GELU(),
-                             nn::SiLU(),        nn::Mish(),        nn::Softplus(),     nn::Softsign(),   nn::Hardtanh(),
-                             nn::HardSigmoid(), nn::HardSwish(),   nn::Tanh(),         nn::Sigmoid(),    nn::LogSigmoid(),
-                             nn::Softmax(),     nn::LogSoftmax(),  nn::Dropout(),      nn::Identity(),   nn::Flatten(),
-                             nn::GELU({.approximate = true}),      nn::BatchNorm(8, {.momentum = std::nullopt})};
+    const nn::Sequential net{nn::Linear(6, 8),
+                             nn::LayerNorm(8),
+                             nn::LayerNorm(Shape{8}),
+                             nn::ReLU(),
+                             nn::LeakyReLU(),
+                             nn::PReLU(8),
+                             nn::ELU(),
+                             nn::SELU(),
+                             nn::CELU(),
+                             nn::GELU(),
+                             nn::SiLU(),
+                             nn::Mish(),
+                             nn::Softplus(),
+                             nn::Softsign(),
+                             nn::Hardtanh(),
+                             nn::HardSigmoid(),
+                             nn::HardSwish(),
+                             nn::Tanh(),
+                             nn::Sigmoid(),
+                             nn::LogSigmoid(),
+                             nn::Softmax(),
+                             nn::LogSoftmax(),
+                             nn::Dropout(),
+                             nn::Identity(),
+                             nn::Flatten(),
+                             nn::GELU({.approximate = true}),
+                             nn::BatchNorm(8, {.momentum = std::nullopt})};
     STATIC_REQUIRE(std::same_as<decltype(net), const nn::Sequential<float>>);
     REQUIRE(net.predict(random<float>({4, 6})).shape() == Shape{4, 8});
     const nn::Embedding words(10, 3);

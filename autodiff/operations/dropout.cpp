@@ -7,8 +7,7 @@
 
 namespace xgrad {
 
-template <class T>
-Variable<T> dropout(const Variable<T>& x, double probability, Generator& generator) {
+template <class T> Variable<T> dropout(const Variable<T>& x, double probability, Generator& generator) {
     if (!(probability >= 0 && probability <= 1))
         throw Error(fmt::format("dropout: the probability is {}; expected 0 to 1", probability));
     if (probability == 0) return x;

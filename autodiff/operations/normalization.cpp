@@ -20,18 +20,11 @@
 namespace xgrad {
 namespace {
 
-template <class T>
-const T* data_of(const Variable<T>& x) {
-    return x.defined() ? x.value().data() : nullptr;
-}
-template <class T>
-T* writable(Variable<T>& x) {
-    return x.defined() ? x.node()->value.data() : nullptr;
-}
+template <class T> const T* data_of(const Variable<T>& x) { return x.defined() ? x.value().data() : nullptr; }
+template <class T> T* writable(Variable<T>& x) { return x.defined() ? x.node()->value.data() : nullptr; }
 
 // Memory for a cotangent of g's shape: that of g itself when nobody else sees it.
-template <class T>
-Variable<T> like(const Variable<T>& g) {
+template <class T> Variable<T> like(const Variable<T>& g) {
     return detail::is_sole_owner(g) ? g : Variable<T>(empty<T>(g.shape()));
 }
 
@@ -63,8 +56,7 @@ kernels::Channels check_batch_norm(const char* operation, const Variable<T>& x, 
 }
 
 // A value per channel, of shape (C), as it broadcasts against (N, C, …).
-template <class T>
-Variable<T> per_channel(const Variable<T>& row, std::size_t dimension) {
+template <class T> Variable<T> per_channel(const Variable<T>& row, std::size_t dimension) {
     Shape shape(dimension - 1, 1);
     shape[0] = row.size();
     return reshape(row, shape);
@@ -72,8 +64,7 @@ Variable<T> per_channel(const Variable<T>& row, std::size_t dimension) {
 
 // What the backward of batch_norm needs. The first two rows of the statistics, (C) each, are the mean and
 // 1/√(variance + epsilon); they are constants when they were given, and depend on x otherwise.
-template <class T>
-struct SavedForBatchNorm {
+template <class T> struct SavedForBatchNorm {
     Variable<T> x, weight;
     Array<T> statistics;
     double epsilon;
@@ -84,9 +75,13 @@ struct SavedForBatchNorm {
     const T* rstd() const { return statistics.data() + channels(); }
 };
 
-// The cotangents of x, weight and bias, and of the statistics, which need none.
+// x, weight and bias, and the mean and variance when they are given.
 template <class T>
-using BatchNormCotangents = std::array<Variable<T>, 5>;
+using BatchNormInputs =
+    std::tuple<const Variable<T>&, const Variable<T>&, const Variable<T>&, const Variable<T>&, const Variable<T>&>;
+
+// The cotangents of these. A given mean and variance need none.
+template <class T> using BatchNormCotangents = std::array<Variable<T>, 5>;
 
 template <class T>
 BatchNormCotangents<T> fused_cotangents(const Variable<T>& g, const Variable<T>& y, const SavedForBatchNorm<T>& saved,
@@ -96,10 +91,16 @@ BatchNormCotangents<T> fused_cotangents(const Variable<T>& g, const Variable<T>&
     if (needs[0]) results[0] = like(g);
     if (needs[1]) results[1] = empty<T>({saved.channels()});
     if (needs[2]) results[2] = empty<T>({saved.channels()});
-    const kernels::BatchNormBackward<T> backward{
-        .shape = channels_of(saved.x.shape()), .x = saved.x.value().data(), .mean = saved.mean(), .rstd = saved.rstd(),
-        .weight = data_of(saved.weight), .g = cotangent, .relu_y = data_of(y),
-        .dx = writable(results[0]), .dweight = writable(results[1]), .dbias = writable(results[2])};
+    const kernels::BatchNormBackward<T> backward{.shape = channels_of(saved.x.shape()),
+                                                 .x = saved.x.value().data(),
+                                                 .mean = saved.mean(),
+                                                 .rstd = saved.rstd(),
+                                                 .weight = data_of(saved.weight),
+                                                 .g = cotangent,
+                                                 .relu_y = data_of(y),
+                                                 .dx = writable(results[0]),
+                                                 .dweight = writable(results[1]),
+                                                 .dbias = writable(results[2])};
     if (saved.constant)
         kernels::batch_norm_inference_backward(backward);
     else
@@ -140,8 +141,7 @@ BatchNormCotangents<T> composed_cotangents(Variable<T> g, const Variable<T>& y, 
 
 template <class T>
 Variable<T> record_batch_norm(Array<T>&& value, SavedForBatchNorm<T>&& saved, Activation activation,
-                              std::tuple<const Variable<T>&, const Variable<T>&, const Variable<T>&,
-                                         const Variable<T>&, const Variable<T>&> inputs) {
+                              BatchNormInputs<T> inputs) {
     const double epsilon = saved.epsilon;
     auto vjp = [saved = std::move(saved)](Variable<T> g, const Variable<T>& y, const Needs& needs) {
         return detail::thread_state.recording ? composed_cotangents(std::move(g), y, saved, needs)
@@ -158,8 +158,13 @@ Variable<T> record_batch_norm(Array<T>&& value, SavedForBatchNorm<T>&& saved, Ac
 template <class T>
 kernels::BatchNorm<T> batch_norm_kernel(const Variable<T>& x, const Variable<T>& weight, const Variable<T>& bias,
                                         double epsilon, Activation activation, Array<T>& value) {
-    return {.shape = channels_of(x.shape()), .x = x.value().data(), .weight = data_of(weight), .bias = data_of(bias),
-            .epsilon = static_cast<T>(epsilon), .relu = activation == Activation::relu, .y = value.data()};
+    return {.shape = channels_of(x.shape()),
+            .x = x.value().data(),
+            .weight = data_of(weight),
+            .bias = data_of(bias),
+            .epsilon = static_cast<T>(epsilon),
+            .relu = activation == Activation::relu,
+            .y = value.data()};
 }
 
 }  // namespace
@@ -169,9 +174,10 @@ BatchNormResult<T> batch_norm(const Variable<T>& x, const std::type_identity_t<V
                               const std::type_identity_t<Variable<T>>& bias, double epsilon, Activation activation) {
     const kernels::Channels shape = check_batch_norm("batch_norm", x, weight, bias);
     if (shape.samples() < 2)
-        throw Error(fmt::format("batch_norm: an input of shape {} has {} per channel; the statistics of a batch need at "
-                                "least 2",
-                                describe(x.shape()), shape.samples() == 1 ? "1 value" : "no values"));
+        throw Error(
+            fmt::format("batch_norm: an input of shape {} has {} per channel; the statistics of a batch need at "
+                        "least 2",
+                        describe(x.shape()), shape.samples() == 1 ? "1 value" : "no values"));
     const std::size_t count = shape.channels;
     Array<T> statistics = empty<T>({3, count});
     T* const rows = statistics.data();
@@ -219,9 +225,8 @@ Variable<T> batch_norm_inference(const Variable<T>& x, const std::type_identity_
 
 namespace {
 
-// What the backward of layer_norm needs. The statistics are the mean and 1/√(variance + epsilon) of each row, (2, rows).
-template <class T>
-struct SavedForLayerNorm {
+// What the backward of layer_norm needs. The statistics are a row of means and one of 1/√(variance + epsilon).
+template <class T> struct SavedForLayerNorm {
     Variable<T> x, weight;
     Array<T> statistics;
     std::size_t axes;  // how many of the last ones are normalised
@@ -230,7 +235,8 @@ struct SavedForLayerNorm {
 
 // The cotangents of x, weight and bias.
 template <class T>
-std::array<Variable<T>, 3> fused_cotangents(const Variable<T>& g, const SavedForLayerNorm<T>& saved, const Needs& needs) {
+std::array<Variable<T>, 3> fused_cotangents(const Variable<T>& g, const SavedForLayerNorm<T>& saved,
+                                            const Needs& needs) {
     const Shape& shape = saved.x.shape();
     const Shape row(shape.end() - static_cast<std::ptrdiff_t>(saved.axes), shape.end());
     const std::size_t rows = saved.statistics.shape()[1];
@@ -239,10 +245,16 @@ std::array<Variable<T>, 3> fused_cotangents(const Variable<T>& g, const SavedFor
     if (needs[0]) results[0] = like(g);
     if (needs[1]) results[1] = empty<T>(row);
     if (needs[2]) results[2] = empty<T>(row);
-    kernels::layer_norm_backward<T>({.rows = rows, .count = element_count(row), .x = saved.x.value().data(),
-                                     .mean = saved.statistics.data(), .rstd = saved.statistics.data() + rows,
-                                     .weight = data_of(saved.weight), .g = cotangent, .dx = writable(results[0]),
-                                     .dweight = writable(results[1]), .dbias = writable(results[2])});
+    kernels::layer_norm_backward<T>({.rows = rows,
+                                     .count = element_count(row),
+                                     .x = saved.x.value().data(),
+                                     .mean = saved.statistics.data(),
+                                     .rstd = saved.statistics.data() + rows,
+                                     .weight = data_of(saved.weight),
+                                     .g = cotangent,
+                                     .dx = writable(results[0]),
+                                     .dweight = writable(results[1]),
+                                     .dbias = writable(results[2])});
     return results;
 }
 
@@ -282,9 +294,15 @@ Variable<T> layer_norm(const Variable<T>& x, const Shape& normalized_shape,
 
     const std::size_t rows = x.size() / count;
     Array<T> value = empty<T>(shape), statistics = empty<T>({2, rows});
-    kernels::layer_norm<T>({.rows = rows, .count = count, .x = x.value().data(), .weight = data_of(weight),
-                            .bias = data_of(bias), .epsilon = static_cast<T>(epsilon), .y = value.data(),
-                            .mean = statistics.data(), .rstd = statistics.data() + rows});
+    kernels::layer_norm<T>({.rows = rows,
+                            .count = count,
+                            .x = x.value().data(),
+                            .weight = data_of(weight),
+                            .bias = data_of(bias),
+                            .epsilon = static_cast<T>(epsilon),
+                            .y = value.data(),
+                            .mean = statistics.data(),
+                            .rstd = statistics.data() + rows});
     SavedForLayerNorm<T> saved{x, weight, std::move(statistics), axes, epsilon};
     return record("layer_norm", std::move(value), with("normalized_shape", normalized_shape), with("epsilon", epsilon),
                   wrt(std::tie(x, weight, bias), [saved = std::move(saved)](Variable<T> g, const Needs& needs) {
@@ -293,10 +311,11 @@ Variable<T> layer_norm(const Variable<T>& x, const Shape& normalized_shape,
                   }));
 }
 
-#define XGRAD_INSTANTIATE(T) \
-    template BatchNormResult<T> batch_norm(const Variable<T>&, const Variable<T>&, const Variable<T>&, double, Activation); \
-    template Variable<T> batch_norm_inference(const Variable<T>&, const Variable<T>&, const Variable<T>&, const Variable<T>&, \
-                                              const Variable<T>&, double, Activation); \
+#define XGRAD_INSTANTIATE(T)                                                                                   \
+    template BatchNormResult<T> batch_norm(const Variable<T>&, const Variable<T>&, const Variable<T>&, double, \
+                                           Activation);                                                        \
+    template Variable<T> batch_norm_inference(const Variable<T>&, const Variable<T>&, const Variable<T>&,      \
+                                              const Variable<T>&, const Variable<T>&, double, Activation);     \
     template Variable<T> layer_norm(const Variable<T>&, const Shape&, const Variable<T>&, const Variable<T>&, double);
 XGRAD_INSTANTIATE(float)
 XGRAD_INSTANTIATE(double)

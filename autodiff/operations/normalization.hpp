@@ -7,16 +7,16 @@
 namespace xgrad {
 
 /// What batch_norm gives: the result, and each channel's statistics, of which running estimates are made.
-template <class T>
-struct BatchNormResult {
+template <class T> struct BatchNormResult {
     Variable<T> output;
     Array<T> mean;
     Array<T> variance;  ///< biased: divided by the number of values
 };
 
-/// activation((x − μ)/√(σ² + epsilon)·weight + bias) for x of shape (N, C, …), where μ and σ² are the mean and the biased
-/// variance of each channel's values. weight and bias have shape (C), or are empty and stand for 1 and 0.
-/// Throws Error when the shapes do not fit, and for less than two values per channel, of which there is no variance.
+/// activation((x − μ)/√(σ² + epsilon)·weight + bias) for x of shape (N, C, …), where μ and σ² are the mean and the
+/// biased variance of each channel's values. weight and bias have shape (C), or are empty and stand for 1 and 0.
+///
+/// Throws Error when the shapes do not fit, and for fewer than two values per channel, of which there is no variance.
 template <class T>
 BatchNormResult<T> batch_norm(const Variable<T>& x, const std::type_identity_t<Variable<T>>& weight = {},
                               const std::type_identity_t<Variable<T>>& bias = {}, double epsilon = 1e-5,
@@ -30,8 +30,9 @@ Variable<T> batch_norm_inference(const Variable<T>& x, const std::type_identity_
                                  const std::type_identity_t<Variable<T>>& bias = {}, double epsilon = 1e-5,
                                  Activation activation = Activation::none);
 
-/// (x − μ)/√(σ² + epsilon)·weight + bias, where μ and σ² are the mean and the biased variance over the last axes of x, which
-/// have the sizes `normalized_shape`. weight and bias have that shape, or are empty and stand for 1 and 0.
+/// (x − μ)/√(σ² + epsilon)·weight + bias, where μ and σ² are the mean and the biased variance over the last axes of x,
+/// which have the sizes `normalized_shape`. weight and bias have that shape, or are empty and stand for 1 and 0.
+///
 /// Throws Error when the shapes do not fit.
 template <class T>
 Variable<T> layer_norm(const Variable<T>& x, const Shape& normalized_shape,
