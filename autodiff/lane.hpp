@@ -2,123 +2,18 @@
 // as it stands, except that it branches with where(mask, a, b).
 #pragma once
 
-#include <array>
-#include <bit>
 #include <cmath>
 #include <concepts>
 #include <cstddef>
-#include <cstdint>
-#include <limits>
-#include <numbers>
 #include <type_traits>
 
-#if defined(__AVX512F__) && defined(__GNUC__) && !defined(__clang__)
-// GCC 12 takes its own intrinsics' deliberately undefined operands for uninitialised variables.
-#pragma GCC diagnostic push
-#pragma GCC diagnostic ignored "-Wuninitialized"
-#pragma GCC diagnostic ignored "-Wmaybe-uninitialized"
-#include <immintrin.h>
-#pragma GCC diagnostic pop
-#endif
-#include <xsimd/xsimd.hpp>
-
 #include <xgrad/autodiff/kernels/level.hpp>
+#include <xgrad/autodiff/lane_math.hpp>
 #include <xgrad/autodiff/number.hpp>
 
 namespace xgrad {
 
 inline namespace XGRAD_LEVEL {
-
-namespace lanes {
-
-// One number with the part of a batch's interface that Lane uses: for processors that xsimd has no registers for.
-template <class T> struct Single {
-    using batch_bool_type = bool;
-    static constexpr std::size_t size = 1;
-    T value;
-
-    Single() = default;
-    Single(T number) : value(number) {}
-    static Single load_unaligned(const T* from) { return *from; }
-    void store_unaligned(T* to) const { *to = value; }
-
-    friend Single operator+(Single a, Single b) { return a.value + b.value; }
-    friend Single operator-(Single a, Single b) { return a.value - b.value; }
-    friend Single operator*(Single a, Single b) { return a.value * b.value; }
-    friend Single operator/(Single a, Single b) { return a.value / b.value; }
-    friend Single operator-(Single a) { return -a.value; }
-    friend bool operator==(Single a, Single b) { return a.value == b.value; }
-    friend bool operator!=(Single a, Single b) { return a.value != b.value; }
-    friend bool operator<(Single a, Single b) { return a.value < b.value; }
-    friend bool operator<=(Single a, Single b) { return a.value <= b.value; }
-    friend bool operator>(Single a, Single b) { return a.value > b.value; }
-    friend bool operator>=(Single a, Single b) { return a.value >= b.value; }
-    friend Single select(bool mask, Single a, Single b) { return mask ? a : b; }
-    friend bool all(bool mask, Single) { return mask; }
-    friend Single fma(Single a, Single b, Single c) { return std::fma(a.value, b.value, c.value); }
-    friend Single max(Single a, Single b) { return a.value > b.value ? a : b; }
-    friend Single min(Single a, Single b) { return a.value < b.value ? a : b; }
-    friend Single abs(Single a) { return std::abs(a.value); }
-    friend Single sqrt(Single a) { return std::sqrt(a.value); }
-    friend Single floor(Single a) { return std::floor(a.value); }
-    friend Single nearbyint(Single a) { return std::nearbyint(a.value); }
-    friend Single exp(Single a) { return std::exp(a.value); }
-    friend Single expm1(Single a) { return std::expm1(a.value); }
-    friend Single log(Single a) { return std::log(a.value); }
-    friend Single log1p(Single a) { return std::log1p(a.value); }
-    friend Single tanh(Single a) { return std::tanh(a.value); }
-    friend Single erf(Single a) { return std::erf(a.value); }
-    friend Single pow(Single a, Single b) { return std::pow(a.value, b.value); }
-};
-
-#if defined(XGRAD_SCALAR_LANES) || defined(XSIMD_NO_SUPPORTED_ARCHITECTURE)
-template <class T> using Batch = Single<T>;
-#else
-#if defined(__AVX512F__) && defined(__AVX512BW__) && defined(__AVX512DQ__) && defined(__AVX512VL__)
-using Arch = xsimd::avx512bw;
-#elif defined(__AVX2__) && defined(__FMA__)
-using Arch = xsimd::fma3<xsimd::avx2>;
-#elif defined(__SSE2__)
-using Arch = xsimd::sse2;
-#else
-using Arch = xsimd::default_arch;
-#endif
-template <class T>
-using Batch = std::conditional_t<xsimd::has_simd_register<T, Arch>::value, xsimd::batch<T, Arch>, Single<T>>;
-#endif
-
-// The first `count` numbers, and ones after them.
-template <class T> Batch<T> load_partial(const T* from, std::size_t count) {
-#if defined(__AVX512F__) && defined(__AVX512VL__)
-    if constexpr (std::same_as<Batch<T>, xsimd::batch<float, xsimd::avx512bw>>)
-        return _mm512_mask_loadu_ps(_mm512_set1_ps(1), static_cast<__mmask16>((1u << count) - 1), from);
-    else if constexpr (std::same_as<Batch<T>, xsimd::batch<double, xsimd::avx512bw>>)
-        return _mm512_mask_loadu_pd(_mm512_set1_pd(1), static_cast<__mmask8>((1u << count) - 1), from);
-    else
-#endif
-    {
-        T numbers[Batch<T>::size];
-        for (std::size_t i = 0; i < Batch<T>::size; ++i) numbers[i] = i < count ? from[i] : T(1);
-        return Batch<T>::load_unaligned(numbers);
-    }
-}
-
-template <class T> void store_partial(const Batch<T>& batch, T* to, std::size_t count) {
-#if defined(__AVX512F__) && defined(__AVX512VL__)
-    if constexpr (std::same_as<Batch<T>, xsimd::batch<float, xsimd::avx512bw>>)
-        _mm512_mask_storeu_ps(to, static_cast<__mmask16>((1u << count) - 1), batch);
-    else if constexpr (std::same_as<Batch<T>, xsimd::batch<double, xsimd::avx512bw>>)
-        _mm512_mask_storeu_pd(to, static_cast<__mmask8>((1u << count) - 1), batch);
-    else
-#endif
-    {
-        T numbers[Batch<T>::size];
-        batch.store_unaligned(numbers);
-        for (std::size_t i = 0; i < count; ++i) to[i] = numbers[i];
-    }
-}
-
-}  // namespace lanes
 
 template <class T> class Lane;
 
@@ -185,7 +80,7 @@ public:
     Lane& operator/=(const Lane& b) { return *this = *this / b; }
 
     friend Mask<T> operator==(const Lane& a, const Lane& b) { return Mask<T>(a.batch_ == b.batch_); }
-    friend Mask<T> operator!=(const Lane& a, const Lane& b) { return Mask<T>(a.batch_ != b.batch_); }
+    friend Mask<T> operator!=(const Lane& a, const Lane& b) { return !(a == b); }  // true for NaN, unlike xsimd 8's
     friend Mask<T> operator<(const Lane& a, const Lane& b) { return Mask<T>(a.batch_ < b.batch_); }
     friend Mask<T> operator<=(const Lane& a, const Lane& b) { return Mask<T>(a.batch_ <= b.batch_); }
     friend Mask<T> operator>(const Lane& a, const Lane& b) { return Mask<T>(a.batch_ > b.batch_); }
@@ -193,7 +88,9 @@ public:
     friend Mask<T> isnan(const Lane& x) { return x != x; }
 
     /// a·b + c, rounded once where the processor can.
-    friend Lane fma(const Lane& a, const Lane& b, const Lane& c) { return Lane(fma(a.batch_, b.batch_, c.batch_)); }
+    friend Lane fma(const Lane& a, const Lane& b, const Lane& c) {
+        return Lane(lanes::fused(a.batch_, b.batch_, c.batch_));
+    }
 
     friend Lane square(const Lane& x) { return x * x; }
     friend Lane reciprocal(const Lane& x) { return 1 / x; }
@@ -216,25 +113,32 @@ public:
         return minimum(maximum(x, low), high);
     }
 
-    friend Lane exp(const Lane& x) { return Lane(exp(x.batch_)); }
-    friend Lane expm1(const Lane& x) { return Lane(expm1(x.batch_)); }
-    friend Lane log(const Lane& x) { return Lane(log(x.batch_)); }
-    friend Lane log1p(const Lane& x) { return Lane(log1p(x.batch_)); }
-    friend Lane tanh(const Lane& x) { return Lane(tanh(x.batch_)); }
-    friend Lane erf(const Lane& x) { return Lane(erf(x.batch_)); }
+    friend Lane exp(const Lane& x) { return Lane(lanes::exp_batch(x.batch_)); }
+    friend Lane expm1(const Lane& x) { return Lane(lanes::expm1_batch(x.batch_)); }
+    friend Lane log(const Lane& x) { return Lane(lanes::log_batch(x.batch_)); }
+    friend Lane log1p(const Lane& x) { return Lane(lanes::log1p_batch(x.batch_)); }
+    friend Lane tanh(const Lane& x) { return Lane(lanes::tanh_batch(x.batch_)); }
+    friend Lane erf(const Lane& x) { return Lane(lanes::erf_batch(x.batch_)); }
     /// 1 / (1 + e⁻ˣ): the exponential may overflow to infinity, which gives 0 as it should.
     friend Lane sigmoid(const Lane& x) { return 1 / (1 + exp(-x)); }
+
     friend Lane sin(const Lane& x) {
+        if constexpr (lanes::has_fma)
+            if (within_turns(x)) return Lane(lanes::Angle<Batch>(x.batch_).sin());
         return each(x, [](T number) { return std::sin(number); });
     }
     friend Lane cos(const Lane& x) {
+        if constexpr (lanes::has_fma)
+            if (within_turns(x)) return Lane(lanes::Angle<Batch>(x.batch_).cos());
         return each(x, [](T number) { return std::cos(number); });
     }
     friend Lane tan(const Lane& x) {
+        if constexpr (lanes::has_fma)
+            if (within_turns(x)) return Lane(lanes::Angle<Batch>(x.batch_).tan());
         return each(x, [](T number) { return std::tan(number); });
     }
 
-    friend Lane pow(const Lane& x, const Lane& exponent) { return Lane(pow(x.batch_, exponent.batch_)); }
+    friend Lane pow(const Lane& x, const Lane& exponent) { return Lane(lanes::pow_batch(x.batch_, exponent.batch_)); }
     /// Small whole exponents multiply, and ±0.5 takes a root.
     template <Number A> friend Lane pow(const Lane& x, A exponent) {
         if (exponent == 0.5) return sqrt(x);
@@ -260,6 +164,8 @@ private:
         }
         return result;
     }
+
+    static bool within_turns(const Lane& x) { return !any((abs(x) > lanes::Angle<Batch>::limit).bits()); }
 
     template <class F> static Lane each(const Lane& x, F f) {
         T numbers[width];

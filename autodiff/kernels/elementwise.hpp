@@ -90,6 +90,7 @@ void each_stretch(const Broadcast& loop, std::size_t begin, std::size_t end, F s
         begin += length;
         index[0] += length;
         for (std::size_t k = 0; k < N; ++k) offset[k] += length * loop.stride[0][k];
+#pragma GCC unroll 1
         for (std::size_t d = 0; index[d] == loop.extent[d] && d + 1 < loop.rank; ++d) {
             index[d] = 0;
             ++index[d + 1];

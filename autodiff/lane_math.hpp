@@ -1,0 +1,511 @@
+// What lanes are made of: xsimd's batches, and elementary functions of them. xsimd has these, too, but some are slow,
+// stop short of the range's end, lose digits, or use code that is no template and would be shared by the
+// instruction-set levels.
+//
+// Each function reduces its argument to a small interval, where a minimax polynomial (fitted with mpmath, the error in
+// relative terms well below the last place) takes over, and puts the exponent together from bits. Denormal results are
+// 0.
+#pragma once
+
+#include <bit>
+#include <cmath>
+#include <concepts>
+#include <cstddef>
+#include <cstdint>
+#include <limits>
+#include <numbers>
+#include <type_traits>
+
+#if defined(__AVX512F__) && defined(__GNUC__) && !defined(__clang__)
+// GCC 12 takes its own intrinsics' deliberately undefined operands for uninitialised variables.
+#pragma GCC diagnostic push
+#pragma GCC diagnostic ignored "-Wuninitialized"
+#pragma GCC diagnostic ignored "-Wmaybe-uninitialized"
+#include <immintrin.h>
+#pragma GCC diagnostic pop
+#endif
+#include <xsimd/xsimd.hpp>
+
+#include <xgrad/autodiff/kernels/level.hpp>
+
+namespace xgrad {
+inline namespace XGRAD_LEVEL {
+namespace lanes {
+
+// The instruction set that lanes use, and whether its fma rounds once.
+#if defined(XGRAD_SCALAR_LANES) || defined(XSIMD_NO_SUPPORTED_ARCHITECTURE)
+struct Arch {};
+inline constexpr bool has_fma = false;
+#elif defined(__AVX512F__) && defined(__AVX512BW__) && defined(__AVX512DQ__) && defined(__AVX512VL__)
+#define XGRAD_LANES_AVX512
+using Arch = xsimd::avx512bw;
+inline constexpr bool has_fma = true;
+#elif defined(__AVX2__) && defined(__FMA__)
+#define XGRAD_LANES_AVX2
+using Arch = xsimd::fma3<xsimd::avx2>;
+inline constexpr bool has_fma = true;
+#elif defined(__SSE2__)
+using Arch = xsimd::sse2;
+inline constexpr bool has_fma = false;
+#else
+using Arch = xsimd::default_arch;
+inline constexpr bool has_fma = false;
+#endif
+
+// One number with the part of a batch's interface that lanes use: where xsimd has no registers for it.
+template <class T> struct Single {
+    using value_type = T;
+    using batch_bool_type = bool;
+    static constexpr std::size_t size = 1;
+    T value;
+
+    Single() = default;
+    Single(T number) : value(number) {}
+    static Single load_unaligned(const T* from) { return *from; }
+    void store_unaligned(T* to) const { *to = value; }
+
+    friend Single operator+(Single a, Single b) { return a.value + b.value; }
+    friend Single operator-(Single a, Single b) { return a.value - b.value; }
+    friend Single operator*(Single a, Single b) { return a.value * b.value; }
+    friend Single operator/(Single a, Single b) { return a.value / b.value; }
+    friend Single operator-(Single a) { return -a.value; }
+    friend bool operator==(Single a, Single b) { return a.value == b.value; }
+    friend bool operator!=(Single a, Single b) { return a.value != b.value; }
+    friend bool operator<(Single a, Single b) { return a.value < b.value; }
+    friend bool operator<=(Single a, Single b) { return a.value <= b.value; }
+    friend bool operator>(Single a, Single b) { return a.value > b.value; }
+    friend bool operator>=(Single a, Single b) { return a.value >= b.value; }
+    friend Single select(bool mask, Single a, Single b) { return mask ? a : b; }
+    friend Single fma(Single a, Single b, Single c) { return std::fma(a.value, b.value, c.value); }
+    friend Single max(Single a, Single b) { return a.value > b.value ? a : b; }
+    friend Single min(Single a, Single b) { return a.value < b.value ? a : b; }
+    friend Single abs(Single a) { return std::abs(a.value); }
+    friend Single sqrt(Single a) { return std::sqrt(a.value); }
+    friend Single floor(Single a) { return std::floor(a.value); }
+};
+
+template <class T, class A = Arch> struct BatchOf { using type = Single<T>; };
+#if !defined(XGRAD_SCALAR_LANES) && !defined(XSIMD_NO_SUPPORTED_ARCHITECTURE)
+template <class T, class A>
+requires xsimd::has_simd_register<T, A>::value struct BatchOf<T, A> {
+    using type = xsimd::batch<T, A>;
+};
+#endif
+template <class T> using Batch = typename BatchOf<T>::type;
+
+// The first `count` numbers, and ones after them.
+template <class T> Batch<T> load_partial(const T* from, std::size_t count) {
+#if defined(XGRAD_LANES_AVX512)
+    const auto first = (1u << count) - 1;
+    if constexpr (std::same_as<T, float>)
+        return _mm512_mask_loadu_ps(_mm512_set1_ps(1), static_cast<__mmask16>(first), from);
+    else
+        return _mm512_mask_loadu_pd(_mm512_set1_pd(1), static_cast<__mmask8>(first), from);
+#else
+    T numbers[Batch<T>::size];
+    for (std::size_t i = 0; i < Batch<T>::size; ++i) numbers[i] = i < count ? from[i] : T(1);
+    return Batch<T>::load_unaligned(numbers);
+#endif
+}
+
+template <class T> void store_partial(const Batch<T>& batch, T* to, std::size_t count) {
+#if defined(XGRAD_LANES_AVX512)
+    const auto first = (1u << count) - 1;
+    if constexpr (std::same_as<T, float>)
+        _mm512_mask_storeu_ps(to, static_cast<__mmask16>(first), batch);
+    else
+        _mm512_mask_storeu_pd(to, static_cast<__mmask8>(first), batch);
+#else
+    T numbers[Batch<T>::size];
+    batch.store_unaligned(numbers);
+    for (std::size_t i = 0; i < count; ++i) to[i] = numbers[i];
+#endif
+}
+
+// ---- Elementary functions ----
+
+template <class B> inline constexpr bool is_float = std::same_as<typename B::value_type, float>;
+
+// The unsigned integers of the same width.
+template <class B>
+using Bits = xsimd::batch<std::conditional_t<is_float<B>, std::uint32_t, std::uint64_t>, typename B::arch_type>;
+
+template <class B> Bits<B> bits_of(const B& x) { return std::bit_cast<Bits<B>>(x); }
+template <class B> B from_bits(const Bits<B>& bits) { return std::bit_cast<B>(bits); }
+template <class B> Bits<B> bits(std::uint64_t number) {
+    return Bits<B>(static_cast<typename Bits<B>::value_type>(number));
+}
+
+template <class B> B constant(double number) { return B(static_cast<typename B::value_type>(number)); }
+
+// a·b + c, rounded once where the processor can (xsimd 8 leaves that to the compiler on AVX-512, which may not).
+template <class B> B fused(const B& a, const B& b, const B& c) {
+#if defined(XGRAD_LANES_AVX512)
+    if constexpr (is_float<B>)
+        return _mm512_fmadd_ps(a, b, c);
+    else
+        return _mm512_fmadd_pd(a, b, c);
+#else
+    return fma(a, b, c);
+#endif
+}
+
+// c[Begin] + c[Begin + 1]·x + …, of Count terms: the upper half times a power of x plus the lower half.
+template <std::size_t Begin, std::size_t Count, class B, std::size_t N>
+B polynomial_part(const double (&c)[N], const B& x, const B& x2, const B& x4, const B& x8, const B& x16) {
+    if constexpr (Count == 1) {
+        return constant<B>(c[Begin]);
+    } else {
+        constexpr std::size_t half = std::bit_ceil(Count) / 2;
+        const B& power = half == 1 ? x : half == 2 ? x2 : half == 4 ? x4 : half == 8 ? x8 : x16;
+        return fused(polynomial_part<Begin + half, Count - half>(c, x, x2, x4, x8, x16), power,
+                     polynomial_part<Begin, half>(c, x, x2, x4, x8, x16));
+    }
+}
+
+// c[0] + c[1]·x + c[2]·x² + … by Estrin's scheme: a few more products than Horner's, but far less latency, and it is
+// latency that fills the processor's queues.
+template <class B, std::size_t N> B polynomial(const B& x, const double (&c)[N]) {
+    static_assert(N <= 32);
+    const B x2 = x * x, x4 = x2 * x2, x8 = x4 * x4;
+    return polynomial_part<0, N>(c, x, x2, x4, x8, x8 * x8);
+}
+
+// The format of float and double.
+template <class B> struct Format {
+    static constexpr int mantissa = is_float<B> ? 23 : 52, bias = is_float<B> ? 127 : 1023;
+    // Adding this, which ends in the bias, rounds a small number to a whole one, and leaves it in the lowest bits.
+    static constexpr double rounder = (is_float<B> ? 0x1.8p23 : 0x1.8p52) + bias;
+    // log 2 in two parts, the first short enough for exact multiples.
+    static constexpr double log2_high = is_float<B> ? 0.693359375 : 0x1.62e42feep-1;
+    static constexpr double log2_low = is_float<B> ? -0.00021219444005469058277 : 0x1.a39ef35793c76p-33;
+};
+
+// x = n·log 2 + r with 0 ≤ r ≤ log 2, so that 2ⁿ stays representable up to the largest result, for x within the bounds
+// of the exponential; there `scale` is 0 at the lower end and infinity at the upper one.
+template <class B> struct Reduced {
+    B r, scale;
+
+    explicit Reduced(const B& x) {
+        using F = Format<B>;
+        const B rounder = constant<B>(F::rounder);
+        const B shifted = fused(x, constant<B>(std::numbers::log2e), constant<B>(-0.5)) + rounder;
+        const B n = shifted - rounder;
+        r = fused(n, constant<B>(-F::log2_low), fused(n, constant<B>(-F::log2_high), x));
+        scale = from_bits<B>(bits_of(shifted) << F::mantissa);
+    }
+};
+
+template <class B> B exp_bounded(const B& x) {  // in this order NaN comes through
+    return max(constant<B>(is_float<B> ? -88 : -709), min(constant<B>(is_float<B> ? 89 : 710), x));
+}
+
+// 2ⁿ·eʳ
+template <class B> B exp_reduced(const B& r, const B& scale) {
+    B q;  // (eʳ − 1 − r) / r²
+    if constexpr (is_float<B>)
+        q = polynomial(r, {0.500002293584200554, 0.16663180875736982, 0.0418554214194306351, 0.00786767963320009717,
+                           0.00191293241309840951});
+    else
+        q = polynomial(r, {0.499999999999973624, 0.166666666667913568, 0.0416666666436794964, 0.00833333355809028688,
+                           0.0013888875699962962, 0.000198417625537926649, 0.00002478959431571265,
+                           2.77463697885642263e-6, 2.57076714480281871e-7, 3.50769506790432548e-8});
+    return (fused(r * r, q, r) + 1) * scale;
+}
+
+template <class B> B exp_within(const B& x) {
+    const Reduced<B> reduced(x);
+    return exp_reduced(reduced.r, reduced.scale);
+}
+
+template <class B> B exp_batch(const B& x) { return exp_within(exp_bounded(x)); }
+
+// eˣ − 1 for x up to the largest that has a finite result; what is too low for an effect counts as the lowest.
+template <class B> B expm1_below(const B& x) {
+    using F = Format<B>;
+    const B bounded = max(constant<B>(is_float<B> ? -18 : -40), x);
+    // x = n·log 2 + r with |r| ≤ ½ log 2, so that small x have n = 0 and lose nothing. Half of 2ⁿ is representable.
+    const B rounder = constant<B>(F::rounder - 1);
+    const B shifted = fused(bounded, constant<B>(std::numbers::log2e), rounder);
+    const B n = shifted - rounder;
+    const B r = fused(n, constant<B>(-F::log2_low), fused(n, constant<B>(-F::log2_high), bounded));
+    B q;  // (eʳ − 1 − r) / r²
+    if constexpr (is_float<B>)
+        q = polynomial(r, {0.49999998141230539, 0.166665434281135761, 0.0416672042044484846, 0.00836654595219757846,
+                           0.00138822774868996133});
+    else
+        q = polynomial(r, {0.500000000000000521, 0.166666666666665896, 0.0416666666665763662, 0.00833333333338948614,
+                           0.00138888889316898449, 0.000198412697191578265, 0.0000248015051227267932,
+                           2.75574072661834754e-6, 2.76260987755124683e-7, 2.50539272143471939e-8});
+    const B half = from_bits<B>(bits_of(shifted) << F::mantissa);  // 2ⁿ / 2
+    const B result = fused(half, fused(r * r, q, r), half - 0.5);
+    return result + result;
+}
+
+template <class B> B expm1_batch(const B& x) { return expm1_below(min(constant<B>(is_float<B> ? 89 : 710), x)); }
+
+// |magnitude| with the sign of x.
+template <class B> B with_sign_of(const B& x, const B& magnitude) {
+    const Bits<B> sign = bits<B>(is_float<B> ? 0x80000000u : 0x8000000000000000u);
+    return from_bits<B>((bits_of(x) & sign) | bits_of(magnitude));
+}
+
+template <class B> B tanh_batch(const B& x) {
+    const B e = expm1_below(abs(x) * constant<B>(-2));
+    return with_sign_of(x, -e / (e + 2));
+}
+
+// x = 2ᵏ·(1 + f) with √½ ≤ 1 + f < √2, for normal x.
+template <class B> struct Logarithm {
+    B k, f;
+    Bits<B> biased;  // k as an exponent's bits
+
+    explicit Logarithm(const B& x) {
+        using F = Format<B>;
+        const Bits<B> root_half = bits<B>(is_float<B> ? 0x3f3504f3u : 0x3fe6a09e667f3bcdu);
+        const Bits<B> one = bits<B>(std::uint64_t{F::bias} << F::mantissa);
+        const Bits<B> shifted = bits_of(x) - root_half + one;
+        biased = shifted >> F::mantissa;
+        const Bits<B> fraction = bits<B>((std::uint64_t{1} << F::mantissa) - 1);
+        f = from_bits<B>((shifted & fraction) + root_half) - 1;
+        constexpr double whole = is_float<B> ? 0x1p23 : 0x1p52;  // a whole number goes into its lowest bits
+        k = from_bits<B>(biased | bits_of(constant<B>(whole))) - constant<B>(whole + F::bias);
+    }
+
+    // log x
+    B value() const {
+        using F = Format<B>;
+        const B high = constant<B>(F::log2_high), low = constant<B>(F::log2_low);
+        if constexpr (is_float<B>) {  // log(1 + f) = f − f²/2 + f³·P(f)
+            const B p = polynomial(
+                f, {0.333333319274092833, -0.250008204161669688, 0.200012089242489006, -0.166233673071437058,
+                    0.14202129807054952, -0.131604333807562491, 0.12759289028170367, -0.0763116004833860567});
+            const B square = f * f;
+            const B rest = fused(square, fused(f, p, constant<B>(-0.5)), k * low);
+            return fused(k, high, f + rest);
+        } else {  // with s = f / (2 + f): log(1 + f) = 2 atanh s = f − (f²/2 − s·(f²/2 + s²·R(s²)))
+            const B s = f / (f + 2), z = s * s, half_square = f * f * 0.5;
+            const B r =
+                polynomial(z, {0.666666666666673418, 0.399999999994160717, 0.285714287421008244, 0.222221986011306614,
+                               0.181835629206115574, 0.153140858117845863, 0.147956007189206085});
+            const B rest = fused(s, fused(z, r, half_square), k * low);
+            return fused(k, high, f - (half_square - rest));
+        }
+    }
+};
+
+// What log(x) is, given a result for normal x.
+template <class B> B log_or_special(const B& x, const B& result) {
+    using Limits = std::numeric_limits<typename B::value_type>;
+    const B infinity(Limits::infinity()), zero(0), nan(Limits::quiet_NaN());
+    return select(x > zero, select(x == infinity, x, result), select(x == zero, -infinity, nan));
+}
+
+template <class B> B log_batch(const B& x) {
+    using Limits = std::numeric_limits<typename B::value_type>;
+    constexpr double up = is_float<B> ? 0x1p24 : 0x1p53, digits = is_float<B> ? 24 : 53;
+    const auto denormal = x < B(Limits::min());
+    Logarithm<B> log(select(denormal, x * constant<B>(up), x));
+    log.k = select(denormal, log.k - constant<B>(digits), log.k);
+    return log_or_special(x, log.value());
+}
+
+template <class B> B log1p_batch(const B& x) {
+    using F = Format<B>;
+    const B u = x + 1;
+    const B back = u - 1, lost = (1 - (u - back)) + (x - back);  // 1 + x = u + lost exactly
+    Logarithm<B> log(u);
+    const B scale =
+        from_bits<B>(bits_of(constant<B>(F::rounder) - min(log.k, constant<B>(F::bias))) << F::mantissa);  // 2⁻ᵏ
+    log.f = fused(lost, scale, log.f);
+    return log_or_special(u, log.value());
+}
+
+template <class B> B erf_batch(const B& x) {
+    const B t = min(constant<B>(is_float<B> ? 3.95 : 5.95), abs(x)), z = t * t;  // beyond, erf is 1 to the last place
+    B near, far;  // erf(t)/t − 1, for t < 0.9, and log(1 − erf t)/t
+    if constexpr (is_float<B>) {
+        near = polynomial(z, {0.128379153792569126, -0.376125232701231412, 0.112821407584448652, -0.026778907051520517,
+                              0.00501196028137167989, -0.00060903483433092365});
+        far = polynomial(t, {-1.12852450507989753, -0.635683719870463597, -0.105307815009383952, 0.0229196956191422451,
+                             -0.00322430815259440083, 0.000215129211999292123});
+    } else {
+        near = polynomial(
+            z, {0.128379167095512573, -0.37612638903183728, 0.112837916709537039, -0.0268661706448066065,
+                0.00522397762160295716, -0.000854832675490536022, 0.000120553210417040388, -0.000014925299728581691,
+                1.64552137751267276e-6, -1.62754747120432202e-7, 1.40460402095565745e-8, -8.48183448481719395e-10});
+        far = polynomial(
+            t, {-1.12837916722824129, -0.636619724132121942, -0.102773126326382882, 0.0191311262397795297,
+                0.000200646414193780309, -0.00167719761664920351, 0.000558859537714109459, 0.0000135104097966948248,
+                -0.000103278503207533233, 0.0000598542863059908768, -0.0000218234192115963452, 5.83006710111734011e-6,
+                -1.18212454340003737e-6, 1.81440630035220509e-7, -2.05165559778741121e-8, 1.6154873759615369e-9,
+                -7.91603939845917357e-11, 1.81730962195034076e-12});
+    }
+    const B result = select(t < constant<B>(0.9), fused(t, near, t), 1 - exp_within(t * far));
+    return with_sign_of(x, result);
+}
+
+// sin and cos of x for |x| up to `limit`: x = n·π/2 + r with π/2 in three parts. Each product is exact in the fma, and
+// so is the first difference, so this needs a true fma.
+template <class B> struct Angle {
+    static constexpr double limit = is_float<B> ? 1e5 : 1e9;
+    B sin_r, cos_r;
+    Bits<B> quadrant;  // in the lowest two bits
+
+    explicit Angle(const B& x) {
+        constexpr double whole = is_float<B> ? 0x1.8p23 : 0x1.8p52;
+        const B shifted = fused(x, constant<B>(2 / std::numbers::pi), constant<B>(whole));
+        const B n = shifted - constant<B>(whole);
+        quadrant = bits_of(shifted);
+        B r = fused(n, constant<B>(is_float<B> ? -0x1.921fb6p+0 : -0x1.921fb54442d18p+0), x);
+        r = fused(n, constant<B>(is_float<B> ? 0x1.777a5cp-25 : -0x1.1a62633145c07p-54), r);
+        r = fused(n, constant<B>(is_float<B> ? 0x1.ee59dap-50 : 0x1.f1976b7ed8fbcp-110), r);
+        const B z = r * r;
+        B s, c;  // (sin(r)/r − 1)/r² and (cos r − 1 + r²/2)/r⁴
+        if constexpr (is_float<B>) {
+            s = polynomial(z, {-0.166666545350515098, 0.00833215598549167155, -0.000195146253010044163});
+            c = polynomial(z, {0.0416666455611671627, -0.00138873101815681897, 0.0000244324473715193464});
+        } else {
+            s = polynomial(z, {-0.166666666666666303, 0.00833333333332200976, -0.000198412698294991891,
+                               2.75573135888970861e-6, -2.50507425019643706e-8, 1.5895915545636746e-10});
+            c = polynomial(z, {0.0416666666666665921, -0.00138888888888729024, 0.000024801587288753453,
+                               -2.75573141503085331e-7, 2.08756968174907891e-9, -1.13583237300092448e-11});
+        }
+        sin_r = fused(r * z, s, r);
+        cos_r = fused(z * z, c, fused(z, constant<B>(-0.5), B(1)));
+    }
+
+    B sin() const { return turned(quadrant); }
+    B cos() const { return turned(quadrant + bits<B>(1)); }
+    B tan() const {
+        const B quotient = odd(quadrant, cos_r, sin_r) / odd(quadrant, sin_r, cos_r);
+        return flipped(quotient, quadrant << (sign_place));
+    }
+
+private:
+    static constexpr int sign_place = is_float<B> ? 31 : 63;
+
+    // a where the number is odd, otherwise b.
+    static B odd(const Bits<B>& number, const B& a, const B& b) {
+        const Bits<B> all = bits<B>(0) - (number & bits<B>(1));
+        return from_bits<B>((bits_of(a) & all) | (bits_of(b) & ~all));
+    }
+    static B flipped(const B& x, const Bits<B>& sign) {
+        const Bits<B> place = bits<B>(std::uint64_t{1} << sign_place);
+        return from_bits<B>(bits_of(x) ^ (sign & place));
+    }
+    B turned(const Bits<B>& q) const { return flipped(odd(q, cos_r, sin_r), q << (sign_place - 1)); }
+};
+
+// c − a·b, exactly where it is representable: by a fused product, or by halves of the digits (Veltkamp, Dekker).
+template <class B> B exact_rest(const B& c, const B& a, const B& b) {
+    if constexpr (has_fma) {
+        return fused(-a, b, c);
+    } else {
+        const auto high_half = [](const B& x) {
+            const B scaled = x * constant<B>(is_float<B> ? 0x1.001p12 : 0x1.0000002p27);
+            return scaled - (scaled - x);
+        };
+        const B product = a * b, ah = high_half(a), al = a - ah, bh = high_half(b), bl = b - bh;
+        return (c - product) - (((ah * bh - product) + ah * bl + al * bh) + al * bl);
+    }
+}
+
+// xʸ for positive doubles: log x in two parts, so that multiplying it by y costs no digits.
+template <class B> B positive_pow(const B& x, const B& y) {
+    using F = Format<B>;
+    const auto denormal = x < constant<B>(std::numeric_limits<double>::min());
+    Logarithm<B> log(select(denormal, x * constant<B>(0x1p53), x));
+    log.k = select(denormal, log.k - 53, log.k);
+
+    // log(1 + f) = 2s + s³·R(s²), with s in two parts, too.
+    const B denominator = log.f + 2, s = log.f / denominator, z = s * s;
+    const B s_low = (exact_rest(log.f, s, denominator) - s * ((2 - denominator) + log.f)) / denominator;
+    const B r = polynomial(z, {0.666666666666673418, 0.399999999994160717, 0.285714287421008244, 0.222221986011306614,
+                               0.181835629206115574, 0.153140858117845863, 0.147956007189206085});
+    const B whole = log.k * F::log2_high, twice = s + s;  // the first is exact, and the larger one unless 0
+    const B head = whole + twice;
+    const B tail = (twice - (head - whole)) + fused(log.k, constant<B>(F::log2_low), fused(s * z, r, s_low + s_low));
+    const B high = head + tail, low = tail - (high - head);
+
+    const B product = y * high, rest = y * low - exact_rest(product, y, high);
+    const Reduced<B> reduced(exp_bounded(product));
+    return exp_reduced(reduced.r + select(abs(product) < 750, rest, constant<B>(0)), reduced.scale);
+}
+
+// The same to the digits of a float.
+template <class B> B positive_pow_for_float(const B& x, const B& y) {
+    const Logarithm<B> log(x);
+    const B s = log.f / (log.f + 2), z = s * s;
+    const B r = polynomial(z, {0.666666656489206373, 0.400003344734727456, 0.285373507488599397, 0.235814025477603779});
+    const B log_x = fused(log.k, constant<B>(std::numbers::ln2), fused(s * z, r, s + s));
+    const Reduced<B> product(exp_bounded(y * log_x));
+    const B& t = product.r;
+    const B q = polynomial(t, {0.499999920162343467, 0.16666828701558628, 0.0416545401924734343, 0.00837734712541111924,
+                               0.00130603060019744564, 0.000274847224867108692});
+    return (fused(t * t, q, t) + 1) * product.scale;
+}
+
+// f(x, y) of floats by way of doubles, half a batch at a time.
+template <class B, class F> B in_doubles(const B& x, const B& y, F f) {
+#if defined(XGRAD_LANES_AVX512)
+    const auto lower = [](__m512 a) { return _mm512_cvtps_pd(_mm512_castps512_ps256(a)); };
+    const auto upper = [](__m512 a) { return _mm512_cvtps_pd(_mm512_extractf32x8_ps(a, 1)); };
+    const __m256 low = _mm512_cvtpd_ps(f(lower(x), lower(y))), high = _mm512_cvtpd_ps(f(upper(x), upper(y)));
+    return _mm512_insertf32x8(_mm512_castps256_ps512(low), high, 1);
+#elif defined(XGRAD_LANES_AVX2)
+    const auto lower = [](__m256 a) { return _mm256_cvtps_pd(_mm256_castps256_ps128(a)); };
+    const auto upper = [](__m256 a) { return _mm256_cvtps_pd(_mm256_extractf128_ps(a, 1)); };
+    const __m128 low = _mm256_cvtpd_ps(f(lower(x), lower(y))), high = _mm256_cvtpd_ps(f(upper(x), upper(y)));
+    return _mm256_insertf128_ps(_mm256_castps128_ps256(low), high, 1);
+#else
+    using Wide = Batch<double>;
+    float xs[B::size], ys[B::size];
+    x.store_unaligned(xs);
+    y.store_unaligned(ys);
+    for (std::size_t i = 0; i < B::size; i += Wide::size) {
+        double a[Wide::size], b[Wide::size];
+        for (std::size_t k = 0; k < Wide::size; ++k) a[k] = xs[i + k], b[k] = ys[i + k];
+        f(Wide::load_unaligned(a), Wide::load_unaligned(b)).store_unaligned(a);
+        for (std::size_t k = 0; k < Wide::size; ++k) xs[i + k] = static_cast<float>(a[k]);
+    }
+    return B::load_unaligned(xs);
+#endif
+}
+
+// xʸ with the exceptions of C's pow.
+template <class B> B pow_batch(const B& x, const B& y) {
+    using Limits = std::numeric_limits<typename B::value_type>;
+    const B infinity(Limits::infinity()), nan(Limits::quiet_NaN()), zero(0), one(1);
+    const B magnitude = abs(x);
+    B power;
+    if constexpr (is_float<B>)
+        power = in_doubles(magnitude, y, [](Batch<double> a, Batch<double> b) -> Batch<double> {
+            return positive_pow_for_float(a, b);
+        });
+    else
+        power = positive_pow(magnitude, y);
+    power = select(magnitude == zero, select(y > zero, zero, infinity), power);
+    power = select(magnitude == infinity, select(y > zero, infinity, zero), power);
+    power = select(magnitude == one, one, power);
+
+    // A negative base has the powers with whole exponents, and those with odd ones are negative; so are those of −0.
+    const B half = y * constant<B>(0.5);
+    const auto odd = floor(y) == y && floor(half) != half;
+    const B signed_power = select(odd, with_sign_of(x, power), power);
+    const B result = select(x < zero && floor(y) != y, select(magnitude == infinity, power, nan), signed_power);
+    return select(y == zero || x == one, one, select(x == x && y == y, result, x + y));
+}
+
+// On single numbers, the standard library's.
+template <class T> Single<T> exp_batch(const Single<T>& x) { return std::exp(x.value); }
+template <class T> Single<T> expm1_batch(const Single<T>& x) { return std::expm1(x.value); }
+template <class T> Single<T> log_batch(const Single<T>& x) { return std::log(x.value); }
+template <class T> Single<T> log1p_batch(const Single<T>& x) { return std::log1p(x.value); }
+template <class T> Single<T> tanh_batch(const Single<T>& x) { return std::tanh(x.value); }
+template <class T> Single<T> erf_batch(const Single<T>& x) { return std::erf(x.value); }
+template <class T> Single<T> pow_batch(const Single<T>& x, const Single<T>& y) { return std::pow(x.value, y.value); }
+
+}  // namespace lanes
+}  // namespace XGRAD_LEVEL
+}  // namespace xgrad
