@@ -123,16 +123,16 @@ private:
     // Bends the strokes and puts them where they are on the image, as segments.
     void place(const Style& style, Generator& generator) {
         // A rotation, by the tangent of half its angle, so that no library's sine comes in.
-        const float half = 0.08f * random_[0];
+        const float half = 0.09f * random_[0];
         const float cos = (1 - half * half) / (1 + half * half), sin = 2 * half / (1 + half * half);
-        const float slant = 0.22f * random_[1] - 0.1f;
+        const float slant = 0.25f * random_[1] - 0.1f;
         const float width = 17 * (1 + 0.14f * random_[2]), height = 19.5f * (1 + 0.09f * random_[3]);
-        const Point centre{side / 2.f + 1.1f * random_[4], side / 2.f + 1.1f * random_[5]};
+        const Point centre{side / 2.f + 1.2f * random_[4], side / 2.f + 1.2f * random_[5]};
         segments_.clear();
         for (const Stroke& stroke : style) {
             points_.clear();
             bends_.resize(2 * stroke.points.size());
-            generator.fill_normal(std::span(bends_), 0.f, 0.028f);
+            generator.fill_normal(std::span(bends_), 0.f, 0.033f);
             for (std::size_t i = 0; i < stroke.points.size(); ++i) {
                 const float x = stroke.points[i].x + bends_[2 * i] - 0.5f;
                 const float y = stroke.points[i].y + bends_[2 * i + 1] - 0.5f;
@@ -194,7 +194,7 @@ private:
         const float pen = std::clamp(1.25f + 0.35f * random_[6], 0.6f, 2.2f);
         const float edge = std::clamp(1.1f + 0.3f * random_[7], 0.5f, 2.f);
         const float ink = std::clamp(0.95f + 0.1f * random_[8], 0.6f, 1.f);
-        const float grain = std::clamp(0.06f + 0.03f * random_[9], 0.f, 0.15f);
+        const float grain = std::clamp(0.08f + 0.03f * random_[9], 0.f, 0.18f);
         const float outer = pen + edge / 2, slope = ink / edge;
         for (std::size_t i = 0; i < pixels; ++i) {
             float value = (outer - std::sqrt(distance_[i])) * slope;
