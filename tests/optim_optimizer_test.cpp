@@ -43,9 +43,8 @@ public:
 protected:
     void update(Variable<>& parameter, const Array<>& g, optim::State<>& state) override {
         Array<>& m = state[0];
-        const auto rate = static_cast<float>(state.learning_rate);
-        parameter.update([&](Array<>& p) { p -= rate * xt::sign(0.9f * m + 0.1f * g); });
-        m = 0.99f * m + 0.01f * g;
+        parameter.update([&](Array<>& p) { p -= state.learning_rate * xt::sign(0.9 * m + 0.1 * g); });
+        m = 0.99 * m + 0.01 * g;
     }
 };
 
