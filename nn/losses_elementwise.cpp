@@ -1,5 +1,5 @@
 #include <array>
-#include <limits>
+#include <string>
 
 #include <fmt/format.h>
 

@@ -1,3 +1,6 @@
+#include <array>
+#include <utility>
+
 #include <fmt/format.h>
 
 #include <xgrad/autodiff/kernels/softmax.hpp>
