@@ -181,6 +181,13 @@ struct MultiplyNumber {
     X operator()(const X& x) const { return x * number; }
 };
 
+/// x / number: not x·(1/number), which is rounded twice
+struct DivideNumber {
+    double number;
+    template <class X>
+    X operator()(const X& x) const { return x / number; }
+};
+
 /// number − x
 struct RightSubtract {
     double number;
@@ -389,8 +396,8 @@ struct List {
 /// All of the above: the library has their kernels compiled for every instruction-set level.
 using Formulas =
     List<Negative, Reciprocal, Exp, Expm1, Log, Log1p, Sqrt, Rsqrt, Square, Abs, Sign, Floor, Sin, Cos, Tan, Tanh,
-         Sigmoid, Erf, Add, Subtract, Multiply, Divide, Pow, Maximum, Minimum, AddNumber, MultiplyNumber, RightSubtract,
-         RightDivide, PowNumber, Clip, Relu, LeakyRelu, Prelu, Elu, Selu, Celu, Gelu, GeluTanh, Silu, Mish, Softplus, Softsign,
+         Sigmoid, Erf, Add, Subtract, Multiply, Divide, Pow, Maximum, Minimum, AddNumber, MultiplyNumber, DivideNumber,
+         RightSubtract, RightDivide, PowNumber, Clip, Relu, LeakyRelu, Prelu, Elu, Selu, Celu, Gelu, GeluTanh, Silu, Mish, Softplus, Softsign,
          Hardtanh, Hardsigmoid, Hardswish, LogSigmoid, Expm1Vjp, SqrtVjp, RsqrtVjp, ReciprocalVjp, TanVjp, TanhVjp,
          SigmoidVjp, ReluVjp>;
 

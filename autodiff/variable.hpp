@@ -48,6 +48,8 @@ Variable<T> add_number(const Variable<T>& x, T number);
 template <class T>
 Variable<T> multiply_number(const Variable<T>& x, T number);
 template <class T>
+Variable<T> divide_by_number(const Variable<T>& x, T number);
+template <class T>
 Variable<T> subtract_from_number(T number, const Variable<T>& x);
 template <class T>
 Variable<T> divide_number_by(T number, const Variable<T>& x);
@@ -174,7 +176,7 @@ public:
     friend Variable operator*(const Variable& x, Number auto n) { return detail::multiply_number(x, static_cast<T>(n)); }
     friend Variable operator*(Number auto n, const Variable& x) { return detail::multiply_number(x, static_cast<T>(n)); }
     friend Variable operator/(const Variable& x, Number auto n) {
-        return detail::multiply_number(x, T{1} / static_cast<T>(n));
+        return detail::divide_by_number(x, static_cast<T>(n));
     }
     friend Variable operator/(Number auto n, const Variable& x) {
         return detail::divide_number_by(static_cast<T>(n), x);
@@ -274,6 +276,30 @@ template <class A, class B>
 auto operator/(A&& a, B&& b) {
     using V = typename detail::CommonVariable<A, B>::type;
     return V(a) / V(b);
+}
+template <class A, class B>
+    requires VariableAndExpression<A, B>
+auto operator<(A&& a, B&& b) {
+    using V = typename detail::CommonVariable<A, B>::type;
+    return V(a) < V(b);
+}
+template <class A, class B>
+    requires VariableAndExpression<A, B>
+auto operator<=(A&& a, B&& b) {
+    using V = typename detail::CommonVariable<A, B>::type;
+    return V(a) <= V(b);
+}
+template <class A, class B>
+    requires VariableAndExpression<A, B>
+auto operator>(A&& a, B&& b) {
+    using V = typename detail::CommonVariable<A, B>::type;
+    return V(a) > V(b);
+}
+template <class A, class B>
+    requires VariableAndExpression<A, B>
+auto operator>=(A&& a, B&& b) {
+    using V = typename detail::CommonVariable<A, B>::type;
+    return V(a) >= V(b);
 }
 
 template <Number N>

@@ -163,6 +163,11 @@ Variable<T> multiply_number(const Variable<T>& x, T number) {
                   wrt(x, [number](const Variable<T>& g) { return g * number; }));
 }
 template <class T>
+Variable<T> divide_by_number(const Variable<T>& x, T number) {
+    return record("divide", evaluate("divide", formulas::DivideNumber{number}, x),
+                  wrt(x, [number](const Variable<T>& g) { return g / number; }));
+}
+template <class T>
 Variable<T> subtract_from_number(T number, const Variable<T>& x) {
     return record("subtract", evaluate("subtract", formulas::RightSubtract{number}, x),
                   wrt(x, [](const Variable<T>& g) { return -g; }));
@@ -237,6 +242,7 @@ XGRAD_BINARY(divide)
 XGRAD_UNARY(negative)
 XGRAD_WITH_NUMBER(add_number)
 XGRAD_WITH_NUMBER(multiply_number)
+XGRAD_WITH_NUMBER(divide_by_number)
 XGRAD_WITH_NUMBER(pow_number)
 template Variable<float> clip(const Variable<float>&, float, float);
 template Variable<double> clip(const Variable<double>&, double, double);

@@ -75,6 +75,26 @@ Variable<T> minimum(Number auto a, const Variable<T>& b) {
     return minimum(b, a);
 }
 
+// xtensor's own functions of these names take anything beside an expression; these are the same templates, constrained.
+template <class A, class B>
+    requires VariableAndExpression<A, B>
+auto pow(A&& a, B&& b) {
+    using V = typename detail::CommonVariable<A, B>::type;
+    return pow(V(a), V(b));
+}
+template <class A, class B>
+    requires VariableAndExpression<A, B>
+auto maximum(A&& a, B&& b) {
+    using V = typename detail::CommonVariable<A, B>::type;
+    return maximum(V(a), V(b));
+}
+template <class A, class B>
+    requires VariableAndExpression<A, B>
+auto minimum(A&& a, B&& b) {
+    using V = typename detail::CommonVariable<A, B>::type;
+    return minimum(V(a), V(b));
+}
+
 /// x kept within [low, high]; its derivative is 0 at the bounds (newer torch.clamp). Throws Error when low > high.
 template <class T>
 Variable<T> clip(const Variable<T>& x, Number auto low, Number auto high);

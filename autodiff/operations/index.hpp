@@ -50,10 +50,12 @@ private:
 /// Ranges are clipped to the axis as in NumPy; an index outside of it throws Error.
 template <class T>
 Variable<T> view(const Variable<T>& x, const std::vector<Slice>& slices);
-template <class T, class... Slices>
-    requires(sizeof...(Slices) > 0 && (std::convertible_to<const Slices&, Slice> && ...))
-Variable<T> view(const Variable<T>& x, const Slices&... slices) {
-    return view(x, std::vector<Slice>{Slice(slices)...});
+// xtensor's view takes anything; this is the same template, constrained.
+template <class X, class... Slices>
+    requires(AnyVariable<X> && sizeof...(Slices) > 0 && (std::convertible_to<const Slices&, Slice> && ...))
+auto view(X&& x, Slices&&... slices) {
+    using V = typename detail::CommonVariable<X>::type;
+    return view(static_cast<const V&>(x), std::vector<Slice>{Slice(slices)...});
 }
 
 /// Elements of x along an axis by their indices, of any shape, which may repeat; the indices' shape stands in place of
