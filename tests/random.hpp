@@ -1,9 +1,13 @@
-// Random inputs for tests, the same on every machine.
+// What the tests of operations share: random inputs, the same on every machine, comparison of arrays, and of messages.
 #pragma once
 
 #include <cmath>
 #include <cstdint>
+#include <initializer_list>
+#include <string>
+#include <type_traits>
 
+#include "catch.hpp"
 #include <xgrad/autodiff/generator.hpp>
 #include <xgrad/autodiff/variable.hpp>
 
@@ -32,6 +36,25 @@ template <class T = double> Variable<T> distinct(const Shape& shape, std::uint64
     for (std::size_t i = 0; i < order.size(); ++i)
         values.data()[i] = static_cast<T>(0.25 * (static_cast<double>(order[i]) - half) + 0.1);
     return values;
+}
+
+/// Whether shapes and all elements are equal. (In a CHECK xtensor's operators would take part in Catch2's expression.)
+template <class T> bool same(const Variable<T>& x, const std::type_identity_t<Array<T>>& expected) {
+    return x.value() == expected;
+}
+template <class T> bool same(const Array<T>& x, const std::type_identity_t<Array<T>>& expected) {
+    return x == expected;
+}
+
+/// function() throws an Error that says all of these.
+template <class F> void check_refused(F function, std::initializer_list<std::string> texts) {
+    std::string message = "nothing was thrown";
+    try {
+        function();
+    } catch (const Error& error) {
+        message = error.what();
+    }
+    for (const std::string& text : texts) CHECK_THAT(message, ContainsSubstring(text));
 }
 
 }  // namespace xgrad::testing

@@ -1,0 +1,184 @@
+#include <algorithm>
+#include <vector>
+
+#include <xtensor/xview.hpp>  // its `view` must not get in the way
+
+#include "catch.hpp"
+#include "random.hpp"
+#include <xgrad/autodiff/gradcheck.hpp>
+#include <xgrad/autodiff/memory.hpp>
+#include <xgrad/autodiff/operations/arithmetic.hpp>
+#include <xgrad/autodiff/operations/index.hpp>
+#include <xgrad/autodiff/operations/reduce.hpp>
+#include <xgrad/autodiff/operations/shape.hpp>
+#include <xgrad/autodiff/tape.hpp>
+
+using namespace xgrad;
+using namespace xt::placeholders;
+using xgrad::testing::check_refused;
+using xgrad::testing::random;
+using xgrad::testing::same;
+using xt::all;
+using xt::ellipsis;
+using xt::newaxis;
+using xt::range;
+
+namespace {
+
+using V = Variable<double>;
+using Indices = Array<std::int64_t>;
+
+template <class F> void check(F operation, const V& x) {
+    gradcheck([&](auto& v) { return square(operation(v)); }, {x});
+}
+
+// The same slices of an xtensor array, and right derivatives.
+template <class... Slices> void check_view(const V& x, Slices... slices) {
+    CHECK(same(view(x, slices...), Array<double>(xt::view(x.value(), slices...))));
+    check([&](auto& v) { return view(v, slices...); }, x);
+}
+
+// How many elements operations produce while it lives.
+class Work : public Observer {
+public:
+    void on_record(const Recorded& recorded) override { elements += element_count(recorded.output->shape()); }
+    std::size_t elements = 0;
+};
+
+}  // namespace
+
+TEST_CASE("a view takes the same elements as xtensor's and has right derivatives", "[operations][index]") {
+    const V x = random({4, 5, 3});
+    check_view(x, 1);
+    check_view(x, 1, 2, 0);
+    check_view(x, all(), 2);
+    check_view(x, range(1, 3));
+    check_view(x, range(1, 3), range(0, 5), range(2, 3));
+    check_view(x, range(0, 4, 2), all(), 1);
+    check_view(x, range(_, 3), range(2, _), range(_, _));
+    check_view(x, all(), range(_, _, 2));
+    check_view(x, range(3, 0, -1));
+    check_view(x, all(), range(4, 1, -2), range(_, _, -1));
+    check_view(x, range(_, _, -1), 3, range(_, 0, -1));
+    check_view(x, range(-3, -1), range(_, -2));
+    check_view(x, newaxis(), all(), 2);
+    check_view(x, 2, newaxis(), range(1, 3), newaxis());
+    check_view(random({6}), range(5, 1, -3));
+}
+
+TEST_CASE("an ellipsis stands for as many whole axes as are not named", "[operations][index]") {
+    const V x = random({4, 5, 3});
+    CHECK(same(view(x, ellipsis(), 1), view(x, all(), all(), 1).value()));
+    CHECK(same(view(x, 1, ellipsis()), view(x, 1).value()));
+    CHECK(same(view(x, 1, ellipsis(), range(0, 2)), view(x, 1, all(), range(0, 2)).value()));
+    CHECK(same(view(x, ellipsis(), newaxis()), expand_dims(x, 3).value()));
+    CHECK(same(view(x, 1, ellipsis(), 2, 0), view(x, 1, 2, 0).value()));
+    check([](auto& v) { return view(v, 1, ellipsis(), range(0, 2)); }, x);
+}
+
+TEST_CASE("negative indices and ranges beyond the end follow NumPy", "[operations][index]") {
+    const V x{0, 1, 2, 3, 4};
+    CHECK(same(view(x, -1), full(Shape{}, 4.0)));
+    CHECK(same(view(x, -5), full(Shape{}, 0.0)));
+    CHECK(same(view(x, range(3, 99)), {3, 4}));
+    CHECK(same(view(x, range(-99, 2)), {0, 1}));
+    CHECK(same(view(x, range(99, _, -2)), {4, 2, 0}));
+    CHECK(same(view(x, range(-2, _)), {3, 4}));
+    CHECK(same(view(x, range(1, -1)), {1, 2, 3}));
+    CHECK(view(x, range(3, 1)).shape() == Shape{0});
+    CHECK(view(x, range(1, 3, -1)).shape() == Shape{0});
+    CHECK(view(x, range(7, 9)).shape() == Shape{0});
+    CHECK(view(random({0, 3}), all(), 1).shape() == Shape{0});
+    CHECK(view(V(7), ellipsis()).item() == 7);
+    CHECK(view(V(7), newaxis()).shape() == Shape{1});
+    CHECK(same(view(x, std::vector<Slice>{range(1, 3)}), {1, 2}));
+    check([](auto& v) { return view(v, range(3, 1)); }, x);
+    check([](auto& v) { return view(v, range(-2, _), newaxis(), -1); }, random({3, 4}));
+    check([](auto& v) { return view(v, newaxis(), ellipsis(), newaxis()); }, V(7));
+}
+
+TEST_CASE("a view is a copy of values, and works on results and temporaries", "[operations][index]") {
+    V x{1, 2, 3};
+    const V first = view(x, 0);
+    x.update([](Array<double>& values) { values(0) = 9; });
+    CHECK(first.item() == 1);
+    CHECK(same(view(x * 2, range(1, 3)), {4, 6}));
+    CHECK(same(view(Variable<float>{1, 2, 3}, range(0, 2)), {1, 2}));
+}
+
+TEST_CASE("views that overlap add up their cotangents", "[operations][index]") {
+    gradcheck([](auto& x) { return view(x, range(0, 3)) * view(x, range(1, 4)) + view(x, 3); }, {random({4})});
+    V x{1, 2, 3, 4};
+    x.requires_grad(true);
+    (sum(view(x, range(0, 3))) + sum(view(x, range(1, 4))) + sum(x)).backward();
+    CHECK(same(x.grad(), {2, 3, 3, 2}));
+}
+
+TEST_CASE("a slice that cannot be taken is refused with the index, the axis and the shape",
+          "[operations][index][errors]") {
+    const V x = random({2, 3});
+    check_refused([&] { return view(x, 2); }, {"view", "index 2", "axis 0", "(2, 3)"});
+    check_refused([&] { return view(x, all(), -4); }, {"view", "index -4", "axis 1", "(2, 3)"});
+    check_refused([&] { return view(x, ellipsis(), 3); }, {"view", "index 3", "axis 1", "(2, 3)"});
+    check_refused([&] { return view(x, 0, 0, 0); }, {"view", "3 slices", "(2, 3)"});
+    check_refused([&] { return view(x, range(0, 2, 0)); }, {"view", "step", "0"});
+    check_refused([&] { return view(x, ellipsis(), ellipsis()); }, {"view", "ellipsis"});
+    check_refused([] { return view(V(1), 0); }, {"view", "1 slices", "()"});
+    check_refused([] { return view(random({0}), 0); }, {"view", "index 0", "(0,)"});
+}
+
+TEST_CASE("take gathers with repeats along any axis, by indices of any shape", "[operations][index]") {
+    const V x{{1, 2, 3}, {4, 5, 6}};
+    CHECK(same(take(x, Indices{1, 0, 1}), {{4, 5, 6}, {1, 2, 3}, {4, 5, 6}}));
+    CHECK(same(take(x, Indices{2, 2}, 1), {{3, 3}, {6, 6}}));
+    CHECK(same(take(x, Indices{-1}, -1), view(x, all(), range(2, 3)).value()));
+    CHECK(same(take(x, Indices{{0, 1}, {1, 0}}, 1), {{{1, 2}, {2, 1}}, {{4, 5}, {5, 4}}}));
+    CHECK(same(take(x, full(Shape{}, std::int64_t{1})), {4, 5, 6}));
+    CHECK(take(x, empty<std::int64_t>({0, 2})).shape() == Shape{0, 2, 3});
+
+    check([](auto& v) { return take(v, Indices{4, 0, 0, 2, 4, 4}); }, random({5}));
+    check([](auto& v) { return take(v, Indices{{0, 2}, {2, 2}}, 1); }, random({2, 3, 2}));
+    check([](auto& v) { return take(v, Indices{1, -1, 1}, -1); }, random({2, 2}));
+    check([](auto& v) { return take(v, empty<std::int64_t>({0}), 1); }, random({2, 2}));
+    check([](auto& v) { return take(v, full(Shape{}, std::int64_t{1}), 1); }, random({2, 2}));
+    gradcheck([](auto& v) { return prod(take(v, Indices{0, 0, 1})); }, {random({3})}, {.order = 3});
+}
+
+TEST_CASE("take refuses indices that are out of range", "[operations][index][errors]") {
+    const V x = random({2, 3});
+    check_refused([&] { return take(x, Indices{0, 2}); }, {"take", "index 2", "axis 0", "(2, 3)"});
+    check_refused([&] { return take(x, Indices{-4}, 1); }, {"take", "index -4", "axis 1", "(2, 3)"});
+    check_refused([&] { return take(x, Indices{0}, 2); }, {"take", "axis 2", "2 dimensions"});
+    check_refused([&] { return take(V(1), Indices{0}); }, {"take", "axis 0", "0 dimensions"});
+    check_refused([&] { return take(random({0, 3}), Indices{0}); }, {"take", "index 0", "(0, 3)"});
+}
+
+TEST_CASE("gather and scatter are each other's derivative", "[operations][index]") {
+    const auto place = make_place({.shape = {2, 2}, .strides = {6, -2}, .offset = 3});
+    const V x = random({3, 4}, 1), part = random({2, 2}, 2);
+    CHECK(sum(gather(x, place) * part).item() == Approx(sum(x * scatter(part, place, x.shape())).item()));
+    check([&](auto& v) { return scatter(v, place, Shape{3, 4}); }, part);
+    check_refused([&] { return scatter(x, place, Shape{3, 4}); }, {"scatter", "(3, 4)"});
+}
+
+TEST_CASE("the backward of many slices of a sequence costs what the sequence costs", "[operations][index]") {
+    const std::size_t steps = 2000, features = 16;
+    V x = random({steps, features});
+    x.requires_grad(true);
+    const auto sequence = x.size();
+    const auto backward = [&](auto slice) {
+        V loss = 0;
+        for (std::size_t t = 0; t < steps; ++t) loss += sum(square(slice(t)));
+        x.zero_grad();
+        const std::size_t held = memory::statistics().bytes_from_system;
+        const Work work;
+        loss.backward();
+        CHECK(work.elements < 10 * sequence);
+        CHECK(memory::statistics().bytes_from_system - held < 16 * sequence * sizeof(double));
+        CHECK(xt::allclose(x.grad().value(), 2 * x.value()));
+    };
+    backward([&](std::size_t t) { return view(x, t); });
+    backward([&](std::size_t t) { return take(x, Indices{static_cast<std::int64_t>(t)}); });
+    const std::vector<V> parts = split(x, steps);
+    backward([&](std::size_t t) { return parts[t]; });
+}
