@@ -1,3 +1,5 @@
+#include <algorithm>
+
 #include <fmt/format.h>
 
 #include <xgrad/autodiff/elementwise.hpp>
@@ -25,6 +27,14 @@ struct Operand {
     }
 };
 
+bool broadcasts(const Shape& a, const Shape& b) {
+    for (std::size_t i = 1; i <= std::min(a.size(), b.size()); ++i) {
+        const std::size_t x = a[a.size() - i], y = b[b.size() - i];
+        if (x != y && x != 1 && y != 1) return false;
+    }
+    return true;
+}
+
 // One product of a batch: where its matrices begin, counted in matrices.
 std::size_t matrix_of(std::size_t product, const Shape& batch, const Shape& operand) {
     std::size_t index = 0, stride = 1;
@@ -42,6 +52,9 @@ std::size_t matrix_of(std::size_t product, const Shape& batch, const Shape& oper
 template <class T>
 Array<T> multiply(const Variable<T>& a, const Variable<T>& b, MatmulOptions options) {
     const Operand left(a.shape(), options.transpose_a), right(b.shape(), options.transpose_b);
+    if (!broadcasts(left.batch, right.batch))
+        throw Error(fmt::format("matmul: the axes before the last two do not broadcast: {} · {}", describe(a.shape()),
+                                describe(b.shape())));
     Shape shape = broadcast_shape("matmul", left.batch, right.batch);
     const Shape batch = shape;
     shape.push_back(left.rows);
@@ -120,7 +133,10 @@ void check_linear(const Variable<T>& x, const Variable<T>& weight, const Variabl
 // x as a matrix: all axes but the last made one.
 template <class T>
 Variable<T> as_rows(const Variable<T>& x) {
-    return x.dimension() == 2 ? x : reshape(x, Shape{element_count(x.shape()) / std::max<std::size_t>(x.shape(-1), 1), x.shape(-1)});
+    if (x.dimension() == 2) return x;
+    std::size_t rows = 1;
+    for (std::size_t i = 0; i + 1 < x.dimension(); ++i) rows *= x.shape()[i];
+    return reshape(x, Shape{rows, x.shape(-1)});
 }
 
 // The cotangents of x, weight and bias from that of x·weightᵀ + bias.
