@@ -54,7 +54,8 @@ std::array<Variable<T>, N> elementwise_cotangents(const Formula& formula, Variab
                                                   const std::array<Variable<T>, N>& inputs, const Needs& needs) {
     std::array<Variable<T>, N> cotangents;
     if (thread_state.recording) {
-        const auto result = [&]<std::size_t... I>(std::index_sequence<I...>) {
+        // A formula that gives a number stands for a constant.
+        const Dual<Variable<T>, N> result = [&]<std::size_t... I>(std::index_sequence<I...>) {
             return formula(Dual<Variable<T>, N>::variable(inputs[I], I)...);
         }(std::make_index_sequence<N>());
         for (std::size_t i = 0; i < N; ++i)

@@ -1,0 +1,236 @@
+#include <cmath>
+#include <vector>
+
+#include "catch.hpp"
+#include "random.hpp"
+#include <xgrad/autodiff/elementwise.hpp>
+#include <xgrad/autodiff/gradcheck.hpp>
+#include <xgrad/autodiff/operations/activations.hpp>
+#include <xgrad/autodiff/operations/reduce.hpp>
+
+using namespace xgrad;
+using xgrad::testing::check_refused;
+using xgrad::testing::random;
+using xgrad::testing::same;
+
+namespace {
+
+using V = Variable<double>;
+
+const auto swish = elementwise([](auto x) { return x / (1 + exp(-x)); }, "swish");
+const auto distance = elementwise([](auto x, auto y) { return sqrt(1 + square(x - y)); }, "distance");
+const auto blend = elementwise([](auto a, auto b, auto t) { return a + (b - a) * sigmoid(t); }, "blend");
+
+// dᵏf(x)/dxᵏ, each derivative taken of the one before.
+template <class F> double derivative(F f, double at, int order) {
+    V x(at);
+    x.requires_grad(true);
+    V y = f(x);
+    for (int i = 0; i < order; ++i) y = grad(y, x, {.create_graph = true});
+    return y.item();
+}
+
+// What `if (x > 0)` needs.
+template <class X>
+concept Branches = requires(const X& x) {
+    x > 0 ? 1 : 2;
+};
+
+}  // namespace
+
+TEST_CASE("a formula of one input has right values and derivatives", "[elementwise]") {
+    for (const Shape& shape : std::vector<Shape>{{}, {1}, {7}, {3, 5}, {0, 2}, {2, 1, 3}, {33}}) {
+        INFO(describe(shape));
+        const V x = random(shape);
+        CHECK(xt::allclose(swish(x).value(), x.value() / (1 + xt::exp(-x.value()))));
+        gradcheck(swish, {x});
+    }
+    CHECK(swish(Variable<float>{1, 2}).value()(1) == Approx(2 / (1 + std::exp(-2.0))));
+}
+
+TEST_CASE("formulas of two and three inputs broadcast, and have right derivatives by each", "[elementwise]") {
+    struct Case {
+        Shape a, b, result;
+    };
+    for (const auto& [a, b, result] : std::vector<Case>{{{2, 3}, {2, 3}, {2, 3}},
+                                                        {{2, 3}, {3}, {2, 3}},
+                                                        {{3}, {2, 1}, {2, 3}},
+                                                        {{}, {4}, {4}},
+                                                        {{2, 1, 3}, {4, 1}, {2, 4, 3}},
+                                                        {{0, 3}, {3}, {0, 3}},
+                                                        {{}, {}, {}}}) {
+        INFO(describe(a) << " and " << describe(b));
+        const V x = random(a, 1), y = random(b, 2);
+        CHECK(distance(x, y).shape() == result);
+        gradcheck(distance, {x, y});
+        gradcheck(blend, {x, y, random({3, 1}, 3).shape() == b ? y : V(0.3)});
+        gradcheck([&](auto& v) { return distance(v, y); }, {x});
+        gradcheck([&](auto& v) { return distance(x, v); }, {y});
+    }
+    gradcheck(blend, {random({2, 1, 3}, 1), random({4, 1}, 2), random({3}, 3)});
+    gradcheck([](auto& x) { return blend(x, x * x, x); }, {random({3})});
+}
+
+TEST_CASE("a formula of many inputs passes cotangents to those that require them", "[elementwise]") {
+    const auto polynomial =
+        elementwise([](auto a, auto b, auto c, auto d, auto x) { return ((a * x + b) * x + c) * x + d; });
+    gradcheck(polynomial, {random({3}, 1), random({}, 2), random({2, 1}, 3), random({3}, 4), random({2, 3}, 5)});
+    V a = 2, x = 3;
+    a.requires_grad(true);
+    polynomial(a, 0, 0, 0, x).backward();
+    CHECK(a.grad().item() == 27);
+    CHECK_FALSE(x.grad().defined());
+}
+
+TEST_CASE("operands after the first may be numbers and xtensor expressions", "[elementwise]") {
+    const xt::xarray<double> e{1, 2, 3};
+    const V x = random({2, 3});
+    CHECK(xt::allclose(distance(x, e * 2).value(), xt::sqrt(1 + xt::square(x.value() - e * 2))));
+    CHECK(xt::allclose(distance(x, 0.5).value(), xt::sqrt(1 + xt::square(x.value() - 0.5))));
+    gradcheck([&](auto& v) { return distance(v, e) * distance(v, 2); }, {x});
+}
+
+TEST_CASE("formulas use activations, one another, and settings that they captured", "[elementwise]") {
+    const double scale = 0.7;
+    const auto nested = elementwise([=](auto x, auto y) {
+        return scale * swish(x) + gelu(y) * mish(x * y) - softplus(distance(x, y)) + leaky_relu(x, 0.1) + elu(y) +
+               selu(x);
+    });
+    const V x = random({2, 5}, 1, -2, 2, 0.05), y = random({5}, 2, -2, 2, 0.05);
+    const auto composed =
+        scale * swish(x) + gelu(y) * mish(x * y) - softplus(distance(x, y)) + leaky_relu(x, 0.1) + elu(y) + selu(x);
+    CHECK(xt::allclose(nested(x, y).value(), composed.value()));
+    gradcheck(nested, {x, y});
+    const auto gated = elementwise([](auto x_, auto y_) {
+        return silu(x_) * hardswish(y_) + celu(x_) * hardsigmoid(y_) + gelu_tanh(x_) + softsign(y_) +
+               relu(x_) * hardtanh(y_) + log_sigmoid(x_);
+    });
+    gradcheck(gated, {x, y});
+}
+
+TEST_CASE("formulas branch by where, and comparisons combine", "[elementwise]") {
+    const auto smooth_l1 = elementwise([](auto x, auto y) {
+        const auto d = abs(x - y);
+        return where(d < 1, 0.5 * square(d), d - 0.5);
+    });
+    const V x = random({20}, 1, -3, 3), y = random({20}, 2, -3, 3);
+    gradcheck(smooth_l1, {x, y});
+    V a{0, 0.5, 3};
+    a.requires_grad(true);
+    const V loss = smooth_l1(a, 0);
+    CHECK(same(loss, {0, 0.125, 2.5}));
+    loss.backward(V{1, 1, 1});
+    CHECK(same(a.grad(), {0, 0.5, 1}));
+
+    const auto band =
+        elementwise([](auto v) { return where(v > -1, where(v <= 1, v * v * v, 2 * v), exp(minimum(v, 0))); });
+    gradcheck(band, {random({20}, 3, -3, 3)});
+    const auto number_first = elementwise([](auto v) { return where(v != 0, 1.0, v) * v; });
+    gradcheck(number_first, {random({5}, 4, -3, 3, 0.1)});
+}
+
+TEST_CASE("a formula may give a constant, or leave an input out", "[elementwise]") {
+    const auto second = elementwise([](auto, auto y) { return y * y; });
+    gradcheck(second, {random({2, 3}, 1), random({3}, 2)});
+    CHECK(second(random({2, 3}), V{1, 2, 3}).shape() == Shape{2, 3});
+    const auto one = elementwise([](auto x) { return 0 * x + 1; });
+    gradcheck(one, {random({2})});
+    const auto constant = elementwise([](auto) { return 2.0; });
+    CHECK(same(constant(V{1, 2}), {2, 2}));
+    gradcheck(constant, {random({2})});
+    const auto same_input = elementwise([](auto x) { return x; });
+    gradcheck(same_input, {random({2})});
+}
+
+TEST_CASE("derivatives to third order agree with closed forms", "[elementwise]") {
+    const auto cube = elementwise([](auto x) { return x * x * x; });
+    const auto gauss = elementwise([](auto x) { return exp(-x * x); });
+    const auto logistic = elementwise([](auto x) { return 1 / (1 + exp(-x)); });
+    const auto root = elementwise([](auto x) { return pow(x, 2.5); });
+    const double x = 0.7, g = std::exp(-x * x), s = 1 / (1 + std::exp(-x));
+    CHECK(derivative(cube, x, 1) == Approx(3 * x * x));
+    CHECK(derivative(cube, x, 2) == Approx(6 * x));
+    CHECK(derivative(cube, x, 3) == Approx(6));
+    CHECK(derivative(gauss, x, 1) == Approx(-2 * x * g));
+    CHECK(derivative(gauss, x, 2) == Approx((4 * x * x - 2) * g));
+    CHECK(derivative(gauss, x, 3) == Approx((12 * x - 8 * x * x * x) * g));
+    CHECK(derivative(logistic, x, 1) == Approx(s * (1 - s)));
+    CHECK(derivative(logistic, x, 2) == Approx(s * (1 - s) * (1 - 2 * s)));
+    CHECK(derivative(logistic, x, 3) == Approx(s * (1 - s) * (1 - 6 * s + 6 * s * s)));
+    CHECK(derivative(root, x, 3) == Approx(2.5 * 1.5 * 0.5 * std::pow(x, -0.5)));
+    CHECK(derivative(root, x, 4) == Approx(-2.5 * 1.5 * 0.5 * 0.5 * std::pow(x, -1.5)));
+    gradcheck(blend, {random({2}, 1), random({2}, 2), random({2}, 3)}, {.order = 3});
+}
+
+TEST_CASE("a comparison in a formula refuses to be a condition of C++", "[elementwise]") {
+    static_assert(Branches<double>);
+    static_assert(!Branches<Lane<float>>);
+    static_assert(!Branches<Lane<double>>);
+    static_assert(!Branches<Dual<Lane<float>>>);
+    static_assert(!Branches<Dual<Lane<double>, 2>>);
+    static_assert(!Branches<Dual<Dual<Lane<double>>>>);
+    static_assert(!Branches<Dual<V>>);
+    static_assert(!Branches<V>);
+    SUCCEED();
+}
+
+TEST_CASE("memory is reused only where nobody can see it", "[elementwise]") {
+    V x = random({40});
+    const Array<double> before = x.value();
+    x.requires_grad(true);
+    const V g = random({40}, 2);
+    const Array<double> cotangent = g.value();
+
+    // A cotangent that the caller holds, one that goes two ways, one that grad() asked for, and one of a retained
+    // graph.
+    const V y = swish(x), z = exp(y) + swish(y) + y;
+    z.backward(g, {.retain_graph = true});
+    const Array<double> first = x.grad().value();
+    CHECK(same(g, cotangent));
+    CHECK(same(x, before));
+    const Array<double> kept = y.value();
+    const std::vector<V> wanted = grad<double>({z}, {y, x}, {g}, {.retain_graph = true});
+    const Array<double> at_y = wanted[0].value();
+    CHECK(same(wanted[1], first));
+    const std::vector<V> again = grad<double>({z}, {y, x}, {g});
+    CHECK(same(again[0], at_y));
+    CHECK(same(wanted[0], at_y));
+    CHECK(same(again[1], first));
+    CHECK(same(y, kept));
+    CHECK(same(g, cotangent));
+
+    // Temporaries, under NoGrad: inputs that someone holds by another handle, or whose memory is shared.
+    const NoGrad no_grad;
+    V a = random({40}, 3);
+    const V b = a, c = reshape(a, {8, 5}), d = a.detach();
+    const Array<double> held = a.value();
+    const V e = -std::move(a);
+    CHECK(same(b, held));
+    CHECK(same(c, share(held, {8, 5})));
+    CHECK(same(d, held));
+    CHECK(same(e, Array<double>(-held)));
+    std::vector<double> memory(40, 1.0);
+    const V borrowed = exp(swish(V(std::span(memory), Shape{40})));
+    CHECK(memory == std::vector<double>(40, 1.0));
+    CHECK(borrowed.size() == 40);
+}
+
+TEST_CASE("a cotangent that two inputs of one operation receive is not written over by either", "[elementwise]") {
+    V a = random({8}, 1), b = random({8}, 2);
+    a.requires_grad(true), b.requires_grad(true);
+    // Both operands of + get the same cotangent; each is then multiplied on.
+    sum(square(exp(a) + swish(b))).backward();
+    const Array<double> by_a = a.grad().value(), by_b = b.grad().value();
+    const Array<double> outer = 2 * (xt::exp(a.value()) + b.value() / (1 + xt::exp(-b.value())));
+    const Array<double> s = 1 / (1 + xt::exp(-b.value()));
+    CHECK(xt::allclose(by_a, outer * xt::exp(a.value())));
+    CHECK(xt::allclose(by_b, outer * (s + b.value() * s * (1 - s))));
+}
+
+TEST_CASE("a formula's name stands in its errors", "[elementwise][errors]") {
+    check_refused([] { return distance(random({2, 3}), random({4})); }, {"distance", "(2, 3)", "(4,)"});
+    check_refused([] { return blend(random({2}), random({2}), random({3})); }, {"blend", "(2,)", "(3,)"});
+    check_refused([] { return swish(V()); }, {"empty"});
+    const auto unnamed = elementwise([](auto x, auto y) { return x * y; });
+    check_refused([&] { return unnamed(random({2}), random({3})); }, {"elementwise", "(2,)", "(3,)"});
+}
