@@ -1,11 +1,15 @@
 // The arrays of the library: real xtensor containers over pooled memory.
 #pragma once
 
+#include <algorithm>
 #include <concepts>
 #include <cstddef>
 #include <cstdint>
+#include <memory>
 #include <span>
+#include <string>
 #include <type_traits>
+#include <utility>
 
 #include <xgrad/autodiff/buffer.hpp>
 #include <xgrad/autodiff/error.hpp>
@@ -25,36 +29,46 @@ using Array = xt::xarray_container<Buffer<T>, xt::layout_type::row_major, Shape>
 template <class E>
 concept ArrayExpression = xt::is_xexpression<std::remove_cvref_t<E>>::value;
 
-/// The number of elements of an array of this shape.
+/// The number of elements of an array of this shape. Throws Error when it cannot be counted.
 inline std::size_t element_count(std::span<const std::size_t> shape) {
     std::size_t count = 1;
-    for (std::size_t size : shape) count *= size;
-    return count;
+    bool overflow = false;
+    for (std::size_t size : shape) overflow |= __builtin_mul_overflow(count, size, &count);
+    if (!overflow) [[likely]]
+        return count;
+    if (std::find(shape.begin(), shape.end(), std::size_t{0}) != shape.end()) return 0;
+    throw Error("the shape " + describe(shape) + " has more elements than can be counted");
 }
 inline std::size_t element_count(const Shape& shape) { return element_count(std::span(shape.data(), shape.size())); }
 
 inline std::string describe(const Shape& shape) { return describe(std::span(shape.data(), shape.size())); }
 
-/// An array of this shape whose elements are not initialised.
+/// An array of this shape whose elements are not initialised. Throws Error when they cannot be counted.
 template <class T>
 Array<T> empty(const Shape& shape) {
+    element_count(shape);
     return Array<T>(shape);
 }
 
 /// An array of this shape with all elements equal to `value`.
 template <class T>
 Array<T> full(const Shape& shape, T value) {
+    element_count(shape);
     return Array<T>(shape, value);
 }
 
-/// The same memory under another shape of as many elements, not copied, from element `offset` on.
+/// The same memory under another shape, not copied, from element `offset` on. Throws Error when it goes beyond the array.
 template <class T>
 Array<T> share(const Array<T>& array, const Shape& shape, std::size_t offset = 0) {
+    const std::size_t count = element_count(shape);
+    if (count > array.size() || offset > array.size() - count)
+        throw Error("share: the shape " + describe(shape) + " from element " + std::to_string(offset) +
+                    " on goes beyond an array of shape " + describe(array.shape()));
     Shape sizes = shape;
     typename Array<T>::strides_type strides;
     strides.resize(shape.size());
     xt::compute_strides(sizes, xt::layout_type::row_major, strides);
-    return Array<T>(array.storage().share(offset, element_count(shape)), std::move(sizes), std::move(strides));
+    return Array<T>(array.storage().share(offset, count), std::move(sizes), std::move(strides));
 }
 
 /// A caller's memory as an array of this shape, not copied; `keeper` is held as long as anything looks at it.

@@ -7,6 +7,7 @@
 #include <cstdint>
 #include <initializer_list>
 #include <iterator>
+#include <limits>
 #include <memory>
 #include <new>
 #include <type_traits>
@@ -32,6 +33,7 @@ struct alignas(64) Block {
     std::shared_ptr<void> keeper;  // what keeps borrowed memory alive
 
     static Block* create(std::size_t element_bytes, std::shared_ptr<void> keeper = nullptr) {
+        if (element_bytes > std::numeric_limits<std::size_t>::max() - sizeof(Block)) throw std::bad_array_new_length();
         const std::size_t bytes = sizeof(Block) + element_bytes;
         auto* block = new (memory::allocate(bytes)) Block;
         block->bytes = bytes;

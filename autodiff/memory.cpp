@@ -117,6 +117,10 @@ void* allocate_elsewhere(const SizeClass& size) {
         if (void* block = shared_lists[size.index].pop(size.bytes)) return block;
     }
     void* block = std::aligned_alloc(unit, size.bytes);
+    if (!block) {
+        trim();
+        block = std::aligned_alloc(unit, size.bytes);
+    }
     if (!block) throw std::bad_alloc();
     system_allocations.fetch_add(1, std::memory_order_relaxed);
     bytes_from_system.fetch_add(size.bytes, std::memory_order_relaxed);

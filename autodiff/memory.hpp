@@ -3,11 +3,13 @@
 #pragma once
 
 #include <cstddef>
+#include <limits>
+#include <new>
 
 namespace xgrad::memory {
 
 /// Memory of at least `bytes` bytes, aligned to 64. Blocks come from the calling thread's cache, then from the blocks
-/// that all threads share, then from the system. Throws std::bad_alloc.
+/// that all threads share, then from the system; when that has no more, after a trim. Throws std::bad_alloc.
 void* allocate(std::size_t bytes);
 
 /// Gives back what allocate(bytes) returned, from any thread, also while the program or a thread is being torn down.
@@ -30,7 +32,10 @@ struct Allocator {
     Allocator() noexcept = default;
     template <class U>
     Allocator(const Allocator<U>&) noexcept {}
-    T* allocate(std::size_t count) { return static_cast<T*>(memory::allocate(count * sizeof(T))); }
+    T* allocate(std::size_t count) {
+        if (count > std::numeric_limits<std::size_t>::max() / sizeof(T)) throw std::bad_array_new_length();
+        return static_cast<T*>(memory::allocate(count * sizeof(T)));
+    }
     void deallocate(T* block, std::size_t count) noexcept { memory::deallocate(block, count * sizeof(T)); }
     template <class U>
     bool operator==(const Allocator<U>&) const noexcept {

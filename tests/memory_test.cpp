@@ -1,0 +1,162 @@
+#include <cstdint>
+#include <cstring>
+#include <limits>
+#include <new>
+#include <thread>
+#include <vector>
+
+#include <xgrad/autodiff/memory.hpp>
+#include <xgrad/autodiff/operations/arithmetic.hpp>
+#include <xgrad/autodiff/operations/matmul.hpp>
+#include <xgrad/autodiff/operations/reduce.hpp>
+#include <xgrad/autodiff/variable.hpp>
+
+#include "catch.hpp"
+
+using namespace xgrad;
+
+namespace {
+
+// Objects that live longer than the tape, and than the pool's cache, of their threads.
+Variable<> static_graph;
+Array<> static_array;
+
+struct LateVariable {
+    Variable<> graph;
+    Array<> array;
+};
+thread_local LateVariable late;  // constructed before its thread has touched the pool, so destroyed after the cache
+
+// Allocates from the pool when its thread's cache is long gone.
+struct LateWorker {
+    bool used = false;
+    ~LateWorker() {
+        if (!used) return;
+        void* block = memory::allocate(100);
+        std::memset(block, 1, 100);
+        memory::deallocate(block, 100);
+        Variable<> x = Variable<>{1, 2}.requires_grad(true);
+        const Variable<> y = sum(x * x);
+        y.backward();
+    }
+};
+thread_local LateWorker late_worker;
+
+}  // namespace
+
+TEST_CASE("blocks of the pool are aligned to 64 bytes and hold what was asked for", "[memory]") {
+    std::vector<std::pair<unsigned char*, std::size_t>> blocks;
+    for (std::size_t bytes = 0; bytes < 5000; bytes += bytes < 300 ? 1 : 37) {
+        auto* block = static_cast<unsigned char*>(memory::allocate(bytes));
+        CHECK(reinterpret_cast<std::uintptr_t>(block) % 64 == 0);
+        std::memset(block, static_cast<int>(bytes % 251), bytes);
+        blocks.emplace_back(block, bytes);
+    }
+    bool intact = true;
+    for (auto [block, bytes] : blocks)
+        for (std::size_t i = 0; i < bytes; ++i) intact = intact && block[i] == bytes % 251;
+    CHECK(intact);
+    for (auto [block, bytes] : blocks) memory::deallocate(block, bytes);
+}
+
+TEST_CASE("every size up to some megabytes gets a block that is big enough, and its class is found again", "[memory]") {
+    for (int power = 6; power < 24; ++power)
+        for (std::ptrdiff_t off : {-65, -64, -63, -1, 0, 1, 63, 64, 65}) {
+            const std::size_t bytes = static_cast<std::size_t>((std::ptrdiff_t{1} << power) + off + 64);
+            auto* block = static_cast<char*>(memory::allocate(bytes));
+            block[0] = block[bytes - 1] = 1;
+            memory::deallocate(block, bytes);
+            CHECK(memory::allocate(bytes) == block);
+            memory::deallocate(block, bytes);
+        }
+}
+
+TEST_CASE("a block that was given back is the next one of its size", "[memory]") {
+    void* first = memory::allocate(1000);
+    memory::deallocate(first, 1000);
+    void* second = memory::allocate(1010);
+    CHECK(second == first);
+    memory::deallocate(second, 1010);
+}
+
+TEST_CASE("a training loop allocates nothing from the system after its first steps", "[memory]") {
+    Variable<> w = Variable<>(Array<>(Shape{30, 20}, 0.5f)).requires_grad(true);
+    const Variable<> x = Array<>(Shape{8, 30}, 1.0f);
+    const auto step = [&] {
+        const Variable<> loss = mean(square(matmul(x, w)));
+        w.zero_grad();
+        loss.backward();
+        w.update([&](Array<>& value) { value -= 0.01f * w.grad().value(); });
+    };
+    for (int i = 0; i < 3; ++i) step();
+    const auto before = memory::statistics();
+    for (int i = 0; i < 100; ++i) step();
+    CHECK(memory::statistics().system_allocations == before.system_allocations);
+    CHECK(memory::statistics().bytes_from_system == before.bytes_from_system);
+}
+
+TEST_CASE("blocks that another thread gives back do not pile up", "[memory]") {
+    const auto round = [] {
+        std::vector<void*> blocks;
+        for (int i = 0; i < 50; ++i) blocks.push_back(memory::allocate(100'000));
+        std::thread([&] {
+            for (void* block : blocks) memory::deallocate(block, 100'000);
+        }).join();
+    };
+    round();
+    const auto before = memory::statistics();
+    for (int i = 0; i < 20; ++i) round();
+    CHECK(memory::statistics().system_allocations == before.system_allocations);
+}
+
+TEST_CASE("what a thread has cached serves others after its end", "[memory]") {
+    constexpr std::size_t bytes = 77'777;
+    memory::trim();
+    std::thread([] {
+        std::vector<void*> blocks;
+        for (int i = 0; i < 10; ++i) blocks.push_back(memory::allocate(bytes));
+        for (void* block : blocks) memory::deallocate(block, bytes);
+    }).join();
+    const auto before = memory::statistics();
+    std::vector<void*> blocks;
+    for (int i = 0; i < 10; ++i) blocks.push_back(memory::allocate(bytes));
+    CHECK(memory::statistics().system_allocations == before.system_allocations);
+    for (void* block : blocks) memory::deallocate(block, bytes);
+}
+
+TEST_CASE("objects may outlive the tape and the cache of their thread", "[memory][tape]") {
+    std::thread([] {
+        late_worker.used = true;  // constructed first of all, so destroyed last
+        late.array = Array<>(Shape{100}, 1.0f);
+        const Variable<> x = Variable<>{1, 2, 3}.requires_grad(true);
+        late.graph = sum(x * x);
+        static_graph = sum(exp(x));  // goes when the program ends
+    }).join();
+    static_array = Array<>(Shape{100}, 1.0f);
+    CHECK(static_graph.defined());
+}
+
+TEST_CASE("a size that no machine has is refused and does not overflow", "[memory]") {
+    constexpr std::size_t most = std::numeric_limits<std::size_t>::max();
+    for (std::size_t bytes : {most, most - 1, most - 63, most - 64, most / 2, most / 8, std::size_t{1} << 47})
+        CHECK_THROWS_AS(memory::allocate(bytes), std::bad_alloc);
+    CHECK_THROWS_AS(memory::Allocator<double>().allocate(most / 8 + 2), std::bad_alloc);
+    CHECK_THROWS_AS(memory::Allocator<double>().allocate(most), std::bad_alloc);
+    for (std::size_t size : {most, most / 4 + 1, most / 4, most / 4 - 8, most / 8})
+        CHECK_THROWS_AS(Buffer<float>(size), std::bad_alloc);
+}
+
+TEST_CASE("trim returns what is cached to the system, and the pool goes on", "[memory]") {
+    memory::trim();
+    const auto before = memory::statistics();
+    std::vector<void*> blocks;
+    for (int i = 0; i < 5; ++i) blocks.push_back(memory::allocate(3'000'000));
+    CHECK(memory::statistics().bytes_from_system >= before.bytes_from_system + 15'000'000);
+    for (void* block : blocks) memory::deallocate(block, 3'000'000);
+    CHECK(memory::statistics().bytes_from_system >= before.bytes_from_system + 15'000'000);
+    memory::trim();
+    CHECK(memory::statistics().bytes_from_system == before.bytes_from_system);
+    void* block = memory::allocate(3'000'000);
+    static_cast<char*>(block)[2'999'999] = 1;
+    memory::deallocate(block, 3'000'000);
+}
