@@ -18,19 +18,15 @@
 namespace xgrad {
 namespace detail {
 
-/// A number that no other recent call in this thread gave: marks the state of a piece of memory.
-inline std::uint32_t next_version() noexcept {
-    thread_local std::uint32_t last = 0;
-    if (++last == 0) last = 1;
-    return last;
-}
+/// Counts the changes in place of all memory, in all threads: tells whether a value changed after it was saved.
+inline constinit std::atomic<std::uint64_t> change_clock{0};
 
 /// The head of a piece of memory, shared by all Buffers that look at it. Owned elements follow it at once.
 struct alignas(64) Block {
     std::atomic<std::uint32_t> buffers{1};
-    std::atomic<std::uint32_t> version{next_version()};
-    std::size_t bytes = 0;         // head and elements, as asked from the pool
-    std::shared_ptr<void> keeper;  // what keeps borrowed memory alive
+    std::atomic<std::uint64_t> changed{0};  // when it was last changed in place, by the change clock
+    std::size_t bytes = 0;                  // head and elements, as asked from the pool
+    std::shared_ptr<void> keeper;           // what keeps borrowed memory alive
 
     static Block* create(std::size_t element_bytes, std::shared_ptr<void> keeper = nullptr) {
         if (element_bytes > std::numeric_limits<std::size_t>::max() - sizeof(Block)) throw std::bad_array_new_length();
@@ -117,11 +113,13 @@ public:
     bool unique() const noexcept {
         return block_ && block_->buffers.load(std::memory_order_acquire) == 1 && block_->bytes > sizeof(detail::Block);
     }
-    /// Changes with every `touch` of the memory, by whichever Buffer.
-    std::uint32_t version() const noexcept { return block_ ? block_->version.load(std::memory_order_relaxed) : 0; }
+    /// When the memory was last changed in place, by the change clock: grows with every `touch`, by whichever Buffer.
+    std::uint64_t version() const noexcept { return block_ ? block_->changed.load(std::memory_order_relaxed) : 0; }
     /// Says that the elements were changed in place.
     void touch() noexcept {
-        if (block_) block_->version.store(detail::next_version(), std::memory_order_relaxed);
+        if (!block_) return;
+        const std::uint64_t now = detail::change_clock.fetch_add(1, std::memory_order_relaxed) + 1;
+        block_->changed.store(now, std::memory_order_relaxed);
     }
 
     /// Makes room for `size` elements; old elements are kept only when the size stays the same.

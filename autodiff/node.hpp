@@ -4,6 +4,7 @@
 #include <atomic>
 #include <cstddef>
 #include <cstdint>
+#include <memory>
 
 #include <xgrad/autodiff/array.hpp>
 #include <xgrad/autodiff/memory.hpp>
@@ -15,14 +16,16 @@ class Observer;
 namespace detail {
 
 class Node;
+class Sweep;
 class TapeState;
-struct Sweep;
+struct Wanted;
 
 /// What the engine keeps for each thread. Constant-initialised and trivial, so that it may be used at any time.
 struct ThreadState {
     TapeState* tape = nullptr;
     bool recording = true;          // false under NoGrad, and while an ordinary backward runs
     const char* vjp = nullptr;      // the operation whose vjp is running: what it saved is checked when it is read
+    std::uint64_t recorded_at = 0;  // when that operation was recorded, by the change clock
     Observer* observer = nullptr;   // sees every record
 };
 inline constinit thread_local ThreadState thread_state;
@@ -48,7 +51,17 @@ public:
     /// Returns the number of edges that are left; the node may be gone when there are none.
     std::uint32_t drop_edge() noexcept;
     std::uint32_t handles() const noexcept { return static_cast<std::uint32_t>(counts_.load(std::memory_order_acquire)); }
-    std::uint32_t edges() const noexcept { return static_cast<std::uint32_t>(counts_.load(std::memory_order_acquire) >> 32); }
+    std::uint32_t edges() const noexcept { return edges_of(counts_.load(std::memory_order_acquire)); }
+
+    /// The operation's own vjp reads its result: the value stays when the last handle goes, until stop_keeping_value.
+    /// To be said while nobody else knows the node.
+    void keep_value() noexcept { counts_.store(kept, std::memory_order_relaxed); }
+    void stop_keeping_value() noexcept {
+        if (!keeps_value()) return;
+        const std::uint64_t before = counts_.fetch_and(~kept, std::memory_order_acq_rel);
+        if ((before & kept) && static_cast<std::uint32_t>(before) == 0) drop_value();
+    }
+    bool keeps_value() const noexcept { return counts_.load(std::memory_order_relaxed) & kept; }
 
     bool on_tape() const noexcept { return tape != nullptr; }
 
@@ -59,32 +72,43 @@ public:
     virtual void propagate(Sweep&) {}
     /// Frees what was saved for backward, and the edges to the inputs.
     virtual void release(Sweep*) {}
+    /// Calls visit(context, input) for each input that has an edge.
+    using Visit = void (*)(void* context, Node* input);
+    virtual void visit_inputs(Visit, void* /*context*/) const {}
     virtual void discard_cotangent() noexcept = 0;
+    /// Puts the cotangent aside while a sweep inside another one passes the same node, and brings it back.
+    virtual std::shared_ptr<void> suspend_cotangent() = 0;
+    virtual void resume_cotangent(std::shared_ptr<void> cotangent) noexcept = 0;
     /// Adds the cotangent that a leaf collected to its gradient, and tells its hooks.
     virtual void complete(Sweep&) = 0;
+    /// Hands the cotangent to the grad() that asks for it and needs nothing of what is below.
+    virtual void answer(Sweep&) {}
 
-    // Links of the tape; a node that is on none uses `next` for lists of the engine.
+    // Links of the tape; a dead node uses `next` for the list of those that wait to be freed.
     TapeState* tape = nullptr;
     Node* previous = nullptr;
     Node* next = nullptr;
     std::uint64_t place = 0;
 
-    Sweep* in_flight = nullptr;  // the sweep that has yet to hand this node's cotangent on
+    Sweep* in_flight = nullptr;   // the sweep that has yet to hand this node's cotangent on
+    Wanted* wanted = nullptr;     // the grad() that asks for its cotangent; the innermost one
+    std::uint64_t skipped_by = 0;  // the last grad() that needs nothing of what is below this operation
 
     const char* operation = nullptr;  // null for a leaf
     bool requires_grad = false;
-    bool keeps_value = false;   // the operation's own vjp reads its result
     bool released = false;      // was on a tape; a backward has freed what it had saved
-    bool wanted = false;        // grad() asks for its cotangent
     bool is_parameter = false;
     bool is_listed = false;     // some module, or an optimizer, knows this parameter
 
 private:
     static constexpr std::uint64_t handle = 1;
     static constexpr std::uint64_t edge = std::uint64_t{1} << 32;
+    static constexpr std::uint64_t kept = std::uint64_t{1} << 63;
+    static std::uint32_t edges_of(std::uint64_t counts) noexcept { return static_cast<std::uint32_t>((counts & ~kept) >> 32); }
 
     static void destroy(Node* node) noexcept;
 
+    // In one word, so that whoever drops the last handle and whoever ends the keeping agree on who frees the value.
     std::atomic<std::uint64_t> counts_{0};
 
     friend class TapeState;

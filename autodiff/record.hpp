@@ -11,6 +11,7 @@
 #include <array>
 #include <concepts>
 #include <optional>
+#include <string>
 #include <tuple>
 #include <utility>
 #include <vector>
@@ -24,22 +25,26 @@ namespace xgrad {
 /// Which inputs of a joint vjp need a cotangent.
 class Needs {
 public:
-    explicit Needs(std::span<const detail::Edge> inputs) noexcept : inputs_(inputs) {}
-    bool operator[](std::size_t input) const noexcept { return static_cast<bool>(inputs_[input]); }
+    Needs(std::span<const detail::Edge> inputs, const detail::Sweep& sweep) noexcept : inputs_(inputs), sweep_(sweep) {}
+    bool operator[](std::size_t input) const noexcept {
+        return inputs_[input] && sweep_.expects(*inputs_[input].get());
+    }
 
 private:
     std::span<const detail::Edge> inputs_;
+    const detail::Sweep& sweep_;
 };
 
 namespace detail {
 
-// A vjp takes the cotangent g, and the result y when it asks for it. (A joint one is told which inputs need theirs.)
-template <class F, class T, class... Rest>
-concept ReadsResult = std::invocable<F&, Variable<T>, const Variable<T>&, Rest...>;
+// A vjp takes the cotangent g, and the result y when it asks for it; where an operation has several results, G is a
+// container of Variables for both. (A joint vjp is told which inputs need theirs.)
+template <class F, class G, class... Rest>
+concept ReadsResult = std::invocable<F&, G, const G&, Rest...>;
 
-template <class F, class T, class... Rest>
-auto call_vjp(F& vjp, Variable<T>&& g, const Variable<T>& y, const Rest&... rest) {
-    if constexpr (ReadsResult<F, T, const Rest&...>)
+template <class F, class G, class... Rest>
+auto call_vjp(F& vjp, G&& g, const G& y, const Rest&... rest) {
+    if constexpr (ReadsResult<F, G, const Rest&...>)
         return vjp(std::move(g), y, rest...);
     else
         return vjp(std::move(g), rest...);
@@ -56,19 +61,26 @@ public:
     }
 
     bool needed() const noexcept { return static_cast<bool>(edge_); }
-    template <class T>
-    static constexpr bool reads_result = ReadsResult<F, T>;
+    template <class G>
+    bool reads_result() const noexcept {
+        return ReadsResult<F, G> && needed();
+    }
 
-    template <class T>
-    void propagate(Sweep& sweep, Variable<T>&& g, const Variable<T>& y) {
-        if (!edge_) return;
+    template <class G>
+    void propagate(Sweep& sweep, G&& g, const G& y) {
+        if (!edge_ || !sweep.expects(*edge_.get())) return;
         static_cast<ValueNode<U>*>(edge_.get())->receive(sweep, call_vjp(*vjp_, std::move(g), y));
+    }
+    void visit_edges(Node::Visit visit, void* context) const {
+        if (edge_) visit(context, edge_.get());
     }
     void release(Sweep* sweep) {
         vjp_.reset();
         edge_.release(sweep);
     }
-    void list(std::vector<const Node*>& inputs) const { inputs.push_back(input_); }
+    void list(std::vector<const Node*>& inputs) const {
+        if (input_) inputs.push_back(input_);
+    }
 
 private:
     const Node* input_;  // only looked at while the operation is being recorded
@@ -94,14 +106,24 @@ public:
     }
 
     bool needed() const noexcept { return vjp_.has_value(); }
-    template <class>
-    static constexpr bool reads_result = ReadsResult<F, T, Needs>;
+    template <class G>
+    bool reads_result() const noexcept {
+        return ReadsResult<F, G, const Needs&> && needed();
+    }
 
-    void propagate(Sweep& sweep, Variable<T>&& g, const Variable<T>& y) {
+    template <class G>
+    void propagate(Sweep& sweep, G&& g, const G& y) {
         if (!vjp_) return;
-        auto cotangents = call_vjp(*vjp_, std::move(g), y, Needs(edges_));
+        auto cotangents = call_vjp(*vjp_, std::move(g), y, Needs(edges_, sweep));
+        if (cotangents.size() != edges_.size())
+            throw Error("backward: the vjp of '" + std::string(thread_state.vjp) + "' gave " +
+                        std::to_string(cotangents.size()) + " cotangents for " + std::to_string(edges_.size()) + " inputs");
         for (std::size_t i = 0; i < edges_.size(); ++i)
             if (edges_[i]) static_cast<ValueNode<T>*>(edges_[i].get())->receive(sweep, std::move(cotangents[i]));
+    }
+    void visit_edges(Node::Visit visit, void* context) const {
+        for (const Edge& edge : edges_)
+            if (edge) visit(context, edge.get());
     }
     void release(Sweep* sweep) {
         vjp_.reset();
@@ -128,6 +150,41 @@ inline constexpr bool is_input<SingleInput<U, F>> = true;
 template <class T, class F, class Edges>
 inline constexpr bool is_input<JointInput<T, F, Edges>> = true;
 
+/// The inputs of an operation with their vjps, and when it was recorded.
+template <class... Inputs>
+class InputList {
+public:
+    explicit InputList(Inputs&&... inputs) : inputs_(std::move(inputs)...) {}
+
+    template <class G>
+    bool reads_result() const noexcept {
+        return std::apply([](const Inputs&... input) { return (input.template reads_result<G>() || ...); }, inputs_);
+    }
+    /// The last input gets the cotangent itself, so that its vjp may reuse the memory.
+    template <class G>
+    void propagate(Sweep& sweep, G&& g, const G& y) {
+        propagate(sweep, std::move(g), y, std::index_sequence_for<Inputs...>());
+    }
+    void release(Sweep* sweep) {
+        std::apply([&](Inputs&... input) { (input.release(sweep), ...); }, inputs_);
+    }
+    void visit_edges(Node::Visit visit, void* context) const {
+        std::apply([&](const Inputs&... input) { (input.visit_edges(visit, context), ...); }, inputs_);
+    }
+    std::uint64_t recorded_at() const noexcept { return recorded_at_; }
+
+private:
+    template <class G, std::size_t... I>
+    void propagate(Sweep& sweep, G&& g, const G& y, std::index_sequence<I...>) {
+        ((I + 1 < sizeof...(I) ? std::get<I>(inputs_).propagate(sweep, G(g), y)
+                               : std::get<I>(inputs_).propagate(sweep, std::move(g), y)),
+         ...);
+    }
+
+    std::tuple<Inputs...> inputs_;
+    const std::uint64_t recorded_at_ = change_clock.load(std::memory_order_relaxed);
+};
+
 /// The result of an operation, with what backward needs.
 template <class T, class... Inputs>
 class Operation final : public ValueNode<T> {
@@ -136,42 +193,42 @@ public:
         : ValueNode<T>(std::move(array)), inputs_(std::move(inputs)...) {
         this->operation = name;
         this->requires_grad = true;
-        this->keeps_value = (Inputs::template reads_result<T> || ...);
-        version_ = this->value.storage().version();
+        if (inputs_.template reads_result<Variable<T>>()) this->keep_value();
     }
 
     void propagate(Sweep& sweep) override {
-        const VjpScope scope(this->operation, sweep.create_graph);
-        Variable<T> g = this->take_cotangent();
-        const Variable<T> y = this->keeps_value ? this->saved_result(version_) : Variable<T>();
-        propagate(sweep, std::move(g), y, std::index_sequence_for<Inputs...>());
+        const VjpScope scope(this->operation, inputs_.recorded_at(), sweep.create_graph);
+        const Variable<T> y = this->keeps_value() ? this->saved_result(inputs_.recorded_at()) : Variable<T>();
+        inputs_.propagate(sweep, this->take_cotangent(sweep), y);
     }
     void release(Sweep* sweep) override {
-        std::apply([&](Inputs&... input) { (input.release(sweep), ...); }, inputs_);
-        this->keeps_value = false;
-        if (this->handles() == 0) this->drop_value();
+        inputs_.release(sweep);
+        this->stop_keeping_value();
     }
+    void visit_inputs(Node::Visit visit, void* context) const override { inputs_.visit_edges(visit, context); }
 
 private:
-    template <std::size_t... I>
-    void propagate(Sweep& sweep, Variable<T>&& g, const Variable<T>& y, std::index_sequence<I...>) {
-        // The last input gets the cotangent itself, so that its vjp may reuse the memory.
-        ((I + 1 < sizeof...(I) ? std::get<I>(inputs_).propagate(sweep, Variable<T>(g), y)
-                               : std::get<I>(inputs_).propagate(sweep, std::move(g), y)),
-         ...);
-    }
-
-    std::tuple<Inputs...> inputs_;
-    std::uint32_t version_ = 0;
+    InputList<Inputs...> inputs_;
 };
 
 // An input alone in a tuple, and nothing for a setting: what tuple_cat makes of the arguments is the inputs.
 template <class X>
 auto as_tuple(X&& x) {
     if constexpr (is_input<std::remove_cvref_t<X>>)
-        return std::tuple<std::remove_cvref_t<X>>(std::move(x));
+        return std::tuple<X&&>(std::move(x));
     else
         return std::tuple<>();
+}
+
+template <class... Arguments>
+bool any_needed(const Arguments&... arguments) {
+    const auto needed = [](const auto& argument) {
+        if constexpr (is_input<std::remove_cvref_t<decltype(argument)>>)
+            return argument.needed();
+        else
+            return false;
+    };
+    return (needed(arguments) || ...);
 }
 
 template <class V>
@@ -201,7 +258,7 @@ std::vector<const Node*> list_inputs(const Arguments&... arguments) {
 }
 
 template <class... Arguments>
-void tell_observers(const char* operation, const std::vector<const Node*>& inputs, const Node* output,
+void tell_observers(const char* operation, const std::vector<const Node*>& inputs, std::span<const Node* const> outputs,
                     const Arguments&... arguments) {
     std::vector<Attribute> attributes;
     const auto list = [&](const auto& argument) {
@@ -209,7 +266,7 @@ void tell_observers(const char* operation, const std::vector<const Node*>& input
             attributes.push_back({argument.name, attribute_value(argument.value)});
     };
     (list(arguments), ...);
-    Observer::tell({operation, inputs, output, attributes});
+    Observer::tell({operation, inputs, outputs, attributes});
 }
 
 }  // namespace detail
@@ -225,8 +282,9 @@ auto wrt(const Variable<T>& x, F vjp) {
 
 /// The joint vjp of several inputs that share its work: `vjp(g, needs)` or `vjp(g, y, needs)` gives an array of cotangents
 /// and may leave those empty that `needs` says are not needed.
-template <class T, class... More, class F>
-auto wrt(std::tuple<const Variable<T>&, More...> inputs, F vjp) {
+template <AnyVariable First, AnyVariable... More, class F>
+auto wrt(std::tuple<First&, More&...> inputs, F vjp) {
+    using T = typename detail::CommonVariable<First>::type::value_type;
     constexpr std::size_t count = 1 + sizeof...(More);
     const auto pointers = std::apply(
         [](const auto&... input) { return std::array<const Variable<T>*, count>{&input...}; }, inputs);
@@ -252,18 +310,12 @@ auto with(const char* name, const V& value) {
 /// settings, in any order. Nothing is kept when no input requires a gradient or recording is off.
 template <class T, class... Arguments>
 Variable<T> record(const char* operation, Array<T>&& value, Arguments... arguments) {
-    const auto needed = [](const auto& argument) {
-        if constexpr (detail::is_input<std::remove_cvref_t<decltype(argument)>>)
-            return argument.needed();
-        else
-            return false;
-    };
     std::vector<const detail::Node*> inputs;
     if (detail::thread_state.observer) [[unlikely]]
         inputs = detail::list_inputs(arguments...);
 
     Variable<T> result;
-    if ((needed(arguments) || ...)) {
+    if (detail::any_needed(arguments...)) {
         detail::ValueNode<T>* node = std::apply(
             [&]<class... Inputs>(Inputs&&... input) -> detail::ValueNode<T>* {
                 return new detail::Operation<T, Inputs...>(operation, std::move(value), std::move(input)...);
@@ -274,8 +326,10 @@ Variable<T> record(const char* operation, Array<T>&& value, Arguments... argumen
     } else {
         result = Variable<T>(std::move(value));
     }
-    if (detail::thread_state.observer) [[unlikely]]
-        detail::tell_observers(operation, inputs, result.node(), arguments...);
+    if (detail::thread_state.observer) [[unlikely]] {
+        const detail::Node* const output = result.node();
+        detail::tell_observers(operation, inputs, {&output, 1}, arguments...);
+    }
     return result;
 }
 

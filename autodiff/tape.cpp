@@ -1,3 +1,4 @@
+#include <iterator>
 #include <mutex>
 #include <string>
 #include <utility>
@@ -145,14 +146,15 @@ std::string take_unlisted() {
 void Node::drop_handle() noexcept {
     std::uint64_t before = counts_.load(std::memory_order_acquire);
     for (;;) {
-        const bool last_handle = static_cast<std::uint32_t>(before) == 1;
+        const bool last = (before & ~kept) == handle;
+        const bool frees_value = !last && static_cast<std::uint32_t>(before) == 1 && !(before & kept);
         // With edges left, the last handle becomes an edge while the value is freed: nobody can free the node meanwhile.
-        const std::uint64_t after = last_handle && before != handle ? before - handle + edge : before - handle;
+        const std::uint64_t after = frees_value ? before - handle + edge : before - handle;
         if (!counts_.compare_exchange_weak(before, after, std::memory_order_acq_rel)) continue;
-        if (after == 0) {
+        if (last) {
             destroy(this);
-        } else if (last_handle) {
-            if (!keeps_value) drop_value();
+        } else if (frees_value) {
+            drop_value();
             drop_edge();
         }
         return;
@@ -161,8 +163,8 @@ void Node::drop_handle() noexcept {
 
 std::uint32_t Node::drop_edge() noexcept {
     const std::uint64_t after = counts_.fetch_sub(edge, std::memory_order_acq_rel) - edge;
-    if (after == 0) destroy(this);
-    return static_cast<std::uint32_t>(after >> 32);
+    if ((after & ~kept) == 0) destroy(this);
+    return edges_of(after);
 }
 
 // Freeing a node frees its inputs in turn: they wait in a list rather than on the stack.
@@ -199,81 +201,139 @@ void Edge::release(Sweep* sweep) {
     }
 }
 
+namespace {
+
+// Numbers the grad() calls of a thread: only nodes of its own tape are marked with them.
+constinit thread_local std::uint64_t last_sweep = 0;
+
+template <class F>
+void for_each_input(const Node& node, F visit) {
+    node.visit_inputs([](void* context, Node* input) { (*static_cast<F*>(context))(input); }, &visit);
+}
+
+}  // namespace
+
+Sweep::Sweep(bool create, bool retain, bool accumulate_gradients)
+    : create_graph(create), retain_graph(retain || create), accumulate(accumulate_gradients), scope_(nullptr, 0, create) {}
+
+Sweep::~Sweep() {
+    while (pending_ > 0) {
+        Node* node = next_pending();
+        node->discard_cotangent();
+        place_ = node->previous;
+        leave(node);
+    }
+    for (Node* leaf : leaves_) {
+        if (!leaf) continue;
+        if (leaf->in_flight == this) {
+            leaf->discard_cotangent();
+            leave_leaf(leaf);
+        }
+        leaf->drop_handle();
+    }
+    while (!suspended_.empty()) resume(suspended_.back().node);
+}
+
+void Sweep::look_for_wanted(std::span<Node* const> outputs) {
+    id_ = ++last_sweep;
+    std::size_t unseen = 0;
+    const auto mark = [&](Node* node) {
+        if (node->tape != thread_state.tape || !node->on_tape() || node->skipped_by == id_) return;
+        node->skipped_by = id_;
+        ++unseen;
+    };
+    Node* place = nullptr;
+    for (Node* output : outputs) {
+        mark(output);
+        if (output->skipped_by == id_ && (!place || output->place > place->place)) place = output;
+    }
+    std::vector<Node*, memory::Allocator<Node*>> reached;  // from the outputs, in the order of the sweep
+    for (; unseen > 0; place = place->previous) {
+        if (place->skipped_by != id_) continue;
+        --unseen;
+        reached.push_back(place);
+        for_each_input(*place, mark);
+    }
+    for (std::size_t i = reached.size(); i-- > 0;) {
+        bool leads_on = false;
+        for_each_input(*reached[i], [&](Node* input) { leads_on = leads_on || expects(*input); });
+        if (leads_on) reached[i]->skipped_by = 0;
+    }
+}
+
 void Sweep::enter(Node* node) {
-    if (!node->on_tape()) {
-        node->add_handle();
-        node->next = leaves_;
-        leaves_ = node;
-    } else {
-        if (node->tape != thread_state.tape)
-            throw Error(fmt::format("backward: the operation '{}' was recorded on another thread; run backward there",
+    if (node->on_tape() && node->tape != thread_state.tape)
+        throw Error(fmt::format("backward: the operation '{}' was recorded on another thread; run backward there",
+                                node->operation));
+    if (node->in_flight) {
+        if (node->on_tape() && !retain_graph)
+            throw Error(fmt::format("backward: the operation '{}' belongs to a backward that is still running around this "
+                                    "one; detach() its result, or pass {{.retain_graph = true}}",
                                     node->operation));
+        suspended_.push_back({node, node->in_flight, node->suspend_cotangent()});
+        node->in_flight = nullptr;
+    }
+    if (!node->on_tape()) {
+        leaves_.push_back(node);
+        node->add_handle();
+    } else {
         node->add_edge();
         ++pending_;
-        if (!start_ || node->place > start_->place) start_ = node;
+        if (!place_ || node->place > place_->place) place_ = node;
     }
     node->in_flight = this;
 }
 
+// While the walk goes on, nothing is freed; then the node found keeps itself alive.
+Node* Sweep::next_pending() noexcept {
+    while (place_->in_flight != this) place_ = place_->previous;
+    passed_ = Edge(place_);
+    return place_;
+}
+
 void Sweep::run() {
-    Node* node = start_;
-    Edge pin;  // keeps `node` while the one above it, which may be all that holds it, goes away
-    try {
-        while (pending_ > 0) {
-            if (node->in_flight != this) {
-                node = node->previous;
-                continue;
-            }
+    while (pending_ > 0) {
+        Node* node = next_pending();
+        if (id_ != 0 && node->skipped_by == id_) {
+            node->answer(*this);
+            place_ = node->previous;
+        } else {
             node->propagate(*this);
-            if (!retain_graph) node->release(this);
-            Edge next(node->previous);
             if (!retain_graph) {
-                node->tape->unlink(node);
-                node->released = true;
+                node->released = true;  // before a hook may throw half-way
+                node->release(this);
             }
-            leave(node);
-            node = next.get();
-            pin = std::move(next);
+            place_ = node->previous;
+            if (!retain_graph) node->tape->unlink(node);
         }
-        finish_leaves();
-    } catch (...) {
-        discard_from(node);
-        throw;
+        leave(node);
+    }
+    passed_.release(nullptr);
+    for (Node*& leaf : leaves_) {
+        if (leaf->in_flight == this) leaf->complete(*this);
+        std::exchange(leaf, nullptr)->drop_handle();
     }
 }
 
 void Sweep::leave(Node* node) noexcept {
     node->in_flight = nullptr;
+    resume(node);
     --pending_;
     node->drop_edge();
 }
 
-void Sweep::finish_leaves() {
-    while (leaves_) {
-        Node* leaf = leaves_;
-        if (leaf->in_flight == this) leaf->complete(*this);
-        leaves_ = std::exchange(leaf->next, nullptr);
-        leaf->drop_handle();
-    }
+void Sweep::leave_leaf(Node* leaf) noexcept {
+    leaf->in_flight = nullptr;
+    resume(leaf);
 }
 
-void Sweep::discard_from(Node* node) noexcept {
-    Edge pin;
-    while (pending_ > 0 && node) {
-        Edge next(node->previous);
-        if (node->in_flight == this) {
-            node->discard_cotangent();
-            leave(node);
-        }
-        node = next.get();
-        pin = std::move(next);
-    }
-    while (leaves_) {
-        Node* leaf = leaves_;
-        leaf->discard_cotangent();
-        leaf->in_flight = nullptr;
-        leaves_ = std::exchange(leaf->next, nullptr);
-        leaf->drop_handle();
+void Sweep::resume(Node* node) noexcept {
+    for (auto entry = suspended_.rbegin(); entry != suspended_.rend(); ++entry) {
+        if (entry->node != node) continue;
+        node->in_flight = entry->outer;
+        node->resume_cotangent(std::move(entry->cotangent));
+        suspended_.erase(std::next(entry).base());
+        return;
     }
 }
 

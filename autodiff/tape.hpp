@@ -75,7 +75,7 @@ struct Attribute {
 struct Recorded {
     std::string_view operation;
     std::span<const detail::Node* const> inputs;  ///< all Variables it read, differentiable or not; identities
-    const detail::Node* output;
+    std::span<const detail::Node* const> outputs;  ///< one, but for record_many
     std::span<const Attribute> attributes;
 };
 
@@ -110,16 +110,19 @@ void report_unlisted(const Node* parameter);
 /// The shape of the first such parameter of this thread since the last call, as text; empty when there was none.
 std::string take_unlisted();
 
-/// While an operation's vjp runs: whether it is recorded, and by which name what it saved is checked.
+/// While an operation's vjp runs: whether it is recorded, and by which name and time what it saved is checked. Without an
+/// operation: while the engine runs, which checks nothing.
 class VjpScope {
 public:
-    VjpScope(const char* operation, bool recording) noexcept
-        : operation_(thread_state.vjp), recording_(thread_state.recording) {
+    VjpScope(const char* operation, std::uint64_t recorded_at, bool recording) noexcept
+        : operation_(thread_state.vjp), recorded_at_(thread_state.recorded_at), recording_(thread_state.recording) {
         thread_state.vjp = operation;
+        thread_state.recorded_at = recorded_at;
         thread_state.recording = recording;
     }
     ~VjpScope() {
         thread_state.vjp = operation_;
+        thread_state.recorded_at = recorded_at_;
         thread_state.recording = recording_;
     }
     VjpScope(const VjpScope&) = delete;
@@ -127,33 +130,69 @@ public:
 
 private:
     const char* operation_;
+    std::uint64_t recorded_at_;
     bool recording_;
 };
 
-/// One backward pass: walks the tape from the last root down. Shapes and precisions do not matter to it.
-struct Sweep {
-    Sweep(bool create, bool retain, bool accumulate_gradients)
-        : create_graph(create), retain_graph(retain || create), accumulate(accumulate_gradients) {}
+/// An input that a grad() asks for. It hangs on the input's node, on top of that of a grad() around this one.
+struct Wanted {
+    const Sweep* sweep = nullptr;
+    Wanted* outer = nullptr;
+};
+
+/// One backward pass: walks the tape from the last root down. Shapes and precisions do not matter to it. Passes nest: a
+/// vjp or a hook may start another one, over other nodes or the same.
+class Sweep {
+public:
+    /// To be run in this scope: nothing is recorded meanwhile, unless `create` says so. `accumulate` into the leaves'
+    /// gradients, or else give cotangents to those who want them.
+    Sweep(bool create, bool retain, bool accumulate_gradients);
+    /// Discards the cotangents that are left when something has thrown.
+    ~Sweep();
+    Sweep(const Sweep&) = delete;
+    Sweep& operator=(const Sweep&) = delete;
 
     const bool create_graph;
     const bool retain_graph;
-    const bool accumulate;  // into the leaves' gradients; not for grad(), which takes the cotangents itself
+    const bool accumulate;
 
-    /// Runs all vjps that the cotangents of the roots, already received, reach. When one throws, all cotangents are
-    /// discarded and the exception passes on.
+    /// For grad(): finds out which operations lead from these outputs to what is wanted. Nothing else is run or freed.
+    void look_for_wanted(std::span<Node* const> outputs);
+
+    /// Whether a cotangent of this node is of any use.
+    bool expects(const Node& node) const noexcept {
+        if (accumulate || node.released || is_wanted(node)) return true;
+        return node.on_tape() && node.skipped_by != id_;
+    }
+    bool is_wanted(const Node& node) const noexcept { return node.wanted && node.wanted->sweep == this; }
+
+    /// Runs all vjps that the cotangents of the roots, already received, reach.
     void run();
 
     /// A node has received its first cotangent. Throws Error when it is on another thread's tape.
     void enter(Node* node);
+    /// A leaf's cotangent has been taken.
+    void leave_leaf(Node* leaf) noexcept;
 
 private:
-    void leave(Node* node) noexcept;
-    void finish_leaves();
-    void discard_from(Node* node) noexcept;
+    // A node with what it had received in a sweep around this one.
+    struct Suspended {
+        Node* node;
+        Sweep* outer;
+        std::shared_ptr<void> cotangent;
+    };
 
+    Node* next_pending() noexcept;
+    void leave(Node* node) noexcept;
+    void resume(Node* node) noexcept;
+
+    const VjpScope scope_;
+    std::uint64_t id_ = 0;   // of a grad(), for marks
     std::size_t pending_ = 0;
-    Node* start_ = nullptr;   // the pending node with the highest place
-    Node* leaves_ = nullptr;  // leaves that have received something, linked by `next`
+    Node* place_ = nullptr;  // where the walk has come to: no pending node is above it
+    Edge passed_;            // the node passed last, on which what is at `place_` may hang
+    std::vector<Node*, memory::Allocator<Node*>> leaves_;  // that have received something
+    std::vector<Suspended> suspended_;
 };
 
 }  // namespace detail

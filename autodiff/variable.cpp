@@ -18,20 +18,46 @@ void refuse_changed(const Shape& shape) {
                             describe(shape), thread_state.vjp));
 }
 
-namespace {
-
 void refuse_freed(const Node& node) {
     throw Error(fmt::format("backward: what '{}' had saved was already freed by an earlier backward; pass "
                             "{{.retain_graph = true}} to the earlier one to run it again",
                             node.operation));
 }
 
+namespace {
+
 template <class T>
 void add_in_place(Variable<T>& target, const Variable<T>& source) {
-    kernels::add_in_place(target.node()->value.data(), source.value().data(), target.size());
+    kernels::add_in_place(target.node()->value.data(), source.node()->value.data(), target.size());
 }
 
-// The sum of two cotangents or gradients; in the memory of the first when nobody else can see it.
+// Whether a part of this shape may be added to an array of that shape at a place.
+bool fits(const Place& place, const Shape& part, const Shape& whole) {
+    if (const auto* region = std::get_if<Region>(&place)) {
+        if (part != region->shape || region->strides.size() != part.size()) return false;
+        auto first = static_cast<std::ptrdiff_t>(region->offset), last = first;
+        for (std::size_t i = 0; i < part.size(); ++i) {
+            if (part[i] == 0) return true;
+            const std::ptrdiff_t reach = region->strides[i] * (static_cast<std::ptrdiff_t>(part[i]) - 1);
+            (reach < 0 ? first : last) += reach;
+        }
+        return first >= 0 && last < static_cast<std::ptrdiff_t>(element_count(whole));
+    }
+    const auto& [axis, indices] = std::get<Positions>(place);
+    if (axis >= whole.size()) return false;
+    Shape expected;
+    for (std::size_t i = 0; i < whole.size(); ++i) {
+        if (i != axis) expected.push_back(whole[i]);
+        if (i == axis)
+            for (std::size_t extent : indices.shape()) expected.push_back(extent);
+    }
+    const auto size = static_cast<std::int64_t>(whole[axis]);
+    return part == expected && std::all_of(indices.begin(), indices.end(),
+                                           [size](std::int64_t index) { return index >= 0 && index < size; });
+}
+
+}  // namespace
+
 template <class T>
 void accumulate(Variable<T>& sum, Variable<T>&& term, bool create_graph) {
     if (!sum.defined())
@@ -42,35 +68,48 @@ void accumulate(Variable<T>& sum, Variable<T>&& term, bool create_graph) {
         add_in_place(sum, term);
 }
 
-}  // namespace
+template <class T>
+void ValueNode<T>::prepare(Sweep& sweep) {
+    if (in_flight == &sweep) return;
+    // A backward around this one collects for the same leaf, and will add it up.
+    if (in_flight && !on_tape() && sweep.accumulate && in_flight->accumulate) return;
+    sweep.enter(this);
+}
 
 template <class T>
-bool ValueNode<T>::accepts(const Sweep& sweep) const {
-    if (released) refuse_freed(*this);
-    return sweep.accumulate || wanted || on_tape();
+Variable<T> ValueNode<T>::take_cotangent(const Sweep& sweep) noexcept {
+    if (sweep.is_wanted(*this)) static_cast<Answer<T>*>(wanted)->cotangent = cotangent;
+    return std::move(cotangent);
 }
 
 template <class T>
 void ValueNode<T>::receive(Sweep& sweep, Variable<T> g) {
-    if (!g.defined() || !accepts(sweep)) return;
+    if (!g.defined() || !sweep.expects(*this)) return;
+    if (released && !sweep.is_wanted(*this)) refuse_freed(*this);
     if (g.shape() != shape()) {
         if (!can_broadcast(shape(), g.shape()))
             throw Error(fmt::format("backward: the vjp of '{}' gave a cotangent of shape {} for an input of shape {}",
                                     thread_state.vjp ? thread_state.vjp : "", describe(g.shape()), describe(shape())));
         g = sum_to(g, shape());
     }
-    if (!in_flight) sweep.enter(this);
+    prepare(sweep);
     accumulate(cotangent, std::move(g), sweep.create_graph);
 }
 
 template <class T>
 void ValueNode<T>::receive(Sweep& sweep, Partial<T> part) {
-    if (!part.cotangent().defined() || !accepts(sweep)) return;
+    if (!part.cotangent().defined() || !sweep.expects(*this)) return;
+    if (released && !sweep.is_wanted(*this)) refuse_freed(*this);
+    if (!fits(*part.place(), part.cotangent().shape(), shape()))
+        throw Error(fmt::format("backward: the vjp of '{}' gave a part of shape {} that does not fit its place in an input "
+                                "of shape {}",
+                                thread_state.vjp ? thread_state.vjp : "", describe(part.cotangent().shape()),
+                                describe(shape())));
     if (sweep.create_graph) {
         receive(sweep, scatter(part.cotangent(), part.place(), shape()));
         return;
     }
-    if (!in_flight) sweep.enter(this);
+    prepare(sweep);
     if (!cotangent.defined())
         cotangent = full(shape(), T{0});
     else if (!is_sole_owner(cotangent))
@@ -80,15 +119,19 @@ void ValueNode<T>::receive(Sweep& sweep, Partial<T> part) {
 
 template <class T>
 void ValueNode<T>::complete(Sweep& sweep) {
-    in_flight = nullptr;
-    if (!sweep.accumulate) return;  // grad() takes the cotangent itself
-    Variable<T> g = std::move(cotangent);
+    Variable<T> g = take_cotangent(sweep);
+    sweep.leave_leaf(this);
+    if (!sweep.accumulate) return;
     // Gradients are changed in place by optimizers: each is its leaf's alone.
     if (!gradient.defined() && !sweep.create_graph && !is_sole_owner(g)) g = Variable<T>(Array<T>(g.value()));
     accumulate(gradient, std::move(g), sweep.create_graph);
     if (is_parameter && !is_listed) report_unlisted(this);
-    for (const auto& hook : hooks) hook(Variable<T>(this));
+    auto hook = hooks.begin();
+    for (std::size_t left = hooks.size(); left > 0; --left, ++hook) (*hook)(Variable<T>(this));
 }
+
+template void accumulate(Variable<float>&, Variable<float>&&, bool);
+template void accumulate(Variable<double>&, Variable<double>&&, bool);
 
 template class ValueNode<float>;
 template class ValueNode<double>;
@@ -161,7 +204,7 @@ void Variable<T>::backward(BackwardOptions options) const {
         throw Error(fmt::format("backward: the output has shape {}, not a single element; reduce it (sum, mean), or "
                                 "give a cotangent of that shape",
                                 describe(shape())));
-    backward(full(shape(), T{1}), options);
+    run_backward(full(shape(), T{1}), options);
 }
 
 namespace {
@@ -179,7 +222,7 @@ void check_output(const char* operation, const Variable<T>& output, const Variab
 }  // namespace
 
 template <class T>
-void Variable<T>::backward(const Variable& cotangent, BackwardOptions options) const {
+void Variable<T>::run_backward(const Variable& cotangent, BackwardOptions options) const {
     check_output("backward", *this, cotangent);
     detail::Sweep sweep(options.create_graph, options.retain_graph, true);
     node_->receive(sweep, cotangent);
@@ -203,10 +246,15 @@ Array<T>& Variable<T>::begin_update() {
 }
 
 template <class T>
-void Variable<T>::end_update(const Shape& before) {
-    node_->value.storage().touch();
-    if (node_->value.shape() != before)
-        throw Error(fmt::format("update: the shape was changed from {} to {}", describe(before), describe(shape())));
+void Variable<T>::end_update(const Shape& before, Buffer<T>&& memory) {
+    Array<T>& value = node_->value;
+    const Shape after = value.shape();
+    if (after == before && value.data() != memory.data()) std::copy_n(value.data(), value.size(), memory.data());
+    if (after != before) value.resize(before);
+    value.storage() = std::move(memory);
+    value.storage().touch();
+    if (after != before)
+        throw Error(fmt::format("update: the shape was changed from {} to {}", describe(before), describe(after)));
 }
 
 template <class T>
@@ -248,25 +296,30 @@ std::vector<Variable<T>> grad(const std::vector<Variable<T>>& outputs, const std
         if (!input.requires_grad())
             throw Error(fmt::format("grad: an input of shape {} requires no gradient", describe(input.shape())));
 
-    // While this lives, the sweep leaves the inputs' cotangents where they are.
-    struct Wanted {
-        const std::vector<Variable<T>>& inputs;
-        explicit Wanted(const std::vector<Variable<T>>& variables) : inputs(variables) {
-            for (const Variable<T>& input : inputs) input.node()->wanted = true;
-        }
-        ~Wanted() {
-            for (const Variable<T>& input : inputs) {
-                input.node()->wanted = false;
-                input.node()->cotangent = {};
-            }
-        }
-    } wanted(inputs);
-
     detail::Sweep sweep(options.create_graph, options.retain_graph, false);
+    // One answer for each input; an input that is named twice finds that of the first time on its node.
+    struct Answers {
+        std::vector<std::pair<detail::ValueNode<T>*, detail::Answer<T>>> all;
+        ~Answers() {
+            for (auto& [node, answer] : all) node->wanted = answer.outer;
+        }
+    } answers;
+    answers.all.reserve(inputs.size());
+    for (const Variable<T>& input : inputs) {
+        if (sweep.is_wanted(*input.node())) continue;
+        auto& [node, answer] = answers.all.emplace_back(input.node(), detail::Answer<T>());
+        answer.sweep = &sweep;
+        answer.outer = std::exchange(node->wanted, &answer);
+    }
+
+    std::vector<detail::Node*> roots;
+    for (const Variable<T>& output : outputs) roots.push_back(output.node());
+    sweep.look_for_wanted(roots);
     for (std::size_t i = 0; i < outputs.size(); ++i) outputs[i].node()->receive(sweep, seeds[i]);
     sweep.run();
     std::vector<Variable<T>> results;
-    for (const Variable<T>& input : inputs) results.push_back(input.node()->cotangent);
+    for (const Variable<T>& input : inputs)
+        results.push_back(static_cast<detail::Answer<T>*>(input.node()->wanted)->cotangent);
     return results;
 }
 

@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <functional>
 #include <initializer_list>
+#include <list>
 #include <memory>
 #include <span>
 #include <type_traits>
@@ -25,7 +26,9 @@ class Partial;
 /// How a backward pass is run.
 struct BackwardOptions {
     bool retain_graph = false;  ///< keep what was saved, so that backward can be called again
-    bool create_graph = false;  ///< record the backward pass itself, so that gradients can be differentiated; implies retain_graph
+    /// Record the backward pass itself, so that gradients can be differentiated; implies retain_graph. A leaf's gradient then
+    /// holds the graph, and the graph the leaf: zero_grad() parts them. (grad() makes no such circle.)
+    bool create_graph = false;
 };
 
 namespace detail {
@@ -53,6 +56,9 @@ template <class T>
 Variable<T> subtract_from_number(T number, const Variable<T>& x);
 template <class T>
 Variable<T> divide_number_by(T number, const Variable<T>& x);
+
+template <class T>
+Variable<T> saved(Variable<T>&& handle, std::uint64_t recorded_at) noexcept;
 
 [[noreturn]] void refuse_empty();
 [[noreturn]] void refuse_changed(const Shape& shape);
@@ -83,7 +89,8 @@ public:
     Variable(const Array<T>& value) : Variable(Array<T>(value)) {}
     template <Number N>
     Variable(N number) : Variable(Array<T>(Shape{}, static_cast<T>(number))) {}
-    Variable(xt::nested_initializer_list_t<T, 1> values) : Variable(Array<T>(values)) {}
+    // Spelled out, because GCC 12 deduces from braces only where it sees such a constructor.
+    Variable(std::initializer_list<std::type_identity_t<T>> values) : Variable(Array<T>(values)) {}
     Variable(xt::nested_initializer_list_t<T, 2> values) : Variable(Array<T>(values)) {}
     Variable(xt::nested_initializer_list_t<T, 3> values) : Variable(Array<T>(values)) {}
     Variable(xt::nested_initializer_list_t<T, 4> values) : Variable(Array<T>(values)) {}
@@ -93,7 +100,7 @@ public:
 
     Variable(const Variable& other) noexcept;
     Variable(Variable&& other) noexcept
-        : node_(std::exchange(other.node_, nullptr)), version_(std::exchange(other.version_, 0)) {}
+        : node_(std::exchange(other.node_, nullptr)), version_(std::exchange(other.version_, follows)) {}
     Variable& operator=(const Variable& other) noexcept {
         Variable(other).swap(*this);
         return *this;
@@ -139,25 +146,33 @@ public:
 
     /// Adds ∂this/∂v to the gradient of every leaf v that requires one. This value must have one element.
     void backward(BackwardOptions options = {}) const;
-    /// The same with a cotangent of this value's shape in place of the 1.
-    void backward(const Variable& cotangent, BackwardOptions options = {}) const;
+    /// The same with a cotangent of this value's shape in place of the 1: a Variable or what makes one, but no braces,
+    /// which are options.
+    template <std::convertible_to<Variable> Cotangent>
+    void backward(const Cotangent& cotangent, BackwardOptions options = {}) const {
+        run_backward(cotangent, options);
+    }
 
     /// The same memory with no history: requires no gradient.
     Variable detach() const;
 
     /// Writes new values in place. Throws Error when the shape is not this one's, or when an operation made this value.
     void assign(const std::type_identity_t<Variable>& values);
-    /// Changes the value in place through a function that takes `Array<T>&` and keeps its shape. Throws Error when it
-    /// does not, or when an operation made this value.
+    /// Changes the value in place through a function that takes `Array<T>&` and keeps its shape; when it assigns an
+    /// expression, which brings memory of its own, the elements are copied back. Throws Error when the shape was changed,
+    /// or when an operation made this value.
     template <std::invocable<Array<T>&> F>
     void update(F&& function) {
-        const Shape before = shape();
-        function(begin_update());
-        end_update(before);
+        Array<T>& value = begin_update();
+        const Shape before = value.shape();
+        Buffer<T> memory = value.storage().share(0, value.size());
+        function(value);
+        end_update(before, std::move(memory));
     }
 
     /// Calls a function, with this leaf as its argument, each time its gradient is complete in a backward pass: the last
-    /// operation that used it has been passed. Throws Error for a result of an operation.
+    /// operation that used it has been passed. It runs with recording as in that pass: off, unless the graph is created.
+    /// Throws Error for a result of an operation.
     void on_gradient(std::function<void(const Variable&)> hook);
 
     friend Variable operator+(const Variable& a, const Variable& b) { return detail::add(a, b); }
@@ -214,15 +229,18 @@ public:
 
 private:
     void drop() noexcept;
+    void run_backward(const Variable& cotangent, BackwardOptions options) const;
     Array<T>& begin_update();
-    void end_update(const Shape& before);
+    void end_update(const Shape& before, Buffer<T>&& memory);
+
+    // A handle that was not copied follows the value wherever it goes.
+    static constexpr std::uint64_t follows = ~std::uint64_t{0};
 
     detail::ValueNode<T>* node_ = nullptr;
-    // The version of the value when this handle was copied from another, as a vjp does that saves one; 0 for a handle
-    // that was not copied, which follows the value wherever it goes.
-    std::uint32_t version_ = 0;
+    // The version of the value when this handle was copied from another, as a vjp does that saves one.
+    std::uint64_t version_ = follows;
 
-    friend class detail::ValueNode<T>;
+    friend Variable<T> detail::saved<T>(Variable<T>&& handle, std::uint64_t recorded_at) noexcept;
 };
 
 namespace detail {
@@ -306,9 +324,14 @@ template <Number N>
 Variable(N) -> Variable<std::conditional_t<std::same_as<N, double>, float, std::conditional_t<Real<N>, N, float>>>;
 template <ArrayExpression E>
 Variable(const E&) -> Variable<std::conditional_t<std::same_as<typename E::value_type, double>, double, float>>;
+template <class E>
+    requires(!Real<E>)
+Variable(Array<E>&&) -> Variable<float>;
 Variable(std::initializer_list<double>) -> Variable<float>;
 Variable(std::initializer_list<std::initializer_list<double>>) -> Variable<float>;
 Variable(std::initializer_list<std::initializer_list<std::initializer_list<double>>>) -> Variable<float>;
+Variable(std::initializer_list<std::initializer_list<std::initializer_list<std::initializer_list<double>>>>)
+    -> Variable<float>;
 
 namespace detail {
 
@@ -321,7 +344,12 @@ public:
     const Shape& shape() const noexcept final { return value.shape(); }
     void drop_value() noexcept final { value.storage() = Buffer<T>(); }
     void discard_cotangent() noexcept final { cotangent = {}; }
+    std::shared_ptr<void> suspend_cotangent() final { return std::make_shared<Variable<T>>(std::move(cotangent)); }
+    void resume_cotangent(std::shared_ptr<void> suspended) noexcept final {
+        cotangent = std::move(*static_cast<Variable<T>*>(suspended.get()));
+    }
     void complete(Sweep& sweep) final;
+    void answer(Sweep& sweep) final { take_cotangent(sweep); }
 
     /// Adds a cotangent to what this node has received. A cotangent of a larger shape is summed over the dimensions that
     /// broadcasting had added or stretched: the one place where this happens.
@@ -332,21 +360,36 @@ public:
     Array<T> value;
     Variable<T> cotangent;
     Variable<T> gradient;
-    std::vector<std::function<void(const Variable<T>&)>> hooks;
+    std::list<std::function<void(const Variable<T>&)>> hooks;  // a list, because one that runs may add another
 
 protected:
-    /// The cotangent that arrived; a handle of the caller's own unless grad() wants it too.
-    Variable<T> take_cotangent() noexcept { return wanted ? cotangent : std::move(cotangent); }
-    /// A handle to the value for this node's own vjp, which remembers the version that it had when it was recorded.
-    Variable<T> saved_result(std::uint32_t version) noexcept {
-        Variable<T> result(this);
-        result.version_ = version;
-        return result;
-    }
+    /// The cotangent that arrived; a handle of the caller's own unless this grad() wants it too.
+    Variable<T> take_cotangent(const Sweep& sweep) noexcept;
+    /// A handle to the value for this node's own vjp, by which a change since the recording is noticed.
+    Variable<T> saved_result(std::uint64_t recorded_at) noexcept { return saved(Variable<T>(this), recorded_at); }
 
 private:
-    bool accepts(const Sweep& sweep) const;
+    void prepare(Sweep& sweep);
 };
+
+/// An input of a grad(), and what it has received.
+template <class T>
+struct Answer : Wanted {
+    Variable<T> cotangent;
+};
+
+/// A handle that the vjp of an operation gets to see, with the time when that was recorded.
+template <class T>
+Variable<T> saved(Variable<T>&& handle, std::uint64_t recorded_at) noexcept {
+    handle.version_ = recorded_at;
+    return std::move(handle);
+}
+
+/// The sum of two cotangents or gradients; in the memory of the first when nobody else can see it.
+template <class T>
+void accumulate(Variable<T>& sum, Variable<T>&& term, bool create_graph);
+
+[[noreturn]] void refuse_freed(const Node& node);
 
 /// Whether the one who holds this handle may write over the value: nobody else can see it.
 template <class T>
@@ -361,7 +404,8 @@ template <class T>
 Variable<T>::Variable(const Variable& other) noexcept : node_(other.node_) {
     if (!node_) return;
     node_->add_handle();
-    version_ = node_->value.storage().version();
+    // What a vjp hands on to another function stays what it had saved.
+    version_ = detail::thread_state.vjp && other.version_ != follows ? other.version_ : node_->value.storage().version();
 }
 
 template <class T>
@@ -377,8 +421,10 @@ bool Variable<T>::requires_grad() const noexcept {
 template <class T>
 const Array<T>& Variable<T>::value() const {
     if (!node_) detail::refuse_empty();
-    if (detail::thread_state.vjp && version_ != 0 && version_ != node_->value.storage().version())
-        detail::refuse_changed(node_->shape());
+    if (detail::thread_state.vjp && version_ != follows) {
+        const std::uint64_t version = node_->value.storage().version();
+        if (version != version_ && version > detail::thread_state.recorded_at) detail::refuse_changed(node_->shape());
+    }
     return node_->value;
 }
 
@@ -387,7 +433,8 @@ extern template class Variable<double>;
 
 /// ∂(Σ outputs · cotangents)/∂inputs, one Variable for each input; an empty one where an output does not depend on it.
 /// Cotangents are ones where none are given (an output must then have one element). Leaves every `.grad()` alone.
-/// With `create_graph` the results can be differentiated again.
+/// Only what leads from the outputs to the inputs is run, and freed. With `create_graph` the results can be differentiated
+/// again.
 /// Throws Error when an input requires no gradient, or no output does.
 template <class T>
 std::vector<Variable<T>> grad(const std::vector<Variable<T>>& outputs, const std::vector<Variable<T>>& inputs,

@@ -41,7 +41,7 @@ template <class... Slices> void check_view(const V& x, Slices... slices) {
 // How many elements operations produce while it lives.
 class Work : public Observer {
 public:
-    void on_record(const Recorded& recorded) override { elements += element_count(recorded.output->shape()); }
+    void on_record(const Recorded& recorded) override { elements += element_count(recorded.outputs[0]->shape()); }
     std::size_t elements = 0;
 };
 

@@ -1,0 +1,922 @@
+#include <pthread.h>
+
+#include <functional>
+#include <limits>
+#include <memory>
+#include <optional>
+#include <span>
+#include <stdexcept>
+#include <string>
+#include <vector>
+
+#include <xgrad/autodiff/operations/activations.hpp>
+#include <xgrad/autodiff/operations/arithmetic.hpp>
+#include <xgrad/autodiff/operations/index.hpp>
+#include <xgrad/autodiff/operations/matmul.hpp>
+#include <xgrad/autodiff/operations/reduce.hpp>
+#include <xgrad/autodiff/operations/shape.hpp>
+#include <xgrad/autodiff/record.hpp>
+#include <xgrad/autodiff/variable.hpp>
+
+#include "catch.hpp"
+
+using namespace xgrad;
+
+namespace {
+
+Variable<> leaf(Variable<> x) { return x.requires_grad(true); }
+
+// A leaf of its own memory, changed by a number in place.
+void shift(Variable<>& x, float by) {
+    x.update([&](Array<>& value) { value += by; });
+}
+
+template <class T>
+bool holds(const Variable<T>& x, const Array<T>& expected) {
+    return x.defined() && x.value() == expected;
+}
+
+std::size_t tape_size() { return Tape::current().size(); }
+
+// An operation that throws, when armed, in its vjp.
+Variable<> mine(const Variable<>& x, const bool& armed) {
+    return record("mine", Array<>(x.value()), wrt(x, [&armed](Variable<> g) {
+                      if (armed) throw std::runtime_error("boom");
+                      return g;
+                  }));
+}
+
+// Runs a function on a thread with a stack of 256 KiB.
+void on_small_stack(std::function<void()> function) {
+    pthread_attr_t attributes;
+    REQUIRE(pthread_attr_init(&attributes) == 0);
+    REQUIRE(pthread_attr_setstacksize(&attributes, 256 * 1024) == 0);
+    pthread_t thread;
+    const auto run = [](void* context) -> void* {
+        (*static_cast<std::function<void()>*>(context))();
+        return nullptr;
+    };
+    REQUIRE(pthread_create(&thread, &attributes, run, &function) == 0);
+    pthread_join(thread, nullptr);
+    pthread_attr_destroy(&attributes);
+}
+
+// A function that is run again in backward in place of keeping what it recorded.
+using Function = std::function<Variable<>(const Variable<>&)>;
+Variable<> checkpoint(Function function, const Variable<>& x) {
+    Array<> value;
+    {
+        const NoGrad no_grad;
+        value = function(x).value();
+    }
+    return record("checkpoint", std::move(value), wrt(x, [function, x](const Variable<>& g) {
+                      Variable<> input = x.detach();
+                      input.requires_grad(true);
+                      const EnableGrad enable_grad;
+                      function(input).backward(g);
+                      return input.grad();
+                  }));
+}
+
+// The value's memory that a node still has, whether or not a handle is left.
+class Nodes : public Observer {
+public:
+    void on_record(const Recorded& recorded) override {
+        names.emplace_back(recorded.operation);
+        nodes.push_back(static_cast<const detail::ValueNode<float>*>(recorded.outputs[0]));
+    }
+    bool keeps_value(std::size_t i) const { return nodes[i]->value.storage().size() > 0; }
+
+    std::vector<std::string> names;
+    std::vector<const detail::ValueNode<float>*> nodes;
+};
+
+}  // namespace
+
+// ---- Variables ----
+
+TEST_CASE("a variable is made from a number", "[tape]") {
+    const Variable x = 2.5;
+    STATIC_REQUIRE(std::is_same_v<decltype(x), const Variable<float>>);
+    CHECK(x.dimension() == 0);
+    CHECK(x.item() == 2.5f);
+    const Variable y = 3;
+    STATIC_REQUIRE(std::is_same_v<decltype(y), const Variable<float>>);
+    const Variable<double> z = 0.1;
+    CHECK(z.item() == 0.1);
+}
+
+TEST_CASE("a variable is made from nested braces", "[tape]") {
+    const Variable one{1, 2, 3};
+    const Variable two{{1, 2, 3}, {4, 5, 6}};
+    const Variable three{{{1, 2}, {3, 4}}, {{5, 6}, {7, 8}}, {{9, 10}, {11, 12}}};
+    const Variable four{{{{1, 2}, {3, 4}}}, {{{5, 6}, {7, 8}}}};
+    STATIC_REQUIRE(std::is_same_v<decltype(four), const Variable<float>>);
+    CHECK(one.shape() == Shape{3});
+    CHECK(two.shape() == Shape{2, 3});
+    CHECK(three.shape() == Shape{3, 2, 2});
+    CHECK(four.shape() == Shape{2, 1, 2, 2});
+    CHECK(four.value()(1, 0, 1, 0) == 7);
+    const Variable<double> precise{{0.1, 0.2}};
+    CHECK(precise.value()(0, 1) == 0.2);
+}
+
+TEST_CASE("a variable is made from an xtensor expression, evaluated at once", "[tape]") {
+    const xt::xarray<double> a{1, 2, 3};
+    const Variable x = a + 1;
+    STATIC_REQUIRE(std::is_same_v<decltype(x), const Variable<double>>);
+    CHECK(holds(x, Array<double>{2, 3, 4}));
+    const xt::xarray<int> whole{1, 2};
+    const Variable y = whole;
+    STATIC_REQUIRE(std::is_same_v<decltype(y), const Variable<float>>);
+    const Variable z = Array<std::int64_t>{1, 2};
+    STATIC_REQUIRE(std::is_same_v<decltype(z), const Variable<float>>);
+    const Variable mask = Array<bool>{true, false};
+    CHECK(holds(mask, Array<>{1, 0}));
+    const Variable moved = Array<double>{1, 2};
+    STATIC_REQUIRE(std::is_same_v<decltype(moved), const Variable<double>>);
+}
+
+TEST_CASE("an array that is moved in and a caller's span are not copied", "[tape]") {
+    Array<> array{1, 2, 3};
+    const float* data = array.data();
+    CHECK(Variable<>(std::move(array)).value().data() == data);
+
+    std::vector<float> mine{1, 2, 3, 4};
+    Variable x(std::span{mine}, {2, 2});
+    CHECK(x.value().data() == mine.data());
+    x.assign({{5, 6}, {7, 8}});
+    CHECK(mine == std::vector<float>{5, 6, 7, 8});
+    CHECK_THROWS_AS(Variable<>(std::span{mine}, {3}), Error);
+
+    auto keeper = std::make_shared<std::vector<float>>(2, 1.0f);
+    std::weak_ptr<void> alive = keeper;
+    Variable y(std::span{*keeper}, {2}, keeper);
+    keeper.reset();
+    CHECK_FALSE(alive.expired());
+    y = {};
+    CHECK(alive.expired());
+}
+
+TEST_CASE("an update that assigns an expression writes into the same memory", "[tape]") {
+    std::vector<float> mine{1, 2};
+    Variable<> x(std::span{mine}, {2});
+    x.update([](Array<>& value) { value = value * 2.0f; });
+    CHECK(x.value().data() == mine.data());
+    CHECK(mine == std::vector<float>{2, 4});
+    x.update([](Array<>& value) { value -= 1.0f * value; });
+    CHECK(mine == std::vector<float>{0, 0});
+
+    Variable<> y{1, 2};
+    const Variable<> alias = y.detach();
+    y.update([](Array<>& value) { value = value + 1.0f; });
+    CHECK(holds(alias, {2, 3}));
+}
+
+TEST_CASE("copies of a variable are handles to one value", "[tape]") {
+    Variable<> a{1, 2};
+    Variable<> b = a;
+    CHECK(b.node() == a.node());
+    a.assign({3, 4});
+    CHECK(holds(b, {3, 4}));
+    b = Variable<>{5, 6};
+    CHECK(holds(a, {3, 4}));
+    Variable<> c = std::move(a);
+    CHECK_FALSE(a.defined());
+    CHECK(holds(c, {3, 4}));
+    Variable<>& self = c;
+    c = self;
+    c = std::move(self);
+    CHECK(holds(c, {3, 4}));
+}
+
+TEST_CASE("detach shares the memory and has no history", "[tape]") {
+    const Variable<> x = leaf({1, 2});
+    const Variable<> y = x * 2;
+    const Variable<> d = y.detach();
+    CHECK(d.value().data() == y.value().data());
+    CHECK_FALSE(d.requires_grad());
+    CHECK(d.is_leaf());
+    CHECK_FALSE(y.is_leaf());
+}
+
+TEST_CASE("an empty variable says so in words", "[tape]") {
+    Variable<> empty;
+    CHECK_FALSE(empty.defined());
+    CHECK_FALSE(empty.requires_grad());
+    CHECK_THROWS_WITH(empty.value(), ContainsSubstring("empty"));
+    CHECK_THROWS_AS(empty.shape(), Error);
+    CHECK_THROWS_AS(empty.item(), Error);
+    CHECK_THROWS_AS(empty.backward(), Error);
+    CHECK_THROWS_AS(empty.grad(), Error);
+    CHECK_THROWS_AS(empty.detach(), Error);
+    CHECK_THROWS_AS(empty.requires_grad(true), Error);
+    CHECK_THROWS_AS(empty.assign(1), Error);
+    CHECK_THROWS_AS(empty.update([](Array<>&) {}), Error);
+    CHECK_THROWS_AS(empty.on_gradient([](const Variable<>&) {}), Error);
+    CHECK_THROWS_AS(Variable<>(1).assign(empty), Error);
+    CHECK_THROWS_AS(empty + Variable<>(1), Error);
+    CHECK_THROWS_AS(Variable<>(1).requires_grad(true).backward(empty), Error);
+}
+
+TEST_CASE("only variables that no operation made are changed, switched or watched", "[tape]") {
+    const Variable<> x = leaf({1, 2});
+    Variable<> y = x * 2;
+    CHECK_THROWS_WITH(y.assign({1, 2}), ContainsSubstring("'multiply'"));
+    CHECK_THROWS_WITH(y.update([](Array<>&) {}), ContainsSubstring("'multiply'"));
+    CHECK_THROWS_WITH(y.requires_grad(false), ContainsSubstring("'multiply'"));
+    CHECK_THROWS_WITH(y.on_gradient([](const Variable<>&) {}), ContainsSubstring("'multiply'"));
+}
+
+TEST_CASE("assign and update keep the shape", "[tape]") {
+    Variable<> x{1, 2};
+    CHECK_THROWS_WITH(x.assign({1, 2, 3}), ContainsSubstring("(3,)") && ContainsSubstring("(2,)"));
+    CHECK_THROWS_WITH(x.update([](Array<>& value) { value = Array<>{1, 2, 3}; }),
+                      ContainsSubstring("(3,)") && ContainsSubstring("(2,)"));
+    CHECK(holds(x, {1, 2}));
+    CHECK_THROWS_AS(x.set_grad({1, 2, 3}), Error);
+    x.assign(x);
+    x.assign(x.detach());
+    CHECK(holds(x, {1, 2}));
+}
+
+// ---- Values that change between forward and backward ----
+
+TEST_CASE("a value that changed between forward and backward is refused in words", "[tape]") {
+    Variable<> w = leaf({1, 2});
+    const Variable<> x = leaf({3, 4});
+    const Variable<> loss = sum(w * x);
+    SECTION("by an update") { shift(w, 1); }
+    SECTION("by an assignment") { w.assign({5, 6}); }
+    SECTION("through a detached handle") { w.detach().assign({5, 6}); }
+    SECTION("by an update that throws half-way") {
+        CHECK_THROWS(w.update([](Array<>& value) {
+            value(0) = 7;
+            throw std::runtime_error("boom");
+        }));
+    }
+    CHECK_THROWS_WITH(loss.backward(), ContainsSubstring("(2,)") && ContainsSubstring("'multiply'") &&
+                                           ContainsSubstring("changed in place"));
+    CHECK_FALSE(x.grad().defined());
+    CHECK_FALSE(w.grad().defined());
+}
+
+TEST_CASE("a change is seen through a reshape that shares the memory", "[tape]") {
+    Variable<> w = leaf({1, 2, 3, 4});
+    const Variable<> x = leaf({{1, 1}, {1, 1}});
+    const Variable<> loss = sum(reshape(w, Shape{2, 2}) * x);
+    shift(w, 1);
+    CHECK_THROWS_WITH(loss.backward(), ContainsSubstring("changed in place"));
+}
+
+TEST_CASE("a result that changed through a detached handle is refused by the vjp that reads it", "[tape]") {
+    const Variable<> x = leaf({1, 2});
+    const Variable<> y = exp(x);
+    y.detach().assign({0, 0});
+    CHECK_THROWS_WITH(sum(y).backward(), ContainsSubstring("'exp'") && ContainsSubstring("changed in place"));
+}
+
+TEST_CASE("a value that changed is not refused where no vjp reads it", "[tape]") {
+    Variable<> w = leaf({1, 2});
+    const Variable<> b = leaf({3, 4});
+    const Variable<> loss = sum(w + b);
+    shift(w, 1);
+    shift(w, 1);
+    CHECK_NOTHROW(loss.backward());
+    CHECK(holds(w.grad(), {1, 1}));
+}
+
+TEST_CASE("forward, backward and step repeat without false alarms", "[tape]") {
+    std::vector<Variable<>> parameters{leaf({1, 2}), leaf({3, 4})};
+    const auto copies = parameters;  // handles that are never renewed
+    Variable<> kept = parameters[0];
+    const auto loss_of = [](std::vector<Variable<>> p) { return sum(square(p[0] * p[1])); };
+    for (int step = 0; step < 3; ++step) {
+        CHECK_NOTHROW(loss_of(copies).backward());
+        CHECK_NOTHROW(sum(kept * copies[1] * parameters[0]).backward());
+        for (Variable<>& p : parameters) {
+            shift(p, -0.1f);
+            p.zero_grad();
+        }
+    }
+}
+
+TEST_CASE("a handle that is older than a change gives no false alarm, moved or read where it stands", "[tape]") {
+    Variable<> w = leaf({1, 2});
+    const Variable<> x = leaf({3, 4});
+    Variable<> old = w, other_old = w;
+    shift(w, 1);
+    const auto moved_in = [&x](Variable<> weight) {
+        Array<> value = x.value() * weight.value();
+        return record("mine", std::move(value),
+                      wrt(x, [weight = std::move(weight)](const Variable<>& g) { return g * weight; }));
+    };
+    CHECK_NOTHROW(moved_in(std::move(old)).backward(Variable<>{1, 1}));
+    const auto by_reference = record("mine", Array<>(x.value() * w.value()),
+                                     wrt(x, [&other_old](const Variable<>& g) { return g * other_old; }));
+    CHECK_NOTHROW(by_reference.backward(Variable<>{1, 1}));
+    CHECK(holds(x.grad(), {4, 6}));
+}
+
+TEST_CASE("a change after the handle was moved into a vjp is refused", "[tape]") {
+    Variable<> w = leaf({1, 2});
+    const Variable<> x = leaf({3, 4});
+    Variable<> copy = w;
+    const Variable<> y = record("mine", Array<>(x.value() * w.value()),
+                                wrt(x, [copy = std::move(copy)](const Variable<>& g) { return g * copy; }));
+    shift(w, 1);
+    CHECK_THROWS_WITH(y.backward(Variable<>{1, 1}), ContainsSubstring("'mine'"));
+}
+
+// ---- What is kept ----
+
+TEST_CASE("a chain of linear and relu keeps only what a vjp reads", "[tape]") {
+    const Variable<> w = leaf(Array<>(Shape{4, 4}, 1.0f));
+    const Variable<> x = Array<>(Shape{2, 4}, 1.0f);
+    const Nodes nodes;
+    Variable<> loss = sum(relu(matmul(relu(matmul(x, w)), w)));
+    REQUIRE(nodes.names == std::vector<std::string>{"matmul", "relu", "matmul", "relu", "sum"});
+    CHECK_FALSE(nodes.keeps_value(0));
+    CHECK(nodes.keeps_value(1));
+    CHECK_FALSE(nodes.keeps_value(2));
+    CHECK(nodes.keeps_value(3));
+    CHECK(tape_size() == 5);
+    CHECK(nodes.nodes[0]->shape() == Shape{2, 4});
+    loss.backward();
+    CHECK(tape_size() == 0);
+}
+
+TEST_CASE("a result is not kept for a vjp that is not needed", "[tape]") {
+    const Variable<> a = leaf({1, 2});
+    const Variable<> b{3, 4};
+    const Nodes nodes;
+    const Variable<> sum_of = sum(a / b);  // only b's vjp reads the quotient
+    REQUIRE(nodes.names[0] == "divide");
+    CHECK_FALSE(nodes.keeps_value(0));
+}
+
+TEST_CASE("values are freed by backward", "[tape]") {
+    const Variable<> x = leaf({1, 2});
+    const Nodes nodes;
+    const Variable<> y = exp(x);
+    const Variable<> loss = sum(exp(y));
+    CHECK(nodes.keeps_value(1));
+    loss.backward();
+    CHECK(nodes.keeps_value(0));  // y is a handle still
+    CHECK(tape_size() == 0);
+    CHECK(holds(y, Array<>(xt::exp(x.value()))));
+}
+
+TEST_CASE("a loop that never calls backward does not grow the tape", "[tape]") {
+    const Variable<> w = leaf({1, 2});
+    Variable<> last;
+    for (int i = 0; i < 100; ++i) {
+        last = sum(exp(w * 2));
+        CHECK(tape_size() == 3);
+    }
+    last = {};
+    CHECK(tape_size() == 0);
+}
+
+// ---- Backward ----
+
+TEST_CASE("backward adds over uses and over calls", "[tape]") {
+    Variable<> x = leaf({1, 2});
+    sum(x * x + x).backward();
+    CHECK(holds(x.grad(), {3, 5}));
+    sum(x * 3).backward();
+    CHECK(holds(x.grad(), {6, 8}));
+    x.zero_grad();
+    CHECK_FALSE(x.grad().defined());
+    x.backward(Variable<>{5, 6});
+    CHECK(holds(x.grad(), {5, 6}));
+}
+
+TEST_CASE("a gradient that the user holds does not change with the next backward", "[tape]") {
+    const Variable<> x = leaf({1, 2});
+    sum(x * 2).backward();
+    const Variable<> held = x.grad();
+    const Variable<> shared = x.grad().detach();
+    sum(x * 2).backward();
+    CHECK(holds(held, {2, 2}));
+    CHECK(holds(shared, {2, 2}));
+    CHECK(holds(x.grad(), {4, 4}));
+}
+
+TEST_CASE("a cotangent that the user holds is left alone", "[tape]") {
+    const Variable<> x = leaf({1, 2});
+    const Variable<> g{3, 4};
+    x.backward(g);
+    x.backward(g);
+    (-x).backward(g);
+    relu(x).backward(g);
+    CHECK(holds(g, {3, 4}));
+    CHECK(holds(x.grad(), {6, 8}));
+    Variable<> seed{1, 1};
+    (x + x).backward(seed);
+    seed.assign({9, 9});
+    CHECK(holds(x.grad(), {8, 10}));
+}
+
+TEST_CASE("gradients of different leaves do not share their memory", "[tape]") {
+    const Variable<> a = leaf({1, 2}), b = leaf({3, 4});
+    sum(a + b + reshape(a, Shape{2})).backward();
+    CHECK(a.grad().node() != b.grad().node());
+    CHECK(a.grad().value().data() != b.grad().value().data());
+    CHECK(a.grad().value().storage().unique());
+    CHECK(b.grad().value().storage().unique());
+}
+
+TEST_CASE("a graph with 2^60 paths takes linear time", "[tape]") {
+    const Variable<> x = leaf(1);
+    Variable<> y = x;
+    for (int i = 0; i < 60; ++i) y = (y + y) * 0.5f;
+    y.backward();
+    CHECK(x.grad().item() == 1);
+}
+
+TEST_CASE("a diamond hands on what both sides gave", "[tape]") {
+    const Variable<double> x = Variable<double>{0.3, 0.7}.requires_grad(true);
+    const Variable<double> h = exp(x);
+    sum(h * h + sin(h)).backward();
+    for (std::size_t i = 0; i < 2; ++i) {
+        const double e = std::exp(x.value()(i));
+        CHECK(x.grad().value()(i) == Approx((2 * e + std::cos(e)) * e));
+    }
+}
+
+TEST_CASE("a second backward says what happened", "[tape]") {
+    const Variable<> x = leaf({1, 2});
+    const Variable<> h = exp(x);
+    const Variable<> y = sum(h * 2);
+    y.backward();
+    CHECK_THROWS_WITH(y.backward(), ContainsSubstring("'sum'") && ContainsSubstring("retain_graph"));
+    CHECK_THROWS_WITH(sum(h).backward(), ContainsSubstring("'exp'") && ContainsSubstring("retain_graph"));
+    CHECK_THROWS_AS(grad(y, x), Error);
+    CHECK(holds(x.grad(), Array<>(2.0f * xt::exp(x.value()))));
+}
+
+TEST_CASE("a retained graph can be run again and again", "[tape]") {
+    const Variable<> x = leaf({1, 2});
+    Variable<> y = sum(x * x);
+    for (float i = 1; i <= 3; ++i) {
+        y.backward({.retain_graph = true});
+        CHECK(holds(x.grad(), Array<>{2 * i, 4 * i}));
+    }
+    CHECK(tape_size() == 2);
+    y.backward();
+    CHECK(tape_size() == 0);
+    CHECK(holds(x.grad(), {8, 16}));
+}
+
+TEST_CASE("a retained graph goes when it is dropped", "[tape]") {
+    const Variable<> x = leaf({1, 2});
+    sum(x * x).backward({.retain_graph = true});
+    CHECK(tape_size() == 0);
+}
+
+TEST_CASE("backward needs one element, or a cotangent that fits, and something to differentiate", "[tape]") {
+    const Variable<> x = leaf({1, 2});
+    const Variable<> y = x * 2;
+    CHECK_THROWS_WITH(y.backward(), ContainsSubstring("(2,)"));
+    CHECK_THROWS_WITH(y.backward(Variable<>{1, 2, 3}), ContainsSubstring("(3,)") && ContainsSubstring("(2,)"));
+    CHECK_THROWS_WITH(y.backward(1), ContainsSubstring("()"));
+    CHECK_THROWS_WITH(Variable<>(1).backward(), ContainsSubstring("requires a gradient"));
+    y.backward(Variable<>{1, 2});
+    CHECK(holds(x.grad(), {2, 4}));
+}
+
+TEST_CASE("NoGrad switches recording off and EnableGrad on again", "[tape]") {
+    const Variable<> x = leaf({1, 2});
+    CHECK(Tape::current().recording());
+    {
+        const NoGrad no_grad;
+        CHECK_FALSE(Tape::current().recording());
+        CHECK_FALSE((x * 2).requires_grad());
+        CHECK((x * 2).is_leaf());
+        {
+            const EnableGrad enable_grad;
+            CHECK((x * 2).requires_grad());
+        }
+        CHECK_FALSE((x * 2).requires_grad());
+    }
+    CHECK((x * 2).requires_grad());
+    CHECK(tape_size() == 0);
+}
+
+TEST_CASE("nothing is recorded while an ordinary backward runs, nor when gradients are added", "[tape]") {
+    Variable<> x = leaf({1, 2});
+    Variable<> history = leaf({1, 1});
+    x.set_grad(history * 2);
+    sum(x * x).backward();
+    CHECK(holds(x.grad(), {4, 6}));
+    CHECK_FALSE(x.grad().requires_grad());
+    const Variable<> y = x * 2;
+    const auto g = grad<float>({y, y}, {x}, {history, history * 3})[0];
+    CHECK(holds(g, {8, 8}));
+    CHECK_FALSE(g.requires_grad());
+}
+
+// ---- grad() ----
+
+TEST_CASE("grad leaves every gradient alone", "[tape]") {
+    const Variable<> x = leaf({1, 2}), w = leaf({3, 4});
+    const Variable<> g = grad(sum(x * w), x);
+    CHECK(holds(g, {3, 4}));
+    CHECK_FALSE(x.grad().defined());
+    CHECK_FALSE(w.grad().defined());
+    CHECK(tape_size() == 0);
+    sum(x * w).backward();
+    CHECK(holds(x.grad(), {3, 4}));
+    CHECK(holds(w.grad(), {1, 2}));
+}
+
+TEST_CASE("grad takes interior inputs, duplicates, several outputs and inputs that are not used", "[tape]") {
+    const Variable<> x = leaf({1, 2}), unused = leaf(1);
+    const Variable<> h = x * x;
+    const auto g = grad<float>({sum(h * 3), h}, {h, x, h, unused, x}, {1, {10, 20}});
+    REQUIRE(g.size() == 5);
+    CHECK(holds(g[0], {13, 23}));
+    CHECK(holds(g[1], {26, 92}));
+    CHECK(holds(g[2], {13, 23}));
+    CHECK_FALSE(g[3].defined());
+    CHECK(holds(g[4], {26, 92}));
+}
+
+TEST_CASE("grad of a variable by itself is its cotangent", "[tape]") {
+    const Variable<> x = leaf(2);
+    CHECK(grad(x, x).item() == 1);
+    const Variable<> y = x * x;
+    const auto g = grad<float>({y}, {y, x});
+    CHECK(g[0].item() == 1);
+    CHECK(g[1].item() == 4);
+}
+
+TEST_CASE("grad by an interior value leaves the graph below it for later", "[tape]") {
+    const Variable<> x = leaf({1, 2});
+    const Variable<> h = x * x;
+    const Variable<> g = grad(sum(h * 3), h);
+    CHECK(holds(g, {3, 3}));
+    CHECK_NOTHROW(h.backward(g));
+    CHECK(holds(x.grad(), {6, 12}));
+}
+
+TEST_CASE("grad by a value whose own history was freed collects its cotangent", "[tape]") {
+    const Variable<> x = leaf({1, 2});
+    const Variable<> h = x * x;
+    const Variable<> second = sum(h * 5);
+    sum(h).backward();
+    CHECK(holds(grad(second, h), {5, 5}));
+    const Variable<> third = sum(h * 7);
+    CHECK_THROWS_WITH(grad(third, x), ContainsSubstring("retain_graph"));
+}
+
+TEST_CASE("grad runs no vjp that nothing asked for", "[tape]") {
+    int x_calls = 0, w_calls = 0, below = 0;
+    const Variable<> x = leaf({1, 2}), w = leaf({3, 4});
+    const Variable<> before = record("before", Array<>(w.value()), wrt(w, [&](const Variable<>& g) {
+                                         ++below;
+                                         return g;
+                                     }));
+    const Variable<> y = record("mine", Array<>(x.value() * before.value()), wrt(x, [&](const Variable<>& g) {
+                                    ++x_calls;
+                                    return g * before;
+                                }),
+                                wrt(before, [&](const Variable<>& g) {
+                                    ++w_calls;
+                                    return g * x;
+                                }));
+    const Variable<> z = record("joint", Array<>(y.value() + w.value()),
+                                wrt(std::tie(y, w), [&](const Variable<>& g, const Needs& needs) {
+                                    CHECK(needs[0]);
+                                    CHECK_FALSE(needs[1]);
+                                    return std::array<Variable<>, 2>{g, {}};
+                                }));
+    CHECK(holds(grad(sum(z), x, {.retain_graph = true}), {3, 4}));
+    CHECK(x_calls == 1);
+    CHECK(w_calls == 0);
+    CHECK(below == 0);
+}
+
+TEST_CASE("grad says what does not fit", "[tape]") {
+    const Variable<> x = leaf({1, 2});
+    const Variable<> c{1, 2};
+    CHECK_THROWS_WITH(grad(x * 2, x), ContainsSubstring("(2,)"));
+    CHECK_THROWS_WITH(grad(sum(x), c), ContainsSubstring("(2,)"));
+    CHECK_THROWS_AS(grad(sum(c), x), Error);
+    CHECK_THROWS_WITH(grad<float>({x * 2}, {x}, {1}), ContainsSubstring("(2,)"));
+    CHECK_THROWS_WITH(grad<float>({x * 2}, {x}, {c, c}), ContainsSubstring("2 cotangents"));
+    CHECK_THROWS_AS(grad<float>({sum(x)}, {Variable<>()}), Error);
+    CHECK_THROWS_AS(grad<float>({sum(x), Variable<>()}, {x}), Error);
+    CHECK(holds(grad(sum(x), x), {1, 1}));
+}
+
+TEST_CASE("create_graph gives derivatives of the third order", "[tape]") {
+    const Variable<double> x = Variable<double>{0.4, 1.1}.requires_grad(true);
+    const Variable<double> y = sum(x * x * x * x + sin(x));
+    const Variable<double> first = grad(y, x, {.create_graph = true});
+    const Variable<double> second = grad(sum(first), x, {.create_graph = true});
+    const Variable<double> third = grad(sum(second), x);
+    for (std::size_t i = 0; i < 2; ++i) {
+        const double v = x.value()(i);
+        CHECK(first.value()(i) == Approx(4 * v * v * v + std::cos(v)));
+        CHECK(second.value()(i) == Approx(12 * v * v - std::sin(v)));
+        CHECK(third.value()(i) == Approx(24 * v - std::cos(v)));
+    }
+    CHECK_FALSE(x.grad().defined());
+}
+
+TEST_CASE("backward with create_graph gives gradients that can be differentiated", "[tape]") {
+    Variable<> x = leaf({1, 2});
+    sum(x * x * x).backward({.create_graph = true});
+    Variable<> penalty = sum(x.grad() * x.grad());
+    x.zero_grad();
+    penalty.backward();
+    CHECK(holds(x.grad(), {36, 288}));
+    penalty = {};
+    CHECK(tape_size() == 0);
+}
+
+// ---- Exceptions ----
+
+TEST_CASE("an exception in a vjp leaves no cotangents behind, and the tape usable", "[tape]") {
+    const Variable<> x = leaf({1, 2}), w = leaf({3, 4});
+    bool armed = true;
+    const Variable<> h = mine(x * w, armed);
+    const Variable<> y = sum(h * h + exp(x));
+    CHECK_THROWS_WITH(y.backward({.retain_graph = true}), "boom");
+    CHECK_FALSE(x.grad().defined());
+    CHECK_FALSE(w.grad().defined());
+    CHECK_THROWS_WITH(grad<float>({y}, {x, h}, {}, {.retain_graph = true}), "boom");
+    armed = false;
+    CHECK(Tape::current().recording());
+    const auto g = grad<float>({y}, {w, h}, {}, {.retain_graph = true});
+    CHECK(holds(g[0], {6, 32}));
+    CHECK(holds(g[1], {6, 16}));
+    y.backward();
+    CHECK(holds(w.grad(), {6, 32}));
+    CHECK(tape_size() == 0);
+}
+
+TEST_CASE("a backward that failed half-way is refused the next time", "[tape]") {
+    const Variable<> x = leaf({1, 2});
+    bool armed = true;
+    const Variable<> y = sum(exp(mine(x, armed)));
+    CHECK_THROWS_WITH(y.backward(), "boom");
+    armed = false;
+    CHECK_THROWS_WITH(y.backward(), ContainsSubstring("'sum'"));
+    CHECK_FALSE(x.grad().defined());
+}
+
+TEST_CASE("an exception in a hook passes on and leaves the tape usable", "[tape]") {
+    Variable<> x = leaf({1, 2}), w = leaf({3, 4}), v = leaf({5, 6});
+    bool armed = true;
+    w.on_gradient([&](const Variable<>&) {
+        if (armed) throw std::runtime_error("boom");
+    });
+    {
+        const Variable<> y = sum(x * w * v);
+        CHECK_THROWS_WITH(y.backward(), "boom");
+        CHECK_THROWS_WITH(y.backward(), ContainsSubstring("retain_graph"));
+        const Variable<> inner = x * w;
+        const Variable<> z = sum(inner * v);
+        CHECK_THROWS_WITH(z.backward(), "boom");
+        armed = false;
+        CHECK_THROWS_AS(inner.backward(Variable<>{1, 1}), Error);  // not a silent half of the gradients
+    }
+    CHECK(tape_size() == 0);
+    x.zero_grad();
+    w.zero_grad();
+    v.zero_grad();
+    sum(x * w * v).backward();
+    CHECK(holds(x.grad(), {15, 24}));
+    CHECK(holds(w.grad(), {5, 12}));
+    CHECK(holds(v.grad(), {3, 8}));
+}
+
+TEST_CASE("a vjp that gives a wrong shape is refused by name", "[tape]") {
+    const Variable<> x = leaf({1, 2});
+    const Variable<> y = record("mine", Array<>(x.value()), wrt(x, [](const Variable<>&) { return Variable<>{1, 2, 3}; }));
+    CHECK_THROWS_WITH(y.backward(Variable<>{1, 1}),
+                      ContainsSubstring("'mine'") && ContainsSubstring("(3,)") && ContainsSubstring("(2,)"));
+}
+
+// ---- Depth ----
+
+TEST_CASE("a chain of a million operations needs no stack, neither in backward nor in its end", "[tape]") {
+    on_small_stack([] {
+        const Variable<> x = leaf(1);
+        const auto chain = [&] {
+            Variable<> y = x;
+            for (int i = 0; i < 1'000'000; ++i) y = y + 0.0f;
+            return y;
+        };
+        chain().backward();
+        CHECK(x.grad().item() == 1);
+        { const Variable<> dropped = chain(); }
+        CHECK(tape_size() == 0);
+        chain().backward({.retain_graph = true});
+        CHECK(tape_size() == 0);
+        CHECK(grad(chain(), x).item() == 1);
+        bool armed = true;
+        Variable<> y = mine(x, armed);
+        for (int i = 0; i < 1000; ++i) y = y + 0.0f;
+        CHECK_THROWS(y.backward());
+    });
+}
+
+// ---- A backward inside a backward ----
+
+TEST_CASE("a checkpoint gives the gradients of what it runs again", "[tape]") {
+    const Variable<> w = leaf({{1, 2}, {3, 4}}), b = leaf({0.5f, -0.5f});
+    const Variable<> x = leaf({{1, -1}, {2, 0}});
+    const Function block = [=](const Variable<>& h) { return tanh(matmul(h, w) + b); };
+    const auto check = [&](const auto& with, const auto& without) {
+        Variable<> leaves[] = {w, b, x};
+        without().backward();
+        std::vector<Array<>> expected;
+        for (Variable<>& v : leaves) {
+            expected.push_back(v.grad().value());
+            v.zero_grad();
+        }
+        with().backward();
+        for (std::size_t i = 0; i < 3; ++i) {
+            REQUIRE(leaves[i].grad().defined());
+            for (std::size_t k = 0; k < expected[i].size(); ++k)
+                CHECK(leaves[i].grad().value().data()[k] == Approx(expected[i].data()[k]).margin(1e-5));
+            leaves[i].zero_grad();
+        }
+        CHECK(tape_size() == 0);
+    };
+    SECTION("alone") {
+        check([&] { return sum(checkpoint(block, x)); }, [&] { return sum(block(x)); });
+    }
+    SECTION("twice in a row") {
+        check([&] { return sum(checkpoint(block, checkpoint(block, x))); }, [&] { return sum(block(block(x))); });
+    }
+    SECTION("one in another") {
+        const Function outer = [&](const Variable<>& h) { return checkpoint(block, h) * 2; };
+        check([&] { return sum(checkpoint(outer, x)); }, [&] { return sum(block(x) * 2); });
+    }
+    SECTION("with the same parameters used above") {
+        check([&] { return sum(matmul(checkpoint(block, x), w) + b); }, [&] { return sum(matmul(block(x), w) + b); });
+    }
+    SECTION("with the same parameters used below") {
+        check([&] { return sum(checkpoint(block, matmul(x, w) + b)); }, [&] { return sum(block(matmul(x, w) + b)); });
+    }
+    SECTION("with the same parameters used on both sides, and other leaves after them") {
+        check([&] { return sum(matmul(checkpoint(block, matmul(x, w) + b), w) + b * w); },
+              [&] { return sum(matmul(block(matmul(x, w) + b), w) + b * w); });
+    }
+}
+
+TEST_CASE("a backward inside a vjp leaves the other leaves of the one around it alone", "[tape]") {
+    const Variable<> x = leaf({1, 2}), w = leaf({3, 4}), v = leaf({5, 6});
+    const Variable<> elsewhere = v * 2;  // v is complete only when the sweep ends
+    sum(checkpoint([w](const Variable<>& h) { return h * w; }, x) * w * v).backward();
+    CHECK(holds(v.grad(), {9, 32}));
+    CHECK(holds(w.grad(), {30, 96}));
+    CHECK(holds(x.grad(), {45, 96}));
+}
+
+TEST_CASE("grad inside a vjp does not mix with the backward around it", "[tape]") {
+    Variable<> w = leaf({3, 4});
+    const Variable<> x = leaf({1, 2});
+    Array<> inner;
+    const Variable<> y = record("mine", Array<>(x.value() * w.value()), wrt(x, [&](const Variable<>& g) {
+                                    const EnableGrad enable_grad;
+                                    const Variable<> again = x.detach().requires_grad(true);
+                                    const auto gs = grad<float>({again * w}, {again, w}, {g});
+                                    inner = gs[1].value();
+                                    return gs[0];
+                                }));
+    const auto check = [&](const Array<>& expected) {
+        CHECK(holds(x.grad(), {3, 4}));
+        CHECK((inner == Array<>{1, 2}));
+        CHECK(holds(w.grad(), expected));
+    };
+    SECTION("where the outer one has yet to complete a leaf") {
+        const Variable<> blocker = sum(w);  // a use of w that keeps it from being complete
+        sum(y + w * 5).backward();
+        check({5, 5});
+    }
+    SECTION("where the outer one has completed it") {
+        sum(y + w * 5).backward();
+        check({5, 5});
+    }
+    SECTION("where the outer one is grad by the same leaf") {
+        const auto gs = grad<float>({sum(y + w * 5)}, {w, x});
+        CHECK(holds(gs[0], {5, 5}));
+        CHECK(holds(gs[1], {3, 4}));
+        CHECK((inner == Array<>{1, 2}));
+    }
+}
+
+TEST_CASE("grad inside a vjp over the very graph that is passed does not mix with it", "[tape]") {
+    const Variable<> x = leaf({1, 2});
+    const Variable<> h = x * x;
+    const Variable<> side = h * 3;
+    Array<> inner;
+    const Variable<> y = record("mine", Array<>(h.value()), wrt(h, [&](const Variable<>& g) {
+                                    const EnableGrad enable_grad;
+                                    inner = grad<float>({side}, {x}, {g}, {.retain_graph = true})[0].value();
+                                    return g;
+                                }));
+    const Variable<> loss = sum(y + h * 10);
+    loss.backward();
+    CHECK((inner == Array<>{6, 12}));
+    CHECK(holds(x.grad(), {22, 44}));
+}
+
+// ---- Hooks ----
+
+TEST_CASE("a hook fires once per backward, when the gradient is complete", "[tape]") {
+    Variable<> x = leaf({1, 2});
+    std::vector<Array<>> seen;
+    x.on_gradient([&](const Variable<>& v) { seen.push_back(v.grad().value()); });
+    sum(x * x + x * 3).backward();
+    REQUIRE(seen.size() == 1);
+    CHECK((seen[0] == Array<>{5, 7}));
+    const Variable<> y = sum(x * x);
+    y.backward({.retain_graph = true});
+    y.backward();
+    REQUIRE(seen.size() == 3);
+    CHECK((seen[2] == Array<>{9, 15}));
+    x.backward(Variable<>{1, 1});
+    CHECK(seen.size() == 4);
+    grad(sum(x), x);
+    CHECK(seen.size() == 4);
+}
+
+TEST_CASE("a hook fires before earlier layers are passed", "[tape]") {
+    std::vector<std::string> order;
+    const auto layer = [&](const Variable<>& x, const Variable<>& w, const char* name) {
+        return record(name, Array<>(x.value() * w.value()), wrt(x, [&order, w, name](const Variable<>& g) {
+                          order.emplace_back(name);
+                          return g * w;
+                      }),
+                      wrt(w, [x](const Variable<>& g) { return g * x; }));
+    };
+    const Variable<> x = leaf({1, 2});
+    Variable<> w1 = leaf({1, 1}), w2 = leaf({1, 1}), w3 = leaf({1, 1});
+    w1.on_gradient([&](const Variable<>&) { order.emplace_back("w1"); });
+    w2.on_gradient([&](const Variable<>&) { order.emplace_back("w2"); });
+    w3.on_gradient([&](const Variable<>&) { order.emplace_back("w3"); });
+    // w2 has two consumers, w3 three.
+    sum(layer(layer(layer(layer(layer(x, w3, "e"), w1, "d"), w2, "c"), w2, "b"), w3, "a") * w3).backward();
+    CHECK(order == std::vector<std::string>{"a", "b", "c", "w2", "d", "w1", "e", "w3"});
+}
+
+TEST_CASE("a hook that takes its variable as the argument does not keep it alive", "[tape]") {
+    auto token = std::make_shared<int>(0);
+    std::weak_ptr<int> alive = token;
+    {
+        Variable<> x = leaf({1, 2});
+        x.on_gradient([token](const Variable<>& v) { CHECK(v.grad().defined()); });
+        token.reset();
+        sum(x * x).backward();
+        CHECK_FALSE(alive.expired());
+    }
+    CHECK(alive.expired());
+}
+
+TEST_CASE("a hook may change the gradient, drop the loss, or add a hook", "[tape]") {
+    Variable<> x = leaf({1, 2});
+    const Variable<> w = leaf({3, 4});
+    Variable<> loss;
+    int added = 0;
+    x.on_gradient([&](Variable<> v) {
+        v.set_grad(v.grad() * 2);
+        loss = {};
+        if (added == 0)
+            for (int i = 0; i < 10; ++i) v.on_gradient([&](const Variable<>&) { ++added; });
+    });
+    SECTION("in an ordinary backward") {
+        loss = sum(exp(w) + w * x);
+        loss.backward();
+    }
+    SECTION("in one that retains the graph") {
+        loss = sum(exp(w) + w * x);
+        loss.backward({.retain_graph = true});
+    }
+    CHECK(holds(x.grad(), {6, 8}));
+    CHECK(w.grad().defined());
+    CHECK(tape_size() == 0);
+    loss = sum(x);
+    loss.backward();
+    CHECK(added == 10);
+}
+
+TEST_CASE("a hook may run another backward", "[tape]") {
+    Variable<> x = leaf({1, 2}), w = leaf({3, 4});
+    const Variable<> v = leaf({5, 6});
+    w.on_gradient([&](const Variable<>&) {
+        CHECK_FALSE(Tape::current().recording());
+        const EnableGrad enable_grad;
+        sum(v * 7).backward();
+    });
+    sum(x * v * w).backward();
+    CHECK(holds(v.grad(), {10, 15}));
+    CHECK(holds(x.grad(), {15, 24}));
+    CHECK(holds(w.grad(), {5, 12}));
+}
