@@ -12,6 +12,7 @@
 
 #include "catch.hpp"
 #include <xgrad/autodiff/kernels/level.hpp>
+#include <xgrad/autodiff/kernels/threads.hpp>
 
 namespace xgrad::twins {
 
@@ -78,6 +79,18 @@ template <class F> Reals central_differences(const F& f, Reals x) {
         x[i] = at;
     }
     return result;
+}
+
+/// What run() returns must be the same, bit for bit, whatever the number of threads.
+template <class Run> void check_any_threads(const Run& run) {
+    const std::size_t before = threads();
+    set_threads(1);
+    const auto alone = run();
+    for (const std::size_t count : {2, 3}) {
+        set_threads(count);
+        CHECK((run() == alone));
+    }
+    set_threads(before);
 }
 
 inline Real dot(const Reals& a, const Reals& b) {

@@ -1,4 +1,5 @@
 #include <algorithm>
+#include <array>
 
 #include "kernel_twins.hpp"
 #include <xgrad/autodiff/kernels/normalization.hpp>
@@ -304,4 +305,42 @@ TEMPLATE_TEST_CASE("layer_norm normalises each row and passes its cotangents bac
                             exact.x),
                         derivative_tolerance<T>);
         }
+}
+
+TEST_CASE("normalisation does not depend on the number of threads", "[normalization]") {
+    const auto x = numbers<float>(1000 * 192, 1), g = numbers<float>(x.size(), 2);
+    for (const Channels s : {Channels{1000, 192, 1}, Channels{10, 192, 100}})
+        check_any_threads([&] {
+            std::vector<float> y(x.size()), mean(s.channels), rstd(s.channels), dx(x.size()), dweight(s.channels);
+            kernels::batch_norm<float>({.shape = s, .x = x.data(), .epsilon = 1e-5f, .y = y.data()},
+                                       {mean.data(), rstd.data()});
+            kernels::batch_norm_backward<float>({.shape = s,
+                                                 .x = x.data(),
+                                                 .mean = mean.data(),
+                                                 .rstd = rstd.data(),
+                                                 .g = g.data(),
+                                                 .dx = dx.data(),
+                                                 .dweight = dweight.data()});
+            return std::array{y, mean, rstd, dx, dweight};
+        });
+    check_any_threads([&] {
+        std::vector<float> y(x.size()), mean(1000), rstd(1000), dx(x.size()), dweight(192), dbias(192);
+        kernels::layer_norm<float>({.rows = 1000,
+                                    .count = 192,
+                                    .x = x.data(),
+                                    .epsilon = 1e-5f,
+                                    .y = y.data(),
+                                    .mean = mean.data(),
+                                    .rstd = rstd.data()});
+        kernels::layer_norm_backward<float>({.rows = 1000,
+                                             .count = 192,
+                                             .x = x.data(),
+                                             .mean = mean.data(),
+                                             .rstd = rstd.data(),
+                                             .g = g.data(),
+                                             .dx = dx.data(),
+                                             .dweight = dweight.data(),
+                                             .dbias = dbias.data()});
+        return std::array{y, mean, rstd, dx, dweight, dbias};
+    });
 }

@@ -12,11 +12,11 @@ using kernels::Slices;
 namespace {
 
 const std::vector<Slices> shapes{
-    {0, 3, 1},    {3, 0, 1},     {3, 0, 5},   {2, 3, 0},     {1, 1, 1},     {1, 3, 1},     {5, 1, 1},
-    {1, 1, 7},    {3, 7, 1},     {2, 8, 1},   {2, 9, 1},     {3, 15, 1},    {3, 16, 1},    {3, 17, 1},
-    {1, 31, 1},   {1, 63, 1},    {1, 65, 1},  {2, 257, 1},   {1, 4999, 1},  {1, 5, 2},     {2, 3, 3},
-    {1, 200, 10}, {1, 7, 15},    {2, 7, 16},  {1, 7, 17},    {2, 65, 33},   {1, 130, 64},  {1, 9, 127},
-    {2, 9, 128},  {1, 129, 130}, {3, 4, 257}, {1, 70001, 1}, {1, 40000, 3}, {300, 257, 1}, {2, 300, 129},
+    {0, 3, 1},     {3, 0, 1},     {3, 0, 5},     {2, 3, 0},     {1, 1, 1},   {1, 3, 1},     {5, 1, 1},   {1, 1, 7},
+    {3, 7, 1},     {2, 8, 1},     {2, 9, 1},     {3, 15, 1},    {3, 16, 1},  {3, 17, 1},    {1, 31, 1},  {1, 63, 1},
+    {1, 65, 1},    {2, 257, 1},   {1, 4999, 1},  {1, 5, 2},     {2, 3, 3},   {1, 200, 10},  {1, 7, 15},  {2, 7, 16},
+    {1, 7, 17},    {2, 65, 33},   {1, 130, 64},  {1, 9, 127},   {2, 9, 128}, {1, 129, 130}, {3, 4, 257}, {1, 70001, 1},
+    {1, 40000, 3}, {300, 257, 1}, {2, 300, 129}, {1, 3, 40000},
 };
 
 // Calls reduce(slice) for the elements of every slice.
@@ -319,4 +319,16 @@ TEMPLATE_TEST_CASE("in-place sums, scales and checks treat every element", "[red
                     CHECK_FALSE(kernels::all_finite(x.data(), n, at));
                 }
         }
+}
+
+TEST_CASE("reductions do not depend on the number of threads", "[reduce]") {
+    const auto x = numbers<float>(300000, 1);
+    for (const Slices s :
+         {Slices{1, 300000, 1}, Slices{300, 1000, 1}, Slices{1, 1000, 300}, Slices{1, 3, 100000}, Slices{10, 300, 100}})
+        check_any_threads([&] {
+            std::vector<float> y(s.results()), mean(s.results()), squares(s.results());
+            kernels::sum(x.data(), s, y.data());
+            kernels::mean_and_variance(x.data(), s, 0, mean.data(), squares.data());
+            return std::array{y, mean, squares, std::vector{kernels::squared_norm(x.data(), x.size())}};
+        });
 }

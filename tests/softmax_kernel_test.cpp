@@ -176,3 +176,12 @@ TEST_CASE("labels out of range are found, ignored ones are not", "[softmax]") {
     CHECK(kernels::find_invalid_label(labels, 5, 4, -1) == 2);
     CHECK(kernels::find_invalid_label(labels, 0, 4, -1) == 0);
 }
+
+TEST_CASE("softmax does not depend on the number of threads", "[softmax]") {
+    const auto x = numbers<float>(300 * 1000, 1);
+    check_any_threads([&] {
+        std::vector<float> y(x.size());
+        kernels::softmax(x.data(), {300, 1000, 1}, y.data());
+        return y;
+    });
+}

@@ -8,9 +8,10 @@
 namespace xgrad::kernels {
 namespace {
 
-// Runs work(first, last) over ranges of channels: whole cache lines of them where they are neighbours.
+// Runs work(first, last) over ranges of channels. Where these are neighbours in memory, a range is at least as wide as
+// two cache lines and, when there are many, as the widest tile.
 template <class Work> void each_channel_range(const Channels& shape, const Work& work) {
-    const std::size_t group = shape.inner == 1 ? 64 : 1;
+    const std::size_t group = shape.inner != 1 ? 1 : std::clamp<std::size_t>(shape.channels / 4 / 32 * 32, 32, 128);
     const std::size_t groups = (shape.channels + group - 1) / group;
     in_pieces(groups, group * shape.samples(), [&](std::size_t first, std::size_t n) {
         work(first * group, std::min(shape.channels, (first + n) * group));

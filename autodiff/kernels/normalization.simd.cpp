@@ -48,15 +48,21 @@ template <class T> struct CotangentSums {
     }
 };
 
-// The cotangent of what was before relu.
-template <bool relu, class T, class Places>
-Lane<T> cotangent(const BatchNormBackward<T>& norm, std::size_t i, Places places) {
-    const Lane<T> g = places.load(norm.g + i);
-    if constexpr (relu)
-        return where(places.load(norm.relu_y + i) > 0, g, Lane<T>(0));
-    else
-        return g;
-}
+// What the backward loops read. (As a value of its own, so that the compiler knows that no store changes it.)
+template <bool relu, class T> struct Sources {
+    const T *x, *g, *y;
+
+    explicit Sources(const BatchNormBackward<T>& norm) : x(norm.x), g(norm.g), y(norm.relu_y) {}
+
+    // The cotangent of what was before relu.
+    template <class Places> Lane<T> cotangent(std::size_t i, Places places) const {
+        const Lane<T> lane = places.load(g + i);
+        if constexpr (relu)
+            return where(places.load(y + i) > 0, lane, Lane<T>(0));
+        else
+            return lane;
+    }
+};
 
 // A weight or bias that may be absent.
 template <class T, class Places> Lane<T> load_or(const T* from, std::size_t i, Places places, T otherwise) {
@@ -86,7 +92,7 @@ Tile<Moments<Lane<T>>, size> column_moments(const T* x, std::size_t batch, std::
     Lane<T> guess[size];
     for (std::size_t k = 0; k < size; ++k) guess[k] = batch ? places.load(x + k * width) : Lane<T>(0);
     for (bool again = false;; again = true) {
-        const auto deviations = pairwise(0, batch, 64, Add(), [&](std::size_t first, std::size_t n) {
+        const auto deviations = pairwise(batch, 64, Add(), [&](std::size_t first, std::size_t n) {
             Tile<Deviations<T>, size> block;
             const T* row = x + first * stride;
             for (std::size_t r = 0; r < n; ++r, row += stride)
@@ -115,11 +121,11 @@ void normalize_columns(const BatchNorm<T>& norm, std::size_t c, const Lane<T>* m
         scale[k] = rstd[k] * load_or(norm.weight, c + k * width, places, T(1));
         bias[k] = load_or(norm.bias, c + k * width, places, T(0));
     }
-    const std::size_t channels = norm.shape.channels;
+    const std::size_t batch = norm.shape.batch, channels = norm.shape.channels;
     const bool relu = norm.relu;
     const T* x = norm.x + c;
     T* y = norm.y + c;
-    for (std::size_t r = 0; r < norm.shape.batch; ++r, x += channels, y += channels)
+    for (std::size_t r = 0; r < batch; ++r, x += channels, y += channels)
         for (std::size_t k = 0; k < size; ++k) {
             Lane<T> z = (places.load(x + k * width) - centre[k]) * scale[k] + bias[k];
             if (relu) z = maximum(z, T(0));
@@ -128,7 +134,8 @@ void normalize_columns(const BatchNorm<T>& norm, std::size_t c, const Lane<T>* m
 }
 
 template <std::size_t size, class T, class Places>
-void batch_norm_columns(const BatchNorm<T>& norm, const BatchStatistics<T>& statistics, std::size_t c, Places places) {
+XGRAD_FLATTEN void batch_norm_columns(const BatchNorm<T>& norm, const BatchStatistics<T>& statistics, std::size_t c,
+                                      Places places) {
     constexpr std::size_t width = Lane<T>::width;
     const auto found = column_moments<size>(norm.x + c, norm.shape.batch, norm.shape.channels, places);
     Lane<T> mean[size], rstd[size];
@@ -144,7 +151,8 @@ void batch_norm_columns(const BatchNorm<T>& norm, const BatchStatistics<T>& stat
 }
 
 template <std::size_t size, class T, class Places>
-void inference_columns(const BatchNorm<T>& norm, const T* means, const T* variances, std::size_t c, Places places) {
+XGRAD_FLATTEN void inference_columns(const BatchNorm<T>& norm, const T* means, const T* variances, std::size_t c,
+                                     Places places) {
     constexpr std::size_t width = Lane<T>::width;
     Lane<T> mean[size], rstd[size];
     for (std::size_t k = 0; k < size; ++k) {
@@ -155,20 +163,23 @@ void inference_columns(const BatchNorm<T>& norm, const T* means, const T* varian
 }
 
 template <bool relu, std::size_t size, class T, class Places>
-void backward_columns(const BatchNormBackward<T>& norm, bool constant_statistics, std::size_t c, Places places) {
+XGRAD_FLATTEN void backward_columns(const BatchNormBackward<T>& norm, bool constant_statistics, std::size_t c,
+                                    Places places) {
     constexpr std::size_t width = Lane<T>::width;
     const std::size_t batch = norm.shape.batch, channels = norm.shape.channels;
+    const Sources<relu, T> from(norm);
+    T* dx = norm.dx;
     Lane<T> mean[size], rstd[size];
     for (std::size_t k = 0; k < size; ++k) {
         mean[k] = places.load(norm.mean + c + k * width);
         rstd[k] = places.load(norm.rstd + c + k * width);
     }
-    const auto sums = pairwise(0, batch, 64, Add(), [&](std::size_t first, std::size_t n) {
+    const auto sums = pairwise(batch, 64, Add(), [&](std::size_t first, std::size_t n) {
         Tile<CotangentSums<T>, size> block;
         for (std::size_t r = first; r < first + n; ++r)
             for (std::size_t k = 0; k < size; ++k) {
                 const std::size_t i = r * channels + c + k * width;
-                block.lanes[k].add(cotangent<relu>(norm, i, places), places.load(norm.x + i) - mean[k]);
+                block.lanes[k].add(from.cotangent(i, places), places.load(from.x + i) - mean[k]);
             }
         return block;
     });
@@ -182,24 +193,28 @@ void backward_columns(const BatchNormBackward<T>& norm, bool constant_statistics
         constant[k] = constant_statistics ? Lane<T>(0) : dbias / count;
         slope[k] = constant_statistics ? Lane<T>(0) : dweight * rstd[k] / count;
     }
-    if (!norm.dx) return;
+    if (!dx) return;
     for (std::size_t r = 0; r < batch; ++r)
         for (std::size_t k = 0; k < size; ++k) {
             const std::size_t i = r * channels + c + k * width;
-            Lane<T> d = cotangent<relu>(norm, i, places);
-            if (!constant_statistics) d = d - constant[k] - (places.load(norm.x + i) - mean[k]) * slope[k];
-            places.store(d * factor[k], norm.dx + i);
+            Lane<T> d = from.cotangent(i, places);
+            if (!constant_statistics) d = d - constant[k] - (places.load(from.x + i) - mean[k]) * slope[k];
+            places.store(d * factor[k], dx + i);
         }
 }
 
 // A number of lanes that is known to the compiler.
 template <std::size_t size> struct Size { static constexpr std::size_t lanes = size; };
 
-// Runs body(size, channel, places) for tiles of `size` lanes that make up the channels [first, last).
-template <class T, class Body> void each_tile(std::size_t first, std::size_t last, const Body& body) {
-    constexpr std::size_t lanes = 4, tile = lanes * Lane<T>::width;
+// Runs body(size, channel, places) for tiles that make up the channels [first, last): wide ones, so that memory is read
+// in long runs, but narrower where a wide one would not stay in cache from one pass to the next.
+template <class T, class Body>
+void each_tile(std::size_t batch, std::size_t first, std::size_t last, const Body& body) {
+    constexpr std::size_t width = Lane<T>::width, run = 8 * width * sizeof(T), cache = std::size_t{1} << 18;
     std::size_t c = first;
-    for (; c + tile <= last; c += tile) body(Size<lanes>{}, c, Whole{});
+    if (run <= 256 || run * batch <= cache)
+        for (; c + 8 * width <= last; c += 8 * width) body(Size<8>{}, c, Whole{});
+    for (; c + 4 * width <= last; c += 4 * width) body(Size<4>{}, c, Whole{});
     each_lane<T>(last - c, [&](std::size_t i, auto places) { body(Size<1>{}, c + i, places); });
 }
 
@@ -229,18 +244,18 @@ struct Runs {
     }
 };
 
-template <class T> Moments<T> run_moments(const T* x, const Runs& runs, std::size_t c) {
+template <class T> XGRAD_FLATTEN Moments<T> run_moments(const T* x, const Runs& runs, std::size_t c) {
     T guess = runs.count() ? x[c * runs.shape.inner] : T(0);
     for (bool again = false;; again = true) {
         const Lane<T> centre(guess);
-        const auto deviations = pairwise(0, runs.count(), runs.block, Add(), [&](std::size_t first, std::size_t n) {
-            Deviations<T> even, odd;  // side by side, so that neither waits for the one before
+        const auto deviations = pairwise(runs.count(), runs.block, Add(), [&](std::size_t first, std::size_t n) {
+            Ways<Deviations<T>> ways;
             runs.each(c, first, n, [&](std::size_t offset, std::size_t numbers) {
-                each_lane<T>(numbers, [&](std::size_t i, auto part) {
-                    (i & Lane<T>::width ? odd : even).add(part.fill(part.load(x + offset + i) - centre, T(0)));
+                each_lane<T>(numbers, ways, [&](Deviations<T>& way, std::size_t i, auto part) {
+                    way.add(part.fill(part.load(x + offset + i) - centre, T(0)));
                 });
             });
-            return even + odd;
+            return (ways.a + ways.b) + (ways.c + ways.d);
         });
         const auto found = moments(guess, across<Sum>(deviations.sum), across<Sum>(deviations.squares),
                                    static_cast<T>(runs.shape.samples()));
@@ -249,7 +264,8 @@ template <class T> Moments<T> run_moments(const T* x, const Runs& runs, std::siz
     }
 }
 
-template <class T> void normalize_runs(const BatchNorm<T>& norm, const Runs& runs, std::size_t c, T mean, T rstd) {
+template <class T>
+XGRAD_FLATTEN void normalize_runs(const BatchNorm<T>& norm, const Runs& runs, std::size_t c, T mean, T rstd) {
     const Lane<T> centre(mean), scale(norm.weight ? rstd * norm.weight[c] : rstd),
         bias(norm.bias ? norm.bias[c] : T(0));
     const bool relu = norm.relu;
@@ -265,31 +281,33 @@ template <class T> void normalize_runs(const BatchNorm<T>& norm, const Runs& run
 }
 
 template <bool relu, class T>
-void backward_runs(const BatchNormBackward<T>& norm, bool constant_statistics, const Runs& runs, std::size_t c) {
+XGRAD_FLATTEN void backward_runs(const BatchNormBackward<T>& norm, bool constant_statistics, const Runs& runs,
+                                 std::size_t c) {
+    const Sources<relu, T> from(norm);
+    T* dx = norm.dx;
     const Lane<T> mean(norm.mean[c]);
     const T rstd = norm.rstd[c];
-    const auto sums = pairwise(0, runs.count(), runs.block, Add(), [&](std::size_t first, std::size_t n) {
-        CotangentSums<T> block;
+    const auto sums = pairwise(runs.count(), runs.block, Add(), [&](std::size_t first, std::size_t n) {
+        Ways<CotangentSums<T>> ways;
         runs.each(c, first, n, [&](std::size_t offset, std::size_t numbers) {
-            each_lane<T>(numbers, [&](std::size_t i, auto part) {
-                block.add(part.fill(cotangent<relu>(norm, offset + i, part), T(0)),
-                          part.load(norm.x + offset + i) - mean);
+            each_lane<T>(numbers, ways, [&](CotangentSums<T>& way, std::size_t i, auto part) {
+                way.add(part.fill(from.cotangent(offset + i, part), T(0)), part.load(from.x + offset + i) - mean);
             });
         });
-        return block;
+        return (ways.a + ways.b) + (ways.c + ways.d);
     });
     const T dbias = across<Sum>(sums.g), dweight = across<Sum>(sums.g_deviation) * rstd;
     if (norm.dweight) norm.dweight[c] = dweight;
     if (norm.dbias) norm.dbias[c] = dbias;
-    if (!norm.dx) return;
+    if (!dx) return;
     const T count = static_cast<T>(norm.shape.samples());
     const Lane<T> factor(norm.weight ? rstd * norm.weight[c] : rstd), constant(dbias / count),
         slope(dweight * rstd / count);
     runs.each(c, 0, runs.count(), [&](std::size_t offset, std::size_t numbers) {
         each_lane<T>(numbers, [&](std::size_t i, auto part) {
-            Lane<T> d = cotangent<relu>(norm, offset + i, part);
-            if (!constant_statistics) d = d - constant - (part.load(norm.x + offset + i) - mean) * slope;
-            part.store(d * factor, norm.dx + offset + i);
+            Lane<T> d = from.cotangent(offset + i, part);
+            if (!constant_statistics) d = d - constant - (part.load(from.x + offset + i) - mean) * slope;
+            part.store(d * factor, dx + offset + i);
         });
     });
 }
@@ -299,7 +317,7 @@ void backward_runs(const BatchNormBackward<T>& norm, bool constant_statistics, c
 template <class T>
 void batch_norm(const BatchNorm<T>& norm, const BatchStatistics<T>& statistics, std::size_t first, std::size_t last) {
     if (norm.shape.inner == 1) {
-        each_tile<T>(first, last, [&](auto size, std::size_t c, auto places) {
+        each_tile<T>(norm.shape.batch, first, last, [&](auto size, std::size_t c, auto places) {
             batch_norm_columns<size.lanes>(norm, statistics, c, places);
         });
         return;
@@ -319,7 +337,7 @@ template <class T>
 void batch_norm_inference(const BatchNorm<T>& norm, const T* mean, const T* variance, std::size_t first,
                           std::size_t last) {
     if (norm.shape.inner == 1) {
-        each_tile<T>(first, last, [&](auto size, std::size_t c, auto places) {
+        each_tile<T>(norm.shape.batch, first, last, [&](auto size, std::size_t c, auto places) {
             inference_columns<size.lanes>(norm, mean, variance, c, places);
         });
         return;
@@ -332,7 +350,7 @@ void batch_norm_inference(const BatchNorm<T>& norm, const T* mean, const T* vari
 template <bool relu, class T>
 void backward(const BatchNormBackward<T>& norm, bool constant_statistics, std::size_t first, std::size_t last) {
     if (norm.shape.inner == 1) {
-        each_tile<T>(first, last, [&](auto size, std::size_t c, auto places) {
+        each_tile<T>(norm.shape.batch, first, last, [&](auto size, std::size_t c, auto places) {
             backward_columns<relu, size.lanes>(norm, constant_statistics, c, places);
         });
         return;
@@ -350,7 +368,7 @@ void batch_norm_backward(const BatchNormBackward<T>& norm, bool constant_statist
         backward<false>(norm, constant_statistics, first, last);
 }
 
-template <class T> void layer_norm(const LayerNorm<T>& norm) {
+template <class T> XGRAD_FLATTEN void layer_norm(const LayerNorm<T>& norm) {
     const std::size_t n = norm.count;
     const T count = static_cast<T>(n);
     const Row<T> row{n};
@@ -376,34 +394,33 @@ template <class T> void layer_norm(const LayerNorm<T>& norm) {
     }
 }
 
-// dweight and dbias are added to.
-template <class T> void layer_norm_backward(const LayerNormBackward<T>& norm) {
+// dweight and dbias are added to. The row is read once for all sums, and once more for dx.
+template <class T> XGRAD_FLATTEN void layer_norm_backward(const LayerNormBackward<T>& norm) {
     const std::size_t n = norm.count;
-    const T count = static_cast<T>(n);
-    const Row<T> row{n};
+    const T *weight = norm.weight, count = static_cast<T>(n);
+    T *dweight = norm.dweight, *dbias = norm.dbias;
     for (std::size_t r = 0; r < norm.rows; ++r) {
         const T *x = norm.x + r * n, *g = norm.g + r * n;
         const Lane<T> mean(norm.mean[r]), rstd(norm.rstd[r]);
-        if (norm.dweight)
-            row.each([&](std::size_t i, auto part) {
-                const Lane<T> normalized = (part.load(x + i) - mean) * rstd;
-                part.store(part.load(norm.dweight + i) + part.load(g + i) * normalized, norm.dweight + i);
+        const auto sums = pairwise(n, Row<T>::block, Add(), [&](std::size_t first, std::size_t numbers) {
+            Ways<CotangentSums<T>> ways;
+            each_lane<T>(numbers, ways, [&](CotangentSums<T>& way, std::size_t j, auto part) {
+                const std::size_t i = first + j;
+                const Lane<T> cotangent = part.load(g + i), normalized = (part.load(x + i) - mean) * rstd;
+                if (dweight) part.store(part.load(dweight + i) + cotangent * normalized, dweight + i);
+                if (dbias) part.store(part.load(dbias + i) + cotangent, dbias + i);
+                const Lane<T> weighted = part.fill(cotangent * load_or(weight, i, part, T(1)), T(0));
+                way.add(weighted, normalized);
             });
-        if (norm.dbias)
-            row.each([&](std::size_t i, auto part) {
-                part.store(part.load(norm.dbias + i) + part.load(g + i), norm.dbias + i);
-            });
+            return (ways.a + ways.b) + (ways.c + ways.d);
+        });
         if (!norm.dx) continue;
         T* dx = norm.dx + r * n;
-        const auto weighted = [&](std::size_t i, auto part) {
-            return norm.weight ? part.load(g + i) * part.load(norm.weight + i) : part.load(g + i);
-        };
-        const Lane<T> constant(row.template total<Sum>(weighted) / count);
-        const T projection = row.template total<Sum>(
-            [&](std::size_t i, auto part) { return weighted(i, part) * (part.load(x + i) - mean); });
-        const Lane<T> slope(projection / count * norm.rstd[r] * norm.rstd[r]);
-        row.each([&](std::size_t i, auto part) {
-            part.store((weighted(i, part) - constant - (part.load(x + i) - mean) * slope) * rstd, dx + i);
+        const Lane<T> constant(across<Sum>(sums.g) / count), slope(across<Sum>(sums.g_deviation) / count);
+        each_lane<T>(n, [&](std::size_t i, auto part) {
+            const Lane<T> weighted = part.load(g + i) * load_or(weight, i, part, T(1)),
+                          normalized = (part.load(x + i) - mean) * rstd;
+            part.store((weighted - constant - normalized * slope) * rstd, dx + i);
         });
     }
 }

@@ -13,13 +13,17 @@ constexpr std::size_t worth_sharing = std::size_t{1} << 16;
 /// About as many elements make a piece.
 constexpr std::size_t piece_size = std::size_t{1} << 15;
 
-/// Runs work(first, count) over the range [0, n) of things of `each` elements, at once or in pieces shared among
-/// threads.
+/// How many things of `each` elements make a piece.
+inline std::size_t piece_length(std::size_t each) {
+    return std::max<std::size_t>(1, piece_size / std::max<std::size_t>(1, each));
+}
+
+/// Runs work(first, count) over the range [0, n) of things of `each` elements: at once, or in pieces of
+/// piece_length(each) shared among threads.
 template <class Work> void in_pieces(std::size_t n, std::size_t each, const Work& work) {
     if (n == 0) return;
     if (n * each < worth_sharing) return work(std::size_t{0}, n);
-    const std::size_t length = std::max<std::size_t>(1, piece_size / std::max<std::size_t>(each, 1));
-    const std::size_t pieces = (n + length - 1) / length;
+    const std::size_t length = piece_length(each), pieces = (n + length - 1) / length;
     parallel(pieces, [&](std::size_t piece) { work(piece * length, std::min(length, n - piece * length)); });
 }
 

@@ -18,15 +18,23 @@ template <class T> std::unique_ptr<T[]> scratch(std::size_t n) { return std::mak
 template <class T> void fold(Fold<T> first, Fold<T> then, const T* x, const T* about, const Slices& slices, T* y) {
     const auto [outer, count, inner] = slices;
     if (slices.results() == 0) return;
-    // A few long slices: cut each into pieces of rows.
-    const std::size_t rows = std::max<std::size_t>(1, piece_size / inner);
-    if (outer == 1 && slices.size() >= worth_sharing && count >= 4 * rows) {
-        const std::size_t pieces = (count + rows - 1) / rows;
-        const auto partial = scratch<T>(pieces * inner);
-        in_pieces(count, inner, [&](std::size_t begin, std::size_t n) {
-            first(x + begin * inner, about, {1, n, inner}, inner, partial.get() + begin / rows * inner);
+    if (outer == 1 && slices.size() >= worth_sharing) {
+        // Long slices: each piece takes some rows of all columns.
+        const std::size_t rows = piece_length(inner);
+        if (count >= 4 * rows) {
+            const std::size_t pieces = (count + rows - 1) / rows;
+            const auto partial = scratch<T>(pieces * inner);
+            in_pieces(count, inner, [&](std::size_t begin, std::size_t n) {
+                first(x + begin * inner, about, {1, n, inner}, inner, partial.get() + begin / rows * inner);
+            });
+            return then(partial.get(), nullptr, {1, pieces, inner}, inner, y);
+        }
+        // Many short ones: each piece takes all rows of some columns, in whole cache lines.
+        constexpr std::size_t line = 64;
+        return in_pieces((inner + line - 1) / line, line * count, [&](std::size_t begin, std::size_t n) {
+            const std::size_t column = begin * line, columns = std::min(inner - column, n * line);
+            first(x + column, about ? about + column : nullptr, slices, columns, y + column);
         });
-        return then(partial.get(), nullptr, {1, pieces, inner}, inner, y);
     }
     in_pieces(outer, count * inner, [&](std::size_t begin, std::size_t n) {
         first(x + begin * count * inner, about ? about + begin * inner : nullptr, {n, count, inner}, inner,

@@ -85,9 +85,9 @@ template <class T> bool all_finite(const T* x, std::size_t n, Level at = level()
 
 /// The level's share of the work: one thread's piece.
 template <class T> struct ReduceKernels {
-    /// Folds the first `width` columns of each outer slice; x and y keep the strides of the full array. `about` has y's
-    /// layout: what the squared deviations are taken from; others ignore it.
-    using Fold = void (*)(const T* x, const T* about, const Slices& slices, std::size_t width, T* y);
+    /// Folds the first `columns` columns of each outer slice; x and y keep the strides of the full array. `about` has
+    /// y's layout: what the squared deviations are taken from; others ignore it.
+    using Fold = void (*)(const T* x, const T* about, const Slices& slices, std::size_t columns, T* y);
     Fold sum, prod, max, min, sum_of_squares, squared_deviations, logsumexp;
 
     /// The first element of each slice that equals y or, where y is NaN, is NaN.

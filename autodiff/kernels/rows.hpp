@@ -10,7 +10,12 @@
 #include <xgrad/autodiff/kernels/reduce.hpp>
 #include <xgrad/autodiff/lane.hpp>
 
+// Inlines all that a function calls: a lane that is handed over in memory costs more than what is done with it.
+#define XGRAD_FLATTEN [[gnu::flatten]]
+
 namespace xgrad::kernels::XGRAD_LEVEL {
+
+// ---- lanes along memory ---------------------------------------------------------------------------------------------
 
 /// 0, 1, 2, … in the places of a lane.
 template <class T> Lane<T> places() {
@@ -46,10 +51,35 @@ template <class T, class Body> void each_lane(std::size_t n, const Body& body) {
     if (i < n) body(i, Part{n - i});
 }
 
-// Ways to merge two numbers, lanes or bare vectors into one, with what leaves the other unchanged.
+/// Sums that grow side by side, so that none waits for the addition before it.
+template <class State> struct Ways { State a, b, c, d; };
+
+/// Runs body(state, i, part) as each_lane does, with the states in turn.
+template <class T, class State, class Body> void each_lane(std::size_t n, Ways<State>& ways, const Body& body) {
+    constexpr std::size_t width = Lane<T>::width;
+    std::size_t i = 0;
+    for (; i + 4 * width <= n; i += 4 * width) {
+        body(ways.a, i, Whole{});
+        body(ways.b, i + width, Whole{});
+        body(ways.c, i + 2 * width, Whole{});
+        body(ways.d, i + 3 * width, Whole{});
+    }
+    for (; i + width <= n; i += width) body(ways.a, i, Whole{});
+    if (i < n) body(ways.b, i, Part{n - i});
+}
+
+// ---- merging two numbers, lanes or bare vectors into one ------------------------------------------------------------
+
 template <class T> Lane<T> pick(const Mask<T>& mask, const Lane<T>& a, const Lane<T>& b) { return where(mask, a, b); }
 template <class M, class V> V pick(const M& mask, const V& a, const V& b) { return mask ? a : b; }
 
+// The larger or smaller one, a where either is NaN: what the processor's instruction does.
+template <class T> Lane<T> larger(const Lane<T>& a, const Lane<T>& b) { return Lane<T>(max(b.batch(), a.batch())); }
+template <class V> V larger(const V& a, const V& b) { return b > a ? b : a; }
+template <class T> Lane<T> smaller(const Lane<T>& a, const Lane<T>& b) { return Lane<T>(min(b.batch(), a.batch())); }
+template <class V> V smaller(const V& a, const V& b) { return b < a ? b : a; }
+
+// A way to merge has merge(a, b) and a number that leaves the other one unchanged.
 struct Sum {
     template <class T> static T neutral() { return 0; }
     template <class V> static V merge(const V& a, const V& b) { return a + b; }
@@ -60,16 +90,22 @@ struct Product {
     template <class V> static V merge(const V& a, const V& b) { return a * b; }
 };
 
-// NaN stays: from a because no comparison with it holds, from b because it is asked for. (b != b would not do: xsimd 8
-// answers no for NaN with AVX.)
+/// The largest number, or NaN where there is one.
 struct Largest {
     template <class T> static T neutral() { return -std::numeric_limits<T>::infinity(); }
-    template <class V> static V merge(const V& a, const V& b) { return pick((b > a) | !(b == b), b, a); }
+    template <class V> static V merge(const V& a, const V& b) { return pick(b == b, larger(a, b), b); }
 };
 
+/// The smallest number, or NaN where there is one.
 struct Smallest {
     template <class T> static T neutral() { return std::numeric_limits<T>::infinity(); }
-    template <class V> static V merge(const V& a, const V& b) { return pick((b < a) | !(b == b), b, a); }
+    template <class V> static V merge(const V& a, const V& b) { return pick(b == b, smaller(a, b), b); }
+};
+
+/// The largest number other than NaN: for where NaN makes itself heard anyway.
+struct Top {
+    template <class T> static T neutral() { return -std::numeric_limits<T>::infinity(); }
+    template <class V> static V merge(const V& a, const V& b) { return larger(a, b); }
 };
 
 /// `size` numbers as the compiler's own vector, which it can halve.
@@ -100,20 +136,29 @@ template <class Op, class T> T across(const Lane<T>& lane) {
     }
 }
 
-/// Merges leaf(first, n) of blocks of the range [first, first + n) pairwise, so that rounding errors grow with the
-/// logarithm of their number.
+// The recursion of pairwise, out of line: it is entered where there is much to do.
 template <class Merge, class Leaf>
-auto pairwise(std::size_t first, std::size_t n, std::size_t block, const Merge& merge, const Leaf& leaf)
-    -> decltype(leaf(first, n)) {
+[[gnu::noinline]] auto pairwise_halves(std::size_t first, std::size_t n, std::size_t block, const Merge& merge,
+                                       const Leaf& leaf) -> decltype(leaf(first, n)) {
     if (n <= block) return leaf(first, n);
     const std::size_t half = (n / block + 1) / 2 * block;
-    return merge(pairwise(first, half, block, merge, leaf), pairwise(first + half, n - half, block, merge, leaf));
+    return merge(pairwise_halves(first, half, block, merge, leaf),
+                 pairwise_halves(first + half, n - half, block, merge, leaf));
 }
+
+/// Merges leaf(first, n) of blocks of the range [0, n) pairwise, so that rounding errors grow with the logarithm of
+/// their number.
+template <class Merge, class Leaf>
+auto pairwise(std::size_t n, std::size_t block, const Merge& merge, const Leaf& leaf) -> decltype(leaf(n, n)) {
+    return n <= block ? leaf(0, n) : pairwise_halves(0, n, block, merge, leaf);
+}
+
+// ---- slices: what is treated at once of an array of (outer, count, inner) -------------------------------------------
 
 /// A slice along contiguous memory: its lanes hold neighbours in the slice.
 template <class T> struct Row {
-    static constexpr std::size_t ways = 4;  // sums that grow side by side, so that none waits for the one before
-    static constexpr std::size_t block = 16 * ways * Lane<T>::width;
+    /// Numbers that are added up before pairwise merging begins.
+    static constexpr std::size_t block = 64 * Lane<T>::width;
 
     std::size_t count;
 
@@ -124,39 +169,30 @@ template <class T> struct Row {
     /// Runs body(offset, part) for every lane of the slice.
     template <class Body> void each(const Body& body) const { each_lane<T>(count, body); }
 
-    /// All of value(offset, part) merged, but for what stands in different places.
-    template <class Op, class Value> Lane<T> spread(const Value& value) const {
-        return pairwise(
-            0, count, block, [](const Lane<T>& a, const Lane<T>& b) { return Op::merge(a, b); },
-            [&](std::size_t first, std::size_t n) { return fold_block<Op>(first, n, value); });
-    }
     /// All of value(offset, part) merged into one number.
-    template <class Op, class Value> T total(const Value& value) const { return across<Op>(spread<Op>(value)); }
+    template <class Op, class Value> T total(const Value& value) const {
+        return across<Op>(pairwise(
+            count, block, [](const Lane<T>& a, const Lane<T>& b) { return Op::merge(a, b); },
+            [&](std::size_t first, std::size_t n) { return fold_block<Op>(first, n, value); }));
+    }
     /// That number, in every place.
     template <class Op, class Value> Lane<T> fold(const Value& value) const { return Lane<T>(total<Op>(value)); }
 
 private:
-    template <class Op, class Value> static Lane<T> fold_block(std::size_t first, std::size_t n, const Value& value) {
-        constexpr std::size_t width = Lane<T>::width;
-        const Lane<T> start(Op::template neutral<T>());
-        Lane<T> a = start, b = start, c = start, d = start;
-        std::size_t i = 0;
-        for (; i + ways * width <= n; i += ways * width) {
-            a = Op::merge(a, value(first + i, Whole{}));
-            b = Op::merge(b, value(first + i + width, Whole{}));
-            c = Op::merge(c, value(first + i + 2 * width, Whole{}));
-            d = Op::merge(d, value(first + i + 3 * width, Whole{}));
-        }
-        each_lane<T>(n - i, [&](std::size_t j, auto part) {
-            a = Op::merge(a, part.fill(value(first + i + j, part), Op::template neutral<T>()));
+    template <class Op, class Value>
+    XGRAD_FLATTEN static Lane<T> fold_block(std::size_t first, std::size_t n, const Value& value) {
+        const T neutral = Op::template neutral<T>();
+        const Lane<T> start(neutral);
+        Ways<Lane<T>> ways{start, start, start, start};
+        each_lane<T>(n, ways, [&](Lane<T>& merged, std::size_t i, auto part) {
+            merged = Op::merge(merged, part.fill(value(first + i, part), neutral));
         });
-        return Op::merge(Op::merge(a, b), Op::merge(c, d));
+        return Op::merge(Op::merge(ways.a, ways.b), Op::merge(ways.c, ways.d));
     }
 };
 
 /// A lane's worth of neighbouring slices down a column: each place of the lane is a slice of its own.
 template <class T, class Places> struct Column {
-    static constexpr std::size_t ways = 4;
     static constexpr std::size_t block = 64;
 
     std::size_t count;
@@ -174,30 +210,30 @@ template <class T, class Places> struct Column {
     /// All of value(offset, part) merged, place by place.
     template <class Op, class Value> Lane<T> fold(const Value& value) const {
         return pairwise(
-            0, count, block, [](const Lane<T>& a, const Lane<T>& b) { return Op::merge(a, b); },
+            count, block, [](const Lane<T>& a, const Lane<T>& b) { return Op::merge(a, b); },
             [&](std::size_t first, std::size_t n) { return fold_block<Op>(first, n, value); });
     }
 
 private:
-    template <class Op, class Value> Lane<T> fold_block(std::size_t first, std::size_t n, const Value& value) const {
+    template <class Op, class Value>
+    XGRAD_FLATTEN Lane<T> fold_block(std::size_t first, std::size_t n, const Value& value) const {
         const Lane<T> start(Op::template neutral<T>());
-        Lane<T> a = start, b = start, c = start, d = start;
+        Ways<Lane<T>> ways{start, start, start, start};
         std::size_t i = first;
         const std::size_t end = first + n;
-        for (; i + ways <= end; i += ways) {
-            a = Op::merge(a, value(i * stride, places));
-            b = Op::merge(b, value((i + 1) * stride, places));
-            c = Op::merge(c, value((i + 2) * stride, places));
-            d = Op::merge(d, value((i + 3) * stride, places));
+        for (; i + 4 <= end; i += 4) {
+            ways.a = Op::merge(ways.a, value(i * stride, places));
+            ways.b = Op::merge(ways.b, value((i + 1) * stride, places));
+            ways.c = Op::merge(ways.c, value((i + 2) * stride, places));
+            ways.d = Op::merge(ways.d, value((i + 3) * stride, places));
         }
-        for (; i < end; ++i) a = Op::merge(a, value(i * stride, places));
-        return Op::merge(Op::merge(a, b), Op::merge(c, d));
+        for (; i < end; ++i) ways.a = Op::merge(ways.a, value(i * stride, places));
+        return Op::merge(Op::merge(ways.a, ways.b), Op::merge(ways.c, ways.d));
     }
 };
 
-/// Runs body(offset, result, slice) for what of an array of (outer, count, inner) is treated at once: a row, or a
-/// lane's worth of neighbouring columns of the first `columns`. It starts at `offset` in the array and at `result` in
-/// an array of (outer, inner).
+/// Runs body(offset, result, slice) for every row or, where inner is not 1, for every lane's worth of the first
+/// `columns` columns. It starts at `offset` in the array and at `result` in an array of (outer, inner).
 template <class T, class Body> void each_slice(const Slices& slices, std::size_t columns, const Body& body) {
     const auto [outer, count, inner] = slices;
     if (inner == 1) {

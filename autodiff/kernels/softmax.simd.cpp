@@ -5,10 +5,10 @@ namespace xgrad::kernels::XGRAD_LEVEL {
 namespace {
 
 template <class T, class Slice> Lane<T> largest(const Slice& slice, const T* x) {
-    return slice.template fold<Largest>([&](std::size_t i, auto part) { return part.load(x + i); });
+    return slice.template fold<Top>([&](std::size_t i, auto part) { return part.load(x + i); });
 }
 
-template <class T> void softmax(const T* x, const Slices& slices, T* y) {
+template <class T> XGRAD_FLATTEN void softmax_slices(const T* x, const Slices& slices, T* y) {
     each_slice<T>(slices, slices.inner, [&](std::size_t offset, std::size_t, auto slice) {
         const T* from = x + offset;
         T* to = y + offset;
@@ -23,7 +23,7 @@ template <class T> void softmax(const T* x, const Slices& slices, T* y) {
     });
 }
 
-template <class T> void log_softmax(const T* x, const Slices& slices, T* y) {
+template <class T> XGRAD_FLATTEN void log_softmax_slices(const T* x, const Slices& slices, T* y) {
     each_slice<T>(slices, slices.inner, [&](std::size_t offset, std::size_t, auto slice) {
         const T* from = x + offset;
         T* to = y + offset;
@@ -34,7 +34,7 @@ template <class T> void log_softmax(const T* x, const Slices& slices, T* y) {
     });
 }
 
-template <class T> void softmax_backward(const T* y, const T* g, const Slices& slices, T* dx) {
+template <class T> XGRAD_FLATTEN void softmax_backward(const T* y, const T* g, const Slices& slices, T* dx) {
     each_slice<T>(slices, slices.inner, [&](std::size_t offset, std::size_t, auto slice) {
         const T *result = y + offset, *cotangent = g + offset;
         T* to = dx + offset;
@@ -46,7 +46,7 @@ template <class T> void softmax_backward(const T* y, const T* g, const Slices& s
     });
 }
 
-template <class T> void log_softmax_backward(const T* y, const T* g, const Slices& slices, T* dx) {
+template <class T> XGRAD_FLATTEN void log_softmax_backward(const T* y, const T* g, const Slices& slices, T* dx) {
     each_slice<T>(slices, slices.inner, [&](std::size_t offset, std::size_t, auto slice) {
         const T *result = y + offset, *cotangent = g + offset;
         T* to = dx + offset;
@@ -80,8 +80,8 @@ Lane<T> class_weight(const Column<T, Places>& column, const T* weights, std::siz
 }
 
 template <class T>
-void cross_entropy(const T* x, const Slices& slices, const CrossEntropyTarget<T>& target,
-                   const CrossEntropyResult<T>& result) {
+XGRAD_FLATTEN void cross_entropy_slices(const T* x, const Slices& slices, const CrossEntropyTarget<T>& target,
+                                        const CrossEntropyResult<T>& result) {
     const std::size_t inner = slices.inner;
     const T* weights = target.class_weights;
     const T smooth = target.label_smoothing / static_cast<T>(slices.count);
@@ -127,8 +127,9 @@ void cross_entropy(const T* x, const Slices& slices, const CrossEntropyTarget<T>
 }
 
 template <class T>
-void cross_entropy_backward(const T* probabilities, const Slices& slices, const CrossEntropyTarget<T>& target,
-                            T weight_sum, const T* scales, bool one_scale, T* dx) {
+XGRAD_FLATTEN void cross_entropy_backward(const T* probabilities, const Slices& slices,
+                                          const CrossEntropyTarget<T>& target, T weight_sum, const T* scales,
+                                          bool one_scale, T* dx) {
     const std::size_t inner = slices.inner;
     const T* weights = target.class_weights;
     const T sharp = 1 - target.label_smoothing, smooth = target.label_smoothing / static_cast<T>(slices.count);
@@ -153,6 +154,56 @@ void cross_entropy_backward(const T* probabilities, const Slices& slices, const 
             if (label == target.ignore_index) return;
             to[static_cast<std::size_t>(label) * inner + k] -= scale[k] * sharp * (weights ? weights[label] : T(1));
         });
+    });
+}
+
+// Rows too short for a lane or two are turned into columns, a lane's width of them at a time: nothing has to be merged
+// across a lane then, which would cost more than all the rest.
+template <class T> struct Turned {
+    static constexpr std::size_t width = Lane<T>::width, longest = 16;
+
+    T numbers[longest * width];
+
+    void read(const T* rows, std::size_t count, std::size_t n) {
+        for (std::size_t r = 0; r < n; ++r)
+            for (std::size_t c = 0; c < count; ++c) numbers[c * n + r] = rows[r * count + c];
+    }
+    void write(T* rows, std::size_t count, std::size_t n) const {
+        for (std::size_t r = 0; r < n; ++r)
+            for (std::size_t c = 0; c < count; ++c) rows[r * count + c] = numbers[c * n + r];
+    }
+};
+
+// Runs kernel(x, slices, y, first row): at once or, for short rows, on turned blocks of them. y may be null.
+template <class T, class Kernel> void turning(const T* x, const Slices& slices, T* y, const Kernel& kernel) {
+    const auto [rows, count, inner] = slices;
+    constexpr std::size_t width = Lane<T>::width;
+    if (inner != 1 || count > Turned<T>::longest || width == 1) return kernel(x, slices, y, 0);
+    Turned<T> from, to;
+    for (std::size_t first = 0; first < rows; first += width) {
+        const std::size_t n = rows - first < width ? rows - first : width;
+        from.read(x + first * count, count, n);
+        kernel(from.numbers, Slices{1, count, n}, y ? to.numbers : nullptr, first);
+        if (y) to.write(y + first * count, count, n);
+    }
+}
+
+template <class T> void softmax(const T* x, const Slices& slices, T* y) {
+    turning(x, slices, y, [](const T* from, const Slices& s, T* to, std::size_t) { softmax_slices(from, s, to); });
+}
+
+template <class T> void log_softmax(const T* x, const Slices& slices, T* y) {
+    turning(x, slices, y, [](const T* from, const Slices& s, T* to, std::size_t) { log_softmax_slices(from, s, to); });
+}
+
+template <class T>
+void cross_entropy(const T* x, const Slices& slices, const CrossEntropyTarget<T>& target,
+                   const CrossEntropyResult<T>& result) {
+    turning(x, slices, result.probabilities, [&](const T* from, const Slices& s, T* to, std::size_t first) {
+        CrossEntropyTarget<T> its_target = target;
+        its_target.labels += first;
+        cross_entropy_slices(from, s, its_target,
+                             {result.losses + first, to, result.weights ? result.weights + first : nullptr});
     });
 }
 

@@ -5,7 +5,7 @@ namespace xgrad::kernels::XGRAD_LEVEL {
 namespace {
 
 template <class T>
-void sgd(const SgdOptions& options, const T* gradient, T* parameter, T* momentum_buffer, std::size_t n) {
+XGRAD_FLATTEN void sgd(const SgdOptions& options, const T* gradient, T* parameter, T* momentum_buffer, std::size_t n) {
     const Lane<T> decay(options.weight_decay), momentum(options.momentum), fresh(1 - options.dampening),
         step(-options.learning_rate);
     const bool decays = options.weight_decay != 0, has_momentum = options.momentum != 0;
@@ -24,8 +24,8 @@ void sgd(const SgdOptions& options, const T* gradient, T* parameter, T* momentum
 }
 
 template <class T>
-void adam(const AdamOptions& options, const T* gradient, T* parameter, T* first_moment, T* second_moment,
-          T* largest_second_moment, std::size_t n) {
+XGRAD_FLATTEN void adam(const AdamOptions& options, const T* gradient, T* parameter, T* first_moment, T* second_moment,
+                        T* largest_second_moment, std::size_t n) {
     const Lane<T> shrink(options.decoupled ? 1 - options.learning_rate * options.weight_decay : 1.0),
         decay(options.decoupled ? 0.0 : options.weight_decay), fresh1(1 - options.beta1), beta2(options.beta2),
         fresh2(1 - options.beta2), epsilon(options.epsilon), correction(1 / __builtin_sqrt(options.bias_correction2)),
