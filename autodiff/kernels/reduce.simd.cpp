@@ -79,7 +79,7 @@ void fold_few_columns(const T* x, const T* about, std::size_t count, std::size_t
     T repeated[most], partial[most + 2 * Lane<T>::width];
     if (Map::needs_about)
         for (std::size_t i = 0; i < wide; ++i) repeated[i] = about[i % columns];
-    fold_slices<Op, Map>(x, repeated, {1, count / rows, wide}, wide, partial);
+    fold_slices<Op, Map>(x, Map::needs_about ? repeated : nullptr, {1, count / rows, wide}, wide, partial);
     if (rest) fold_slices<Op, Map>(x + (count - rest) * columns, about, {1, rest, columns}, columns, partial + wide);
     fold_slices<Op, Plain, T>(partial, nullptr, {1, rows + (rest ? 1 : 0), columns}, columns, y);
 }

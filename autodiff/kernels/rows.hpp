@@ -10,8 +10,13 @@
 #include <xgrad/autodiff/kernels/reduce.hpp>
 #include <xgrad/autodiff/lane.hpp>
 
-// Inlines all that a function calls: a lane that is handed over in memory costs more than what is done with it.
+// Inlines all that a function calls: a lane that is handed over in memory costs more than what is done with it. Under a
+// sanitizer, which checks every step, that would only make huge functions.
+#if defined(__OPTIMIZE__) && !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)
 #define XGRAD_FLATTEN [[gnu::flatten]]
+#else
+#define XGRAD_FLATTEN
+#endif
 
 namespace xgrad::kernels::XGRAD_LEVEL {
 
