@@ -157,49 +157,74 @@ XGRAD_FLATTEN void cross_entropy_backward(const T* probabilities, const Slices& 
     });
 }
 
-// Rows too short for a lane or two are turned into columns, a lane's width of them at a time: nothing has to be merged
-// across a lane then, which would cost more than all the rest.
-template <class T> struct Turned {
-    static constexpr std::size_t width = Lane<T>::width, longest = 16;
+// Slices that lie badly in memory, copied to where they are columns close together.
+template <class T> struct Gathered {
+    static constexpr std::size_t line = 64 / sizeof(T), longest = 256, short_row = 16;
 
-    T numbers[longest * width];
+    T numbers[line * longest];
 
-    void read(const T* rows, std::size_t count, std::size_t n) {
-        for (std::size_t r = 0; r < n; ++r)
-            for (std::size_t c = 0; c < count; ++c) numbers[c * n + r] = rows[r * count + c];
+    void read_rows(const T* rows, std::size_t count, std::size_t n) {
+        for (std::size_t c = 0; c < count; ++c)
+            for (std::size_t k = 0; k < n; ++k) numbers[c * n + k] = rows[k * count + c];
     }
-    void write(T* rows, std::size_t count, std::size_t n) const {
-        for (std::size_t r = 0; r < n; ++r)
-            for (std::size_t c = 0; c < count; ++c) rows[r * count + c] = numbers[c * n + r];
+    void write_rows(T* rows, std::size_t count, std::size_t n) const {
+        for (std::size_t c = 0; c < count; ++c)
+            for (std::size_t k = 0; k < n; ++k) rows[k * count + c] = numbers[c * n + k];
+    }
+    void read_columns(const T* columns, std::size_t count, std::size_t n, std::size_t stride) {
+        for (std::size_t c = 0; c < count; ++c)
+            each_lane<T>(n, [&](std::size_t k, auto part) {
+                part.store(part.load(columns + c * stride + k), numbers + c * n + k);
+            });
+    }
+    void write_columns(T* columns, std::size_t count, std::size_t n, std::size_t stride) const {
+        for (std::size_t c = 0; c < count; ++c)
+            each_lane<T>(n, [&](std::size_t k, auto part) {
+                part.store(part.load(numbers + c * n + k), columns + c * stride + k);
+            });
     }
 };
 
-// Runs kernel(x, slices, y, first row): at once or, for short rows, on turned blocks of them. y may be null.
-template <class T, class Kernel> void turning(const T* x, const Slices& slices, T* y, const Kernel& kernel) {
-    const auto [rows, count, inner] = slices;
-    constexpr std::size_t width = Lane<T>::width;
-    if (inner != 1 || count > Turned<T>::longest || width == 1) return kernel(x, slices, y, 0);
-    Turned<T> from, to;
-    for (std::size_t first = 0; first < rows; first += width) {
-        const std::size_t n = rows - first < width ? rows - first : width;
-        from.read(x + first * count, count, n);
-        kernel(from.numbers, Slices{1, count, n}, y ? to.numbers : nullptr, first);
-        if (y) to.write(y + first * count, count, n);
+// Runs kernel(x, slices, y, first result) at once or, where that is faster, on a cache line of gathered slices at a
+// time: for short rows, because merging across a lane would cost more than all the rest, and for columns far apart in
+// memory, whose lines would drive each other out of the cache between the passes. y may be null.
+template <class T, class Kernel> void gathering(const T* x, const Slices& slices, T* y, const Kernel& kernel) {
+    constexpr std::size_t line = Gathered<T>::line;
+    const std::size_t outer = slices.outer, count = slices.count, inner = slices.inner;
+    Gathered<T> from, to;
+    if (inner == 1 && count <= Gathered<T>::short_row && Lane<T>::width > 1) {
+        for (std::size_t o = 0; o < outer; o += line) {
+            const std::size_t n = outer - o < line ? outer - o : line;
+            from.read_rows(x + o * count, count, n);
+            kernel(from.numbers, Slices{1, count, n}, y ? to.numbers : nullptr, o);
+            if (y) to.write_rows(y + o * count, count, n);
+        }
+    } else if (inner >= 8 * line && count <= Gathered<T>::longest) {
+        for (std::size_t o = 0; o < outer; ++o)
+            for (std::size_t i = 0; i < inner; i += line) {
+                const std::size_t n = inner - i < line ? inner - i : line, offset = o * count * inner + i;
+                from.read_columns(x + offset, count, n, inner);
+                kernel(from.numbers, Slices{1, count, n}, y ? to.numbers : nullptr, o * inner + i);
+                if (y) to.write_columns(y + offset, count, n, inner);
+            }
+    } else {
+        kernel(x, slices, y, 0);
     }
 }
 
 template <class T> void softmax(const T* x, const Slices& slices, T* y) {
-    turning(x, slices, y, [](const T* from, const Slices& s, T* to, std::size_t) { softmax_slices(from, s, to); });
+    gathering(x, slices, y, [](const T* from, const Slices& s, T* to, std::size_t) { softmax_slices(from, s, to); });
 }
 
 template <class T> void log_softmax(const T* x, const Slices& slices, T* y) {
-    turning(x, slices, y, [](const T* from, const Slices& s, T* to, std::size_t) { log_softmax_slices(from, s, to); });
+    gathering(x, slices, y,
+              [](const T* from, const Slices& s, T* to, std::size_t) { log_softmax_slices(from, s, to); });
 }
 
 template <class T>
 void cross_entropy(const T* x, const Slices& slices, const CrossEntropyTarget<T>& target,
                    const CrossEntropyResult<T>& result) {
-    turning(x, slices, result.probabilities, [&](const T* from, const Slices& s, T* to, std::size_t first) {
+    gathering(x, slices, result.probabilities, [&](const T* from, const Slices& s, T* to, std::size_t first) {
         CrossEntropyTarget<T> its_target = target;
         its_target.labels += first;
         cross_entropy_slices(from, s, its_target,
