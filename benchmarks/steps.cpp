@@ -37,8 +37,8 @@ int main(int argc, char** argv) {
 
     auto input = peers::input(workload), targets = peers::targets(workload);
     auto labels = peers::labels(workload);
-    const Variable<> x(std::span(input), {workload.batch, workload.sizes.front()});
-    const Variable<> y(std::span(targets), {workload.batch, workload.sizes.back()});
+    const Variable<> x{std::span(input), {workload.batch, workload.sizes.front()}};
+    const Variable<> y{std::span(targets), {workload.batch, workload.sizes.back()}};
     const auto classes = borrow(std::span(labels), Shape{workload.batch});
 
     auto net = network(workload);
