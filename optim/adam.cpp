@@ -50,15 +50,19 @@ Adam<T>::Adam(std::vector<Group<T>> groups, AdamOptions options) : Adam(std::mov
 
 template <class T>
 void Adam<T>::update(Variable<T>& parameter, const Array<T>& gradient, State<T>& state) {
-    const auto t = static_cast<double>(state.step);
+    if (state.step != corrected_step_) {  // most often all parameters are at the same step
+        corrected_step_ = state.step;
+        for (std::size_t i = 0; i < 2; ++i)
+            bias_corrections_[i] = 1 - std::pow(betas_[i], static_cast<double>(state.step));
+    }
     const kernels::AdamOptions options{.learning_rate = state.learning_rate,
                                        .beta1 = betas_[0],
                                        .beta2 = betas_[1],
                                        .epsilon = epsilon_,
                                        .weight_decay = state.weight_decay,
                                        .decoupled = decoupled_,
-                                       .bias_correction1 = 1 - std::pow(betas_[0], t),
-                                       .bias_correction2 = 1 - std::pow(betas_[1], t)};
+                                       .bias_correction1 = bias_corrections_[0],
+                                       .bias_correction2 = bias_corrections_[1]};
     parameter.update([&](Array<T>& value) {
         kernels::adam_update(options, gradient.data(), value.data(), state[0].data(), state[1].data(),
                              amsgrad_ ? state[2].data() : nullptr, value.size());

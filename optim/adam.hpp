@@ -37,6 +37,8 @@ private:
     std::array<double, 2> betas_;
     double epsilon_;
     bool amsgrad_, decoupled_;
+    std::int64_t corrected_step_ = 0;  // the step that the bias corrections are for
+    std::array<double, 2> bias_corrections_{};
 };
 
 struct AdamWOptions {

@@ -139,14 +139,46 @@ Variable<T> as_rows(const Variable<T>& x) {
     return reshape(x, Shape{rows, x.shape(-1)});
 }
 
-// The cotangents of x, weight and bias from that of x·weightᵀ + bias.
+// The cotangents of x, weight and bias from that of x·weightᵀ + bias, in operations that are recorded.
 template <class T>
-std::array<Variable<T>, 3> linear_cotangents(const Variable<T>& g, const Variable<T>& x, const Variable<T>& weight,
-                                             const Needs& needs) {
+std::array<Variable<T>, 3> recorded_linear_cotangents(const Variable<T>& g, const Variable<T>& x,
+                                                      const Variable<T>& weight, const Needs& needs) {
     std::array<Variable<T>, 3> cotangents;
     if (needs[0]) cotangents[0] = matmul(g, weight);
     if (needs[1]) cotangents[1] = matmul(as_rows(g), as_rows(x), {.transpose_a = true});
     if (needs[2]) cotangents[2] = sum(as_rows(g), 0);
+    return cotangents;
+}
+
+// The same from the kernels.
+template <class T>
+std::array<Variable<T>, 3> linear_cotangents(const Variable<T>& g, const Variable<T>& x, const Variable<T>& weight,
+                                             const Needs& needs) {
+    if (detail::thread_state.recording) return recorded_linear_cotangents(g, x, weight, needs);
+    const std::size_t out = weight.shape()[0], in = weight.shape()[1], rows = g.size() / std::max<std::size_t>(out, 1);
+    const T* const cotangent = g.value().data();
+    std::array<Variable<T>, 3> cotangents;
+    if (needs[0]) {
+        Array<T> dx = empty<T>(x.shape());
+        kernels::gemm<T>({.rows = rows, .columns = in, .depth = out,
+                          .a = cotangent, .a_stride = out,
+                          .b = weight.value().data(), .b_stride = in,
+                          .c = dx.data(), .c_stride = in});
+        cotangents[0] = std::move(dx);
+    }
+    if (needs[1]) {
+        Array<T> dweight = empty<T>(weight.shape());
+        kernels::gemm<T>({.rows = out, .columns = in, .depth = rows,
+                          .a = cotangent, .a_stride = out, .transpose_a = true,
+                          .b = x.value().data(), .b_stride = in,
+                          .c = dweight.data(), .c_stride = in});
+        cotangents[1] = std::move(dweight);
+    }
+    if (needs[2]) {
+        Array<T> dbias = empty<T>(Shape{out});
+        kernels::sum(cotangent, {1, rows, out}, dbias.data());
+        cotangents[2] = std::move(dbias);
+    }
     return cotangents;
 }
 
