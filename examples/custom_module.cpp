@@ -66,16 +66,16 @@ training::Dataset<float, float> wave(std::size_t count, float noise, Generator& 
 // [trainer]
 class Trainer {
 public:
-    explicit Trainer(std::uint64_t seed)
-        : generator_(seed),
+    Trainer(int epochs, std::uint64_t seed)
+        : epochs_(epochs),
+          generator_(seed),
           train_(wave(4000, 0.1f, generator_)),
           test_(wave(4000, 0.f, generator_)),
           model_(nn::Linear<>(1, 32), Residual(32), Residual(32), nn::Linear<>(32, 1)),
-          optimizer_(model_.parameters(), {.learning_rate = 1e-3}) {}
+          optimizer_(model_.parameters(), {.learning_rate = optim::cosine(3e-3, steps())}) {}
 
-    void train(int epochs) {
-        model_.train();
-        for (int epoch = 0; epoch < epochs; ++epoch)
+    void train() {
+        for (int epoch = 0; epoch < epochs_; ++epoch)
             for (auto [x, y] : train_.batches(64, generator_)) optimizer_.minimize(mean(log_cosh(model_(x) - y)));
     }
 
@@ -85,6 +85,9 @@ public:
     }
 
 private:
+    std::int64_t steps() const { return epochs_ * static_cast<std::int64_t>(train_.batches(64).size()); }
+
+    int epochs_;
     Generator generator_;
     training::Dataset<float, float> train_, test_;
     nn::Sequential<float> model_;
@@ -95,7 +98,7 @@ private:
 }  // namespace
 
 int main(int argc, char** argv) {
-    int epochs = 40;
+    int epochs = 30;
     std::uint64_t seed = 1;
     CLI::App app("Checks a user's own operations and trains a user's own module with them.");
     app.option_defaults()->always_capture_default();
@@ -111,8 +114,8 @@ int main(int argc, char** argv) {
     fmt::print("the derivatives of snake and log_cosh are right, to second order\n");
 
     xgrad::seed(seed);
-    Trainer trainer(seed);
+    Trainer trainer(epochs, seed);
     fmt::print("error before training {:.4f}\n", trainer.error());
-    trainer.train(epochs);
+    trainer.train();
     fmt::print("error after training {:.4f}\n", trainer.error());
 }
