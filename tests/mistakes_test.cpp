@@ -124,7 +124,7 @@ const std::vector<Mistake> mistakes{
          optimizer.minimize(sum(model(zeros({2, 3}))));
      },
      "fields"},
-    {"a negative learning rate", [] { optim::SGD(nn::Linear(2, 2).parameters(), {.learning_rate = -1}); }, "learning_rate"},
+    {"a negative learning rate", [] { optim::SGD(nn::Linear(2, 2).parameters(), {.learning_rate = -1}); }, "the learning rate of step 0 is -1"},
     {"nothing to optimize", [] { optim::SGD(nn::ReLU().parameters(), {.learning_rate = 1}); }, "parameter"},
     {"a pattern that matches nothing", [] { nn::Linear(2, 2).freeze("wieght"); },
      "freeze: no parameter's name matches 'wieght'"},
