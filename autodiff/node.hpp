@@ -98,7 +98,7 @@ public:
     bool requires_grad = false;
     bool released = false;      // was on a tape; a backward has freed what it had saved
     bool is_parameter = false;
-    bool is_listed = false;     // some module, or an optimizer, knows this parameter
+    std::atomic<bool> is_listed{false};  // some module, or an optimizer, knows this parameter
 
 private:
     static constexpr std::uint64_t handle = 1;
