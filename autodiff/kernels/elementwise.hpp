@@ -19,6 +19,14 @@
 #include <xgrad/autodiff/kernels/threads.hpp>
 #include <xgrad/autodiff/lane.hpp>
 
+// Everything that the function calls is to be inlined. Not under a sanitizer, whose checks would make it so large that
+// compiling takes minutes.
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+#define XGRAD_FLATTEN
+#else
+#define XGRAD_FLATTEN [[gnu::flatten]]
+#endif
+
 namespace xgrad::kernels {
 
 /// The most dimensions that an array has, and the most operands of one formula.
@@ -165,7 +173,7 @@ private:
     // The loops proper. They hold a copy of the formula, whose members stay in registers then, and have everything
     // inlined: a lane that passes through memory on its way to a function costs more than the function.
 
-    [[gnu::flatten]] static void values(const Formula& formula, std::size_t length, T* out, Operands<T, N> operands) {
+    XGRAD_FLATTEN static void values(const Formula& formula, std::size_t length, T* out, Operands<T, N> operands) {
         const Formula f = formula;
         std::size_t i = 0;
         for (; i + L::width <= length; i += L::width) {
@@ -179,7 +187,7 @@ private:
         }
     }
 
-    [[gnu::flatten]] static void one_gradient(const Formula& formula, std::size_t length, const T* cotangent,
+    XGRAD_FLATTEN static void one_gradient(const Formula& formula, std::size_t length, const T* cotangent,
                                               Operands<T, N> operands, T* gradient, std::size_t which) {
         using D = Dual<L>;
         const Formula f = formula;
@@ -197,7 +205,7 @@ private:
         }
     }
 
-    [[gnu::flatten]] static void all_gradients(const Formula& formula, std::size_t length, const T* cotangent,
+    XGRAD_FLATTEN static void all_gradients(const Formula& formula, std::size_t length, const T* cotangent,
                                                Operands<T, N> operands, T* const* gradients, std::size_t begin) {
         using D = Dual<L, N>;
         const Formula f = formula;
