@@ -324,7 +324,9 @@ struct Hardswish {
 /// log σ(x) = min(x, 0) − log(1 + e^(−|x|))
 struct LogSigmoid {
     template <class X>
-    X operator()(const X& x) const { return minimum(x, 0) - log1p(exp(-abs(x))); }
+    X operator()(const X& x) const {  // by branches, whose derivatives of every order are right at 0 too
+        return where(x > 0, X(0), x) - log1p(exp(where(x > 0, -x, x)));
+    }
 };
 
 // ---- Vector-Jacobian products: from the cotangent g and the result y to the cotangent of x ----

@@ -7,7 +7,7 @@
 #include <xgrad/autodiff/kernels/pieces.hpp>
 #include <xgrad/autodiff/kernels/reduce.hpp>
 #include <xgrad/nn/losses.hpp>
-#include <xgrad/nn/losses_kernels.hpp>
+#include <xgrad/autodiff/kernels/losses.hpp>
 #include <xgrad/nn/losses_reduction.hpp>
 
 namespace xgrad::nn {

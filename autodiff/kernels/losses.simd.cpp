@@ -1,7 +1,7 @@
 #include <concepts>
 #include <utility>
 
-#include <xgrad/nn/losses_kernels.hpp>
+#include <xgrad/autodiff/kernels/losses.hpp>
 
 namespace xgrad::kernels::XGRAD_LEVEL {
 namespace {
