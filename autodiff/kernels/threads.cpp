@@ -173,9 +173,11 @@ private:
 
     void work(std::size_t index) {
         Duration limit = patience();
-        while (index < limit_.load(std::memory_order_relaxed)) {
-            help();
+        for (;;) {
+            // Read before everything that an announcement is about, so that none is slept through.
             const auto job = static_cast<std::uint32_t>(ticket_.load(std::memory_order_acquire) >> 32);
+            if (index >= limit_.load(std::memory_order_relaxed)) return;
+            help();
             limit = await_job_after(job, limit);
         }
     }
