@@ -25,6 +25,14 @@ inline constexpr bool is_formula_value<Lane<T>> = true;
 template <class X, std::size_t N>
 inline constexpr bool is_formula_value<Dual<X, N>> = true;
 
+template <class A, class... Rest>
+struct FirstFormulaValue : FirstFormulaValue<Rest...> {};
+template <class A, class... Rest>
+    requires is_formula_value<A>
+struct FirstFormulaValue<A, Rest...> {
+    using type = A;
+};
+
 inline std::span<const std::size_t> as_span(const Shape& shape) { return {shape.data(), shape.size()}; }
 
 /// formula(inputs…) at every place of the broadcast shape, in one pass. With `reuse_first` the result may be written over
@@ -119,15 +127,19 @@ class Elementwise {
 public:
     explicit Elementwise(Formula formula, const char* name) : formula_(std::move(formula)), name_(name) {}
 
-    /// The formula at every place of the inputs, broadcast to one shape. Throws Error when they do not broadcast.
-    template <class T, class... Rest>
-        requires(std::convertible_to<const Rest&, Variable<T>> && ...)
-    Variable<T> operator()(const Variable<T>& first, const Rest&... rest) const {
-        return detail::elementwise_operation(name_, formula_, first, Variable<T>(rest)...);
+    /// The formula at every place of the inputs, broadcast to one shape. One of them is a Variable; the others may be
+    /// numbers and xtensor expressions. Throws Error when they do not broadcast.
+    template <class... Inputs>
+        requires(AnyVariable<Inputs> || ...)
+    auto operator()(const Inputs&... inputs) const {
+        using V = typename detail::CommonVariable<Inputs...>::type;
+        return detail::elementwise_operation(name_, formula_, V(inputs)...);
     }
-    template <FormulaValue X, class... Rest>
-    auto operator()(const X& first, const Rest&... rest) const {
-        return formula_(first, rest...);
+    template <class... Inputs>
+        requires(FormulaValue<Inputs> || ...)
+    auto operator()(const Inputs&... inputs) const {
+        using X = typename detail::FirstFormulaValue<Inputs...>::type;
+        return formula_(X(inputs)...);  // a formula need not cope with plain numbers
     }
 
 private:

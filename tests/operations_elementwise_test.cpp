@@ -82,12 +82,14 @@ TEST_CASE("a formula of many inputs passes cotangents to those that require them
     CHECK_FALSE(x.grad().defined());
 }
 
-TEST_CASE("operands after the first may be numbers and xtensor expressions", "[elementwise]") {
+TEST_CASE("all operands but one may be numbers and xtensor expressions", "[elementwise]") {
     const xt::xarray<double> e{1, 2, 3};
     const V x = random({2, 3});
     CHECK(xt::allclose(distance(x, e * 2).value(), xt::sqrt(1 + xt::square(x.value() - e * 2))));
     CHECK(xt::allclose(distance(x, 0.5).value(), xt::sqrt(1 + xt::square(x.value() - 0.5))));
-    gradcheck([&](auto& v) { return distance(v, e) * distance(v, 2); }, {x});
+    CHECK(same(distance(e, x), distance(x, e).value()));
+    gradcheck([&](auto& v) { return distance(v, e) * distance(2, v) * blend(0, e, v); }, {x});
+    gradcheck(elementwise([](auto v) { return distance(0.5, v) * blend(v, 1, 2); }), {x});
 }
 
 TEST_CASE("formulas use activations, one another, and settings that they captured", "[elementwise]") {

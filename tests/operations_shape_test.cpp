@@ -153,10 +153,10 @@ TEST_CASE("flip reverses along some axes or all", "[operations][shape]") {
 
 TEST_CASE("concatenate joins arrays along any axis", "[operations][shape]") {
     const V a{{1, 2}, {3, 4}}, b{{5, 6}}, c = reshape(V{7, 8}, {2, 1});
-    CHECK(same(concatenate<double>({a, b}), {{1, 2}, {3, 4}, {5, 6}}));
-    CHECK(same(concatenate<double>({a, c, a}, -1), {{1, 2, 7, 1, 2}, {3, 4, 8, 3, 4}}));
-    CHECK(same(concatenate<double>({V{1}, V{2, 3}}), {1, 2, 3}));
-    CHECK(concatenate<double>({random({0, 2}), a}).shape() == Shape{2, 2});
+    CHECK(same(concatenate({a, b}), {{1, 2}, {3, 4}, {5, 6}}));
+    CHECK(same(concatenate({a, c, a}, -1), {{1, 2, 7, 1, 2}, {3, 4, 8, 3, 4}}));
+    CHECK(same(concatenate({V{1}, V{2, 3}}), {1, 2, 3}));
+    CHECK(concatenate({random({0, 2}), a}).shape() == Shape{2, 2});
 
     using List = std::vector<V>;
     const auto join = [](std::ptrdiff_t axis) {
@@ -171,7 +171,7 @@ TEST_CASE("concatenate joins arrays along any axis", "[operations][shape]") {
 TEST_CASE("concatenate passes cotangents to those parts only that require them", "[operations][shape]") {
     V a{1, 2}, b{3};
     b.requires_grad(true);
-    concatenate<double>({a, b, a, b}).backward(V{1, 2, 3, 4, 5, 6});
+    concatenate({a, b, a, b}).backward(V{1, 2, 3, 4, 5, 6});
     CHECK(same(b.grad(), {9}));
     CHECK_FALSE(a.grad().defined());
 }
@@ -179,10 +179,10 @@ TEST_CASE("concatenate passes cotangents to those parts only that require them",
 TEST_CASE("stack adds an axis, split takes it apart again", "[operations][shape]") {
     using List = std::vector<V>;
     const V a{1, 2, 3}, b{4, 5, 6};
-    CHECK(same(stack<double>({a, b}), {{1, 2, 3}, {4, 5, 6}}));
-    CHECK(same(stack<double>({a, b}, 1), {{1, 4}, {2, 5}, {3, 6}}));
-    CHECK(same(stack<double>({a, b}, -1), {{1, 4}, {2, 5}, {3, 6}}));
-    CHECK(same(stack<double>({V(1), V(2)}), {1, 2}));
+    CHECK(same(stack({a, b}), {{1, 2, 3}, {4, 5, 6}}));
+    CHECK(same(stack({a, b}, 1), {{1, 4}, {2, 5}, {3, 6}}));
+    CHECK(same(stack({a, b}, -1), {{1, 4}, {2, 5}, {3, 6}}));
+    CHECK(same(stack({V(1), V(2)}), {1, 2}));
     gradcheck([](auto& x, auto& y) { return square(stack(List{x, y, x}, 1)); }, {random({2, 3}, 1), random({2, 3}, 2)});
     gradcheck([](auto& x, auto& y) { return square(stack(List{x, y}, -1)); }, {random({}, 1), random({}, 2)});
 
@@ -202,13 +202,13 @@ TEST_CASE("stack adds an axis, split takes it apart again", "[operations][shape]
 
 TEST_CASE("joining and splitting refuse shapes that do not fit", "[operations][shape][errors]") {
     const V a = random({2, 3}), b = random({2, 4}), c = random({3});
-    check_refused([&] { return concatenate<double>({a, b}); }, {"concatenate", "(2, 3)", "(2, 4)", "axis 0"});
-    check_refused([&] { return concatenate<double>({a, c}); }, {"concatenate", "(2, 3)", "(3,)"});
-    check_refused([&] { return concatenate<double>({a, b}, 2); }, {"concatenate", "axis 2", "2 dimensions"});
-    check_refused([&] { return concatenate<double>({V(1), V(2)}); }, {"concatenate", "axis 0", "0 dimensions"});
+    check_refused([&] { return concatenate({a, b}); }, {"concatenate", "(2, 3)", "(2, 4)", "axis 0"});
+    check_refused([&] { return concatenate({a, c}); }, {"concatenate", "(2, 3)", "(3,)"});
+    check_refused([&] { return concatenate({a, b}, 2); }, {"concatenate", "axis 2", "2 dimensions"});
+    check_refused([&] { return concatenate({V(1), V(2)}); }, {"concatenate", "axis 0", "0 dimensions"});
     check_refused([&] { return concatenate(std::vector<V>()); }, {"concatenate", "nothing"});
-    check_refused([&] { return stack<double>({a, b}); }, {"stack", "(2, 3)", "(2, 4)"});
-    check_refused([&] { return stack<double>({a, a}, 3); }, {"axis 3"});
+    check_refused([&] { return stack({a, b}); }, {"stack", "(2, 3)", "(2, 4)"});
+    check_refused([&] { return stack({a, a}, 3); }, {"axis 3"});
     check_refused([&] { return stack(std::vector<V>()); }, {"stack", "nothing"});
     check_refused([&] { return split(a, 2, 1); }, {"split", "axis 1", "(2, 3)", "2 equal parts"});
     check_refused([&] { return split(a, 0); }, {"split", "axis 0", "0 equal parts"});

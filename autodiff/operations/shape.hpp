@@ -1,6 +1,7 @@
 // Operations that rearrange elements without computing anything: NumPy's names and meanings.
 #pragma once
 
+#include <initializer_list>
 #include <vector>
 
 #include <xgrad/autodiff/variable.hpp>
@@ -71,9 +72,18 @@ Variable<T> transpose(const Variable<T>& x, const Axes& axes = {});
 template <class T>
 Variable<T> concatenate(const std::vector<Variable<T>>& parts, std::ptrdiff_t axis = 0);
 
+template <class T>
+Variable<T> concatenate(std::initializer_list<Variable<T>> parts, std::ptrdiff_t axis = 0) {
+    return concatenate(std::vector<Variable<T>>(parts), axis);
+}
+
 /// Arrays of one shape along a new axis.
 template <class T>
 Variable<T> stack(const std::vector<Variable<T>>& parts, std::ptrdiff_t axis = 0);
+template <class T>
+Variable<T> stack(std::initializer_list<Variable<T>> parts, std::ptrdiff_t axis = 0) {
+    return stack(std::vector<Variable<T>>(parts), axis);
+}
 
 /// x in `count` equal parts along an axis. Throws Error when the size is not a multiple of it.
 template <class T>
