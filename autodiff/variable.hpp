@@ -63,6 +63,27 @@ Variable<T> saved(Variable<T>&& handle, std::uint64_t recorded_at) noexcept;
 [[noreturn]] void refuse_empty();
 [[noreturn]] void refuse_changed(const Shape& shape);
 
+/// Numbers in nested braces: one constructor for any depth, where xtensor has one for each, which leaves `{{1}}` and, with
+/// clang, `x = {}` ambiguous, and does not look whether all rows are as long as the first.
+class Braces {
+public:
+    Braces(Number auto number) : number_(static_cast<double>(number)) {}
+    Braces(std::initializer_list<Braces> elements) : elements_(elements), nested_(true) {}
+
+    bool nested() const noexcept { return nested_; }
+    double number() const noexcept { return number_; }
+    const std::initializer_list<Braces>& elements() const noexcept { return elements_; }
+
+private:
+    double number_ = 0;
+    std::initializer_list<Braces> elements_;
+    bool nested_ = false;
+};
+
+/// Throws Error when rows at one depth differ in length.
+template <class T>
+Array<T> from_braces(const std::initializer_list<Braces>& values);
+
 enum class Comparison { less, less_equal, equal, not_equal };
 template <class T>
 Array<bool> compare(Comparison how, const Variable<T>& a, const Variable<T>& b);
@@ -89,11 +110,7 @@ public:
     Variable(const Array<T>& value) : Variable(Array<T>(value)) {}
     template <Number N>
     Variable(N number) : Variable(Array<T>(Shape{}, static_cast<T>(number))) {}
-    // Spelled out, because GCC 12 deduces from braces only where it sees such a constructor.
-    Variable(std::initializer_list<std::type_identity_t<T>> values) : Variable(Array<T>(values)) {}
-    Variable(xt::nested_initializer_list_t<T, 2> values) : Variable(Array<T>(values)) {}
-    Variable(xt::nested_initializer_list_t<T, 3> values) : Variable(Array<T>(values)) {}
-    Variable(xt::nested_initializer_list_t<T, 4> values) : Variable(Array<T>(values)) {}
+    Variable(std::initializer_list<detail::Braces> values) : Variable(detail::from_braces<T>(values)) {}
     /// Looks at the caller's memory, not copied; `keeper` is held as long as anything looks at it.
     Variable(std::span<T> data, const Shape& shape, std::shared_ptr<void> keeper = nullptr)
         : Variable(borrow(data, shape, std::move(keeper))) {}
@@ -327,11 +344,7 @@ Variable(const E&) -> Variable<std::conditional_t<std::same_as<typename E::value
 template <class E>
     requires(!Real<E>)
 Variable(Array<E>&&) -> Variable<float>;
-Variable(std::initializer_list<double>) -> Variable<float>;
-Variable(std::initializer_list<std::initializer_list<double>>) -> Variable<float>;
-Variable(std::initializer_list<std::initializer_list<std::initializer_list<double>>>) -> Variable<float>;
-Variable(std::initializer_list<std::initializer_list<std::initializer_list<std::initializer_list<double>>>>)
-    -> Variable<float>;
+Variable(std::initializer_list<detail::Braces>) -> Variable<float>;
 
 namespace detail {
 

@@ -119,6 +119,18 @@ TEST_CASE("a variable is made from nested braces", "[tape]") {
     CHECK(four.value()(1, 0, 1, 0) == 7);
     const Variable<double> precise{{0.1, 0.2}};
     CHECK(precise.value()(0, 1) == 0.2);
+    const Variable column{{1}, {2}}, single{{5}}, row{7.0};
+    CHECK(column.shape() == Shape{2, 1});
+    CHECK(single.shape() == Shape{1, 1});
+    CHECK(row.shape() == Shape{1});
+    const double a = 0.5;
+    const int b = 3;
+    CHECK(holds(Variable{a, b}, {0.5f, 3}));
+    CHECK(holds(Variable<>({{a, a}, {b, b}}), {{0.5f, 0.5f}, {3, 3}}));
+    CHECK(Variable{{}, {}}.shape() == Shape{2, 0});
+    CHECK_THROWS_WITH((Variable{{1, 2}, {3}}), ContainsSubstring("1 elements") && ContainsSubstring("of 2"));
+    CHECK_THROWS_AS((Variable{{1, 2}, 3}), Error);
+    CHECK_THROWS_AS((Variable{1, {2, 3}}), Error);
 }
 
 TEST_CASE("a variable is made from an xtensor expression, evaluated at once", "[tape]") {
@@ -826,6 +838,30 @@ TEST_CASE("grad inside a vjp over the very graph that is passed does not mix wit
     loss.backward();
     CHECK((inner == Array<>{6, 12}));
     CHECK(holds(x.grad(), {22, 44}));
+}
+
+TEST_CASE("a backward inside a vjp may not free the graph that is being passed", "[tape]") {
+    const Variable<> x = leaf({1, 2});
+    const Variable<> h = x * x;
+    bool armed = true;
+    const Variable<> y = record("mine", Array<>(h.value()), wrt(h, [&](const Variable<>& g) {
+                                    if (armed) sum(h).backward();
+                                    return g;
+                                }));
+    {
+        const Variable<> side = sum(h);
+        const Variable<> z = record("mine", Array<>(h.value()), wrt(h, [&](const Variable<>& g) {
+                                        side.backward();
+                                        return g;
+                                    }));
+        CHECK_THROWS_WITH(sum(h * 2 + z).backward({.retain_graph = true}), ContainsSubstring("still running"));
+    }
+    CHECK_FALSE(x.grad().defined());
+    CHECK_THROWS_AS(sum(y).backward({.retain_graph = true}), Error);  // recording is off in a vjp
+    armed = false;
+    sum(y).backward();
+    CHECK(holds(x.grad(), {2, 4}));
+    CHECK(tape_size() == 0);
 }
 
 // ---- Hooks ----
