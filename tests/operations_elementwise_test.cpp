@@ -10,6 +10,7 @@
 
 using namespace xgrad;
 using xgrad::testing::check_refused;
+using xgrad::testing::close;
 using xgrad::testing::random;
 using xgrad::testing::same;
 
@@ -42,7 +43,7 @@ TEST_CASE("a formula of one input has right values and derivatives", "[elementwi
     for (const Shape& shape : std::vector<Shape>{{}, {1}, {7}, {3, 5}, {0, 2}, {2, 1, 3}, {33}}) {
         INFO(describe(shape));
         const V x = random(shape);
-        CHECK(xt::allclose(swish(x).value(), x.value() / (1 + xt::exp(-x.value()))));
+        CHECK(close(swish(x).value(), x.value() / (1 + xt::exp(-x.value()))));
         gradcheck(swish, {x});
     }
     CHECK(swish(Variable<float>{1, 2}).value()(1) == Approx(2 / (1 + std::exp(-2.0))));
@@ -85,8 +86,8 @@ TEST_CASE("a formula of many inputs passes cotangents to those that require them
 TEST_CASE("all operands but one may be numbers and xtensor expressions", "[elementwise]") {
     const xt::xarray<double> e{1, 2, 3};
     const V x = random({2, 3});
-    CHECK(xt::allclose(distance(x, e * 2).value(), xt::sqrt(1 + xt::square(x.value() - e * 2))));
-    CHECK(xt::allclose(distance(x, 0.5).value(), xt::sqrt(1 + xt::square(x.value() - 0.5))));
+    CHECK(close(distance(x, e * 2).value(), xt::sqrt(1 + xt::square(x.value() - e * 2))));
+    CHECK(close(distance(x, 0.5).value(), xt::sqrt(1 + xt::square(x.value() - 0.5))));
     CHECK(same(distance(e, x), distance(x, e).value()));
     gradcheck([&](auto& v) { return distance(v, e) * distance(2, v) * blend(0, e, v); }, {x});
     gradcheck(elementwise([](auto v) { return distance(0.5, v) * blend(v, 1, 2); }), {x});
@@ -101,7 +102,7 @@ TEST_CASE("formulas use activations, one another, and settings that they capture
     const V x = random({2, 5}, 1, -2, 2, 0.05), y = random({5}, 2, -2, 2, 0.05);
     const auto composed =
         scale * swish(x) + gelu(y) * mish(x * y) - softplus(distance(x, y)) + leaky_relu(x, 0.1) + elu(y) + selu(x);
-    CHECK(xt::allclose(nested(x, y).value(), composed.value()));
+    CHECK(close(nested(x, y).value(), composed.value()));
     gradcheck(nested, {x, y});
     const auto gated = elementwise([](auto x_, auto y_) {
         return silu(x_) * hardswish(y_) + celu(x_) * hardsigmoid(y_) + gelu_tanh(x_) + softsign(y_) +
@@ -225,8 +226,8 @@ TEST_CASE("a cotangent that two inputs of one operation receive is not written o
     const Array<double> by_a = a.grad().value(), by_b = b.grad().value();
     const Array<double> outer = 2 * (xt::exp(a.value()) + b.value() / (1 + xt::exp(-b.value())));
     const Array<double> s = 1 / (1 + xt::exp(-b.value()));
-    CHECK(xt::allclose(by_a, outer * xt::exp(a.value())));
-    CHECK(xt::allclose(by_b, outer * (s + b.value() * s * (1 - s))));
+    CHECK(close(by_a, outer * xt::exp(a.value())));
+    CHECK(close(by_b, outer * (s + b.value() * s * (1 - s))));
 }
 
 TEST_CASE("a formula's name stands in its errors", "[elementwise][errors]") {

@@ -11,6 +11,7 @@
 
 using namespace xgrad;
 using xgrad::testing::check_refused;
+using xgrad::testing::close;
 using xgrad::testing::random;
 using xgrad::testing::same;
 
@@ -72,7 +73,7 @@ TEST_CASE("matmul of matrices and batches has right values and derivatives under
                 const MatmulOptions options{.transpose_a = ta, .transpose_b = tb};
                 const V z = matmul(x, y, options);
                 CHECK(z.shape() == result);
-                CHECK(xt::allclose(z.value(), product(ta ? exchanged(x) : x, tb ? exchanged(y) : y).value()));
+                CHECK(close(z.value(), product(ta ? exchanged(x) : x, tb ? exchanged(y) : y).value()));
                 gradcheck([&](auto& v, auto& w) { return matmul(v, w, options); }, {x, y}, {.directions = 1});
             }
 }
@@ -84,7 +85,7 @@ TEST_CASE("matmul takes vectors as rows on the left and columns on the right", "
         const V z = matmul(x, y);
         REQUIRE(z.shape() == result);
         const V row = x.dimension() == 1 ? expand_dims(x, 0) : x, column = y.dimension() == 1 ? expand_dims(y, 1) : y;
-        CHECK(xt::allclose(z.value(), reshape(product(row, column), result).value()));
+        CHECK(close(z.value(), reshape(product(row, column), result).value()));
         gradcheck([](auto& v, auto& w) { return matmul(v, w); }, {x, y});
     }
     gradcheck([](auto& v, auto& w) { return matmul(v, w, {.transpose_b = true}); },
@@ -132,8 +133,8 @@ TEST_CASE("linear has right values and derivatives with and without bias and rel
             INFO("input " << describe(shape) << ", " << out << " outputs");
             const V x = random(shape, 1), weight = random({out, in}, 2), bias = random({out}, 3, -2, 2, 0.3);
             const V y = linear(x, weight, bias);
-            CHECK(xt::allclose(y.value(), (matmul(x, weight, {.transpose_b = true}) + bias).value()));
-            CHECK(xt::allclose(linear(x, weight, bias, Activation::relu).value(), relu(y).value()));
+            CHECK(close(y.value(), (matmul(x, weight, {.transpose_b = true}) + bias).value()));
+            CHECK(close(linear(x, weight, bias, Activation::relu).value(), relu(y).value()));
             for (const Activation activation : {Activation::none, Activation::relu}) {
                 gradcheck([&](auto& a, auto& w, auto& b) { return linear(a, w, b, activation); }, {x, weight, bias});
                 gradcheck([&](auto& a, auto& w) { return linear(a, w, {}, activation); }, {x, weight});

@@ -46,6 +46,18 @@ template <class T> bool same(const Array<T>& x, const std::type_identity_t<Array
     return x == expected;
 }
 
+/// Whether shapes are equal, and all elements up to rounding. (xt::allclose broadcasts.)
+template <class T> bool close(const Array<T>& x, const std::type_identity_t<Array<T>>& expected) {
+    if (x.shape() != expected.shape()) return false;
+    for (std::size_t i = 0; i < x.size(); ++i)
+        if (x.data()[i] != Approx(expected.data()[i]).epsilon(sizeof(T) == 4 ? 1e-5 : 1e-12).margin(1e-13))
+            return false;
+    return true;
+}
+template <class T> bool close(const Variable<T>& x, const std::type_identity_t<Array<T>>& expected) {
+    return close(x.value(), expected);
+}
+
 /// function() throws an Error that says all of these.
 template <class F> void check_refused(F function, std::initializer_list<std::string> texts) {
     std::string message = "nothing was thrown";
