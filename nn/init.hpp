@@ -8,12 +8,18 @@
 // gain stands for.
 #pragma once
 
+#include <functional>
 #include <numbers>
 #include <string_view>
 
 #include <xgrad/autodiff/variable.hpp>
 
-namespace xgrad::nn::init {
+namespace xgrad::nn {
+
+template <class T>
+class Layer;
+
+namespace init {
 
 /// Numbers from the uniform distribution over [low, high).
 template <class T> void uniform(Variable<T>& parameter, double low, double high);
@@ -35,6 +41,41 @@ std::size_t fan_out(const Shape& weight);
 /// Throws Error for other names.
 double gain(std::string_view activation, double setting = 0.01);
 
+/// An activation ψ: a function of each element alone. A function of xgrad, an `elementwise` formula, a lambda or a layer.
+using ActivationFunction = std::function<Variable<double>(const Variable<double>& z)>;
+
+/// What an activation makes of z from a normal distribution.
+struct Moments {
+    double mean;                      ///< E[ψ(z)]
+    double second_moment;             ///< E[ψ(z)²]: what becomes of the signal's square on its way forward
+    double derivative_second_moment;  ///< E[ψ′(z)²]: what becomes of the cotangent's square on its way back
+};
+
+/// The moments of any activation for z ~ N(0, deviation²), by adaptive quadrature to about 1e-10, kinks and jumps
+/// wherever they are included; ψ′ is what autodiff makes of ψ. They are the terms of mean-field theory: with weights
+/// of variance σ_w²/k in wide layers, the mean square of z obeys q ← σ_w²·E[ψ(√q z)²], and that of its cotangent is
+/// multiplied by σ_w²·E[ψ′(√q z)²] (Poole et al. 2016, "Exponential expressivity in deep neural networks through transient
+/// chaos"; Schoenholz et al. 2017, "Deep information propagation").
+/// Throws Error when ψ is no function of each element alone, gives no finite numbers, or a moment is infinite.
+Moments moments(const ActivationFunction& activation, double deviation = 1);
+/// The moments of a layer as it is in evaluation mode, to the layer's own precision.
+template <class T> Moments moments(const Layer<T>& activation, double deviation = 1);
+
+/// 1/√E[ψ(z)²] for z ~ N(0, 1), the factor for Var(θ)'s root that keeps the variance of z through an activation: √2 for
+/// ReLU (He et al. 2015), 1 for SELU (Klambauer et al. 2017, "Self-normalizing neural networks"). It is computed, where
+/// the gain by name is a table that agrees for "relu", "leaky_relu" and "linear" only.
+/// Throws Error when ψ is zero everywhere, and as `moments` does.
+double gain(const ActivationFunction& activation);
+template <class T> double gain(const Layer<T>& activation);
+
+/// Var(θ) = 1/(fan_in·E[ψ(z)²]), for any activation ψ: a layer whose input is h = ψ(z) with z ~ N(0, 1) then gives a
+/// result of variance 1 again. So ψ is the activation before the layer; the first layer, whose input is the data, has
+/// none: init::lecun_normal.
+///
+///     init::variance_preserving(layer.weight(), [](const auto& z) { return silu(z); });
+template <class T> void variance_preserving(Variable<T>& weight, const ActivationFunction& activation);
+template <class T> void variance_preserving(Variable<T>& weight, const Layer<T>& activation);
+
 /// Var(θ) = gain²/fan_in (He et al. 2015, "Delving deep into rectifiers"). The gain is that of ReLU if none is given.
 template <class T> void he_normal(Variable<T>& weight, double gain = std::numbers::sqrt2);
 template <class T> void he_uniform(Variable<T>& weight, double gain = std::numbers::sqrt2);
@@ -54,4 +95,5 @@ template <class T> void lecun_uniform(Variable<T>& weight, double gain = 1);
 /// learning in deep linear neural networks"). Throws Error for less than two dimensions.
 template <class T> void orthogonal(Variable<T>& weight, double gain = 1);
 
-}  // namespace xgrad::nn::init
+}  // namespace init
+}  // namespace xgrad::nn
