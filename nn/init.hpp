@@ -11,6 +11,7 @@
 #include <functional>
 #include <numbers>
 #include <string_view>
+#include <type_traits>
 
 #include <xgrad/autodiff/variable.hpp>
 
@@ -94,6 +95,22 @@ template <class T> void lecun_uniform(Variable<T>& weight, double gain = 1);
 /// likely; the axes after the first count as one (Saxe et al. 2014, "Exact solutions to the nonlinear dynamics of
 /// learning in deep linear neural networks"). Throws Error for less than two dimensions.
 template <class T> void orthogonal(Variable<T>& weight, double gain = 1);
+
+struct UnitVarianceOptions {
+    double tolerance = 1e-2;  ///< how far from 1 a layer's variance may stay
+    int iterations = 20;      ///< how often one layer's weight may be scaled
+};
+
+/// Layer-sequential unit-variance initialisation from data (Mishkin and Matas 2016, "All you need is a good init"): makes
+/// the weight of each layer orthogonal, then, layer by layer in the order of execution, divides it by the deviation of the
+/// layer's output on this batch until the variance, over all samples and units, is 1. It needs no gain and no theory, and
+/// works through any layers between, in the mode that the model is in.
+/// Only weights of two axes and more are changed, of layers and not frozen; statistics stay as they are.
+/// Throws Error, with no weight changed, when the forward does not reach a layer that has such a weight, or when its
+/// output has the variance 0, is not finite, or does not come near 1 (its bias alone has more).
+template <class T>
+void layer_sequential_unit_variance(Layer<T>& model, const std::type_identity_t<Variable<T>>& x,
+                                    UnitVarianceOptions options = {});
 
 }  // namespace init
 }  // namespace xgrad::nn
