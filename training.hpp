@@ -2,6 +2,7 @@
 #pragma once
 
 #include <xgrad/training/dataset.hpp>
+#include <xgrad/training/figure.hpp>
 #include <xgrad/training/idx.hpp>
 #include <xgrad/training/metrics.hpp>
 #include <xgrad/training/progress.hpp>
