@@ -1,0 +1,192 @@
+// LibTorch's side of the comparison: its modules, its autograd and torch::optim::Adam.
+#include <functional>
+#include <map>
+#include <torch/torch.h>
+#include <torch/version.h>
+
+#include "workload.hpp"
+
+using peers::Case;
+using peers::Measured;
+using torch::Tensor;
+
+namespace {
+
+double seconds = 0;  // timed in each case
+
+Tensor tensor(std::vector<float> numbers, at::IntArrayRef shape) {
+    return torch::from_blob(numbers.data(), shape).clone();
+}
+
+Tensor tensor(std::vector<std::int64_t> numbers) {
+    return torch::from_blob(numbers.data(), {static_cast<std::int64_t>(numbers.size())}, torch::kInt64).clone();
+}
+
+std::vector<double> fingerprint(const Tensor& x) {
+    return peers::fingerprint(x.contiguous().data_ptr<float>(), static_cast<std::size_t>(x.numel()));
+}
+
+// A function of one array, and what it is trained with.
+struct Function {
+    std::function<Tensor(const Tensor&)> call;
+    std::vector<Tensor> parameters = {};
+};
+
+const double root = 0.79788456080286535588;  // √(2/π)
+
+const std::map<std::string, std::function<Tensor(const Tensor&)>> functions = {
+    {"silu", [](const Tensor& x) { return torch::silu(x); }},
+    {"tanh", [](const Tensor& x) { return torch::tanh(x); }},
+    {"gelu_tanh", [](const Tensor& x) { return torch::gelu(x, "tanh"); }},
+    {"gelu_erf", [](const Tensor& x) { return torch::gelu(x); }},
+    {"sigmoid", [](const Tensor& x) { return torch::sigmoid(x); }},
+    {"mish", [](const Tensor& x) { return torch::mish(x); }},
+    {"composed_gelu", [](const Tensor& x) { return 0.5 * x * (1 + torch::tanh(root * (x + 0.044715 * x * x * x))); }},
+    {"composed_swish", [](const Tensor& x) { return x / (1 + torch::exp(-x)); }},
+    {"softmax", [](const Tensor& x) { return torch::softmax(x, 1); }},
+    {"log_softmax", [](const Tensor& x) { return torch::log_softmax(x, 1); }},
+    {"sum_rows", [](const Tensor& x) { return x.sum(1); }},
+    {"sum_columns", [](const Tensor& x) { return x.sum(0); }},
+    {"mean_rows", [](const Tensor& x) { return x.mean(1); }},
+    {"mean_columns", [](const Tensor& x) { return x.mean(0); }},
+    {"variance_rows", [](const Tensor& x) { return torch::var(x, 1, false); }},
+    {"variance_columns", [](const Tensor& x) { return torch::var(x, 0, false); }},
+};
+
+Function function_named(const std::string& name, std::int64_t rows, std::int64_t columns) {
+    if (name == "cross_entropy") {
+        const auto labels = tensor(peers::labels(1, static_cast<std::size_t>(rows), static_cast<std::size_t>(columns)));
+        return {[labels](const Tensor& x) { return torch::nn::functional::cross_entropy(x, labels); }};
+    }
+    if (name == "batch_norm") {
+        torch::nn::BatchNorm1d layer(columns);
+        return {[layer](const Tensor& x) mutable { return layer(x); }, layer->parameters()};
+    }
+    if (name == "layer_norm") {
+        torch::nn::LayerNorm layer(torch::nn::LayerNormOptions({columns}));
+        return {[layer](const Tensor& x) mutable { return layer(x); }, layer->parameters()};
+    }
+    return {functions.at(name)};
+}
+
+// "group/name/128x256/forward" without a graph, or "…/backward": forward and backward.
+Measured function(const Case& which) {
+    const auto sizes = which.sizes(2);
+    const auto rows = static_cast<std::int64_t>(sizes.at(0)), columns = static_cast<std::int64_t>(sizes.at(1));
+    const Function f = function_named(which.part(1), rows, columns);
+    Tensor x = tensor(peers::values(2, sizes[0] * sizes[1], 4.0), {rows, columns}), y;
+    if (which.part(3) == "forward") {
+        const torch::InferenceMode no_grad;
+        Measured result = peers::measure(seconds, [&] { y = f.call(x); });
+        result.values = fingerprint(y);
+        return result;
+    }
+    x.requires_grad_(true);
+    y = f.call(x);
+    const Tensor g = tensor(peers::values(3, static_cast<std::size_t>(y.numel())), y.sizes());
+    Measured result = peers::measure(seconds, [&] {
+        x.mutable_grad().reset();
+        for (Tensor parameter : f.parameters) parameter.mutable_grad().reset();
+        y = f.call(x);
+        y.backward(g);
+    });
+    result.values = peers::joined(fingerprint(y), fingerprint(x.grad()));
+    for (const Tensor& parameter : f.parameters)
+        result.values = peers::joined(result.values, fingerprint(parameter.grad()));
+    return result;
+}
+
+torch::nn::Sequential network(const peers::Workload& workload) {
+    torch::nn::Sequential net;
+    for (std::size_t layer = 0; layer < workload.layers(); ++layer) {
+        const auto in = static_cast<std::int64_t>(workload.sizes[layer]);
+        const auto out = static_cast<std::int64_t>(workload.sizes[layer + 1]);
+        torch::nn::Linear linear(torch::nn::LinearOptions(in, out).bias(workload.has_bias(layer)));
+        {
+            torch::NoGradGuard guard;
+            auto weight = peers::weight(workload, layer);
+            linear->weight.copy_(torch::from_blob(weight.data(), {out, in}));
+            if (linear->bias.defined()) linear->bias.zero_();
+        }
+        net->push_back(linear);
+        if (layer + 1 == workload.layers()) break;
+        if (workload.batch_norm) net->push_back(torch::nn::BatchNorm1d(out));
+        if (workload.regression) {
+            net->push_back(torch::nn::Tanh());
+        } else {
+            net->push_back(torch::nn::ReLU());
+        }
+    }
+    return net;
+}
+
+// "steps/mnist" for many training steps; "start/mnist" for the first one, timed from outside.
+Measured steps(const Case& which) {
+    (void)(torch::ones({1}) + 1);
+    const double baseline_kb = peers::memory_kb("VmRSS");
+    const auto workload = peers::workload(which.part(1));
+    const auto batch = static_cast<std::int64_t>(workload.batch);
+    const auto x = tensor(peers::input(workload), {batch, static_cast<std::int64_t>(workload.sizes.front())});
+    const auto y = workload.regression
+                       ? tensor(peers::targets(workload), {batch, static_cast<std::int64_t>(workload.sizes.back())})
+                       : tensor(peers::labels(workload));
+
+    auto net = network(workload);
+    torch::optim::Adam optimizer(net->parameters(), torch::optim::AdamOptions(1e-3));
+    Tensor loss;
+    const auto step = [&] {
+        optimizer.zero_grad();
+        const auto output = net->forward(x);
+        loss = workload.regression ? torch::nn::functional::mse_loss(output, y)
+                                   : torch::nn::functional::cross_entropy(output, y);
+        loss.backward();
+        optimizer.step();
+    };
+    const auto read_loss = [&] { return loss.item<float>(); };
+    if (which.part(0) == "steps") return peers::measure_steps(seconds, baseline_kb, step, read_loss);
+    step();
+    return {{}, {static_cast<double>(read_loss())}};
+}
+
+// "inference/mnist/1": the last part is the batch.
+Measured inference(const Case& which) {
+    const torch::InferenceMode no_grad;
+    const auto workload = peers::workload(which.part(1));
+    const auto batch = static_cast<std::int64_t>(which.sizes(2).at(0));
+    const auto x =
+        tensor(peers::input(workload, which.sizes(2)[0]), {batch, static_cast<std::int64_t>(workload.sizes.front())});
+    auto net = network(workload);
+    net->eval();
+    Tensor y;
+    const auto predict = [&] { y = net->forward(x); };
+    Measured result = batch == 1 ? peers::measure_each(seconds, predict) : peers::measure(seconds, predict);
+    result.values = fingerprint(y);
+    return result;
+}
+
+// "scalar/900": so many operations on single numbers, one after the other, forward and backward; the time of one.
+Measured scalar(const Case& which) {
+    const auto operations = which.sizes(1).at(0);
+    Tensor x = torch::tensor(0.5f).requires_grad_(true), y;
+    Measured result = peers::measure(seconds, [&] {
+        x.mutable_grad().reset();
+        y = x;
+        for (std::size_t i = 0; i < operations; i += 3) y = torch::tanh(y * x + x);
+        y.backward();
+    });
+    for (auto& number : result.numbers) number.second /= static_cast<double>(operations);
+    result.values = {y.item<double>(), x.grad().item<double>()};
+    return result;
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+    const auto how = peers::arguments(argc, argv);
+    torch::set_num_threads(how.threads);
+    seconds = how.seconds;
+    const std::map<std::string, Measured (*)(const Case&)> groups = {{"steps", steps},          {"start", steps},
+                                                                     {"elementwise", function}, {"rows", function},
+                                                                     {"inference", inference},  {"scalar", scalar}};
+    return peers::run("LibTorch " TORCH_VERSION, how, [&](const Case& each) { return groups.at(each.part(0))(each); });
+}

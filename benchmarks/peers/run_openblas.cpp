@@ -1,0 +1,36 @@
+// The products of matrices of the comparison, with the BLAS that is installed.
+#include <cblas.h>
+
+#include "matmul.hpp"
+
+extern "C" {  // OpenBLAS's own; a plain BLAS has neither
+__attribute__((weak)) char* openblas_get_config();
+__attribute__((weak)) char* openblas_get_corename();
+__attribute__((weak)) void openblas_set_num_threads(int threads);
+}
+
+namespace {
+
+void multiply(peers::Product& p) {
+    const auto op = [](bool transpose) { return transpose ? CblasTrans : CblasNoTrans; };
+    for (std::size_t i = 0; i < p.count; ++i)
+        cblas_sgemm(CblasRowMajor, op(p.transpose_a), op(p.transpose_b), static_cast<int>(p.rows),
+                    static_cast<int>(p.columns), static_cast<int>(p.depth), 1.0f, p.a.get() + i * p.rows * p.depth,
+                    static_cast<int>(p.a_stride()), p.b.get() + i * p.depth * p.columns, static_cast<int>(p.b_stride()),
+                    0.0f, p.c.get() + i * p.rows * p.columns, static_cast<int>(p.columns));
+}
+
+std::string name() {
+    if (!openblas_get_config) return "BLAS";
+    const std::string config = openblas_get_config();  // "OpenBLAS 0.3.21 NO_LAPACK …"
+    return config.substr(0, config.find(' ', config.find(' ') + 1)) + " (" + openblas_get_corename() + ")";
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+    const auto how = peers::arguments(argc, argv);
+    if (openblas_set_num_threads) openblas_set_num_threads(how.threads);
+    return peers::run(name(), how,
+                      [&](const peers::Case& each) { return peers::Product(each).measure(how.seconds, multiply); });
+}

@@ -1,0 +1,213 @@
+// xgrad's side of the comparison, as a user would write it.
+#include <functional>
+#include <map>
+
+#include <fmt/format.h>
+
+#include "matmul.hpp"
+#include "workload.hpp"
+#include <xgrad/autodiff/kernels/gemm.hpp>
+#include <xgrad/xgrad.hpp>
+
+using namespace xgrad;
+using peers::Case;
+using peers::Measured;
+
+namespace {
+
+double seconds = 0;  // timed in each case
+
+std::vector<double> fingerprint(const Variable<>& x) { return peers::fingerprint(x.value().data(), x.size()); }
+
+// A function of one array, and what it is trained with.
+struct Function {
+    std::function<Variable<>(const Variable<>&)> call;
+    std::vector<Variable<>> parameters = {};
+};
+
+const double root = 0.79788456080286535588;  // √(2/π)
+
+const std::map<std::string, std::function<Variable<>(const Variable<>&)>> built_in = {
+    {"silu", silu<float>},
+    {"tanh", tanh<float>},
+    {"gelu_tanh", gelu_tanh<float>},
+    {"gelu_erf", gelu<float>},
+    {"sigmoid", sigmoid<float>},
+    {"mish", mish<float>},
+    // From basic operations, each of which is one pass over memory.
+    {"composed_gelu", [](const Variable<>& x) { return 0.5 * x * (1 + tanh(root * (x + 0.044715 * x * x * x))); }},
+    {"composed_swish", [](const Variable<>& x) { return x / (1 + exp(-x)); }},
+};
+
+// The same as a user's own formulas.
+const std::map<std::string, std::function<Variable<>(const Variable<>&)>> formulas = {
+    {"silu", elementwise([](auto x) { return x * sigmoid(x); })},
+    {"tanh", elementwise([](auto x) { return tanh(x); })},
+    {"gelu_tanh", elementwise([](auto x) { return 0.5 * x * (1 + tanh(root * (x + 0.044715 * x * square(x)))); })},
+    {"gelu_erf", elementwise([](auto x) { return 0.5 * x * (1 + erf(x / std::numbers::sqrt2)); })},
+    {"sigmoid", elementwise([](auto x) { return 1 / (1 + exp(-x)); })},
+    {"mish", elementwise([](auto x) { return x * tanh(softplus(x)); })},
+    {"composed_gelu", elementwise([](auto x) { return 0.5 * x * (1 + tanh(root * (x + 0.044715 * x * x * x))); })},
+    {"composed_swish", elementwise([](auto x) { return x / (1 + exp(-x)); })},
+};
+
+// Along rows, which have `columns` elements, or down columns.
+Function of_rows(const std::string& name, std::size_t rows, std::size_t columns) {
+    if (name == "cross_entropy") {
+        auto numbers = peers::labels(1, rows, columns);
+        const Array<std::int64_t> labels = borrow(std::span(numbers), Shape{rows});
+        return {[labels](const Variable<>& x) { return nn::cross_entropy(x, labels); }};
+    }
+    if (name == "batch_norm" || name == "layer_norm") {
+        std::shared_ptr<nn::Layer<>> layer;
+        if (name == "batch_norm")
+            layer = std::make_shared<nn::BatchNorm<>>(columns);
+        else
+            layer = std::make_shared<nn::LayerNorm<>>(columns);
+        return {[layer](const Variable<>& x) { return (*layer)(x); }, layer->parameters()};
+    }
+    const std::map<std::string, std::function<Variable<>(const Variable<>&)>> others = {
+        {"softmax", [](const Variable<>& x) { return softmax(x); }},
+        {"log_softmax", [](const Variable<>& x) { return log_softmax(x); }},
+        {"sum_rows", [](const Variable<>& x) { return sum(x, {1}); }},
+        {"sum_columns", [](const Variable<>& x) { return sum(x, {0}); }},
+        {"mean_rows", [](const Variable<>& x) { return mean(x, {1}); }},
+        {"mean_columns", [](const Variable<>& x) { return mean(x, {0}); }},
+        {"variance_rows", [](const Variable<>& x) { return variance(x, {1}); }},
+        {"variance_columns", [](const Variable<>& x) { return variance(x, {0}); }},
+    };
+    return {others.at(name)};
+}
+
+// "group/name/128x256/forward" without a graph, or "…/backward": forward and backward.
+Measured function(const Case& which) {
+    const auto sizes = which.sizes(2);
+    const Shape shape{sizes.at(0), sizes.at(1)};
+    const Function f = which.part(0) == "elementwise" ? Function{built_in.at(which.part(1))}
+                       : which.part(0) == "formula"   ? Function{formulas.at(which.part(1))}
+                                                      : of_rows(which.part(1), sizes[0], sizes[1]);
+    auto numbers = peers::values(2, element_count(shape), 4.0);
+    Variable<> x{std::span(numbers), shape}, y;
+    if (which.part(3) == "forward") {
+        const NoGrad no_grad;
+        Measured result = peers::measure(seconds, [&] { y = f.call(x); });
+        result.values = fingerprint(y);
+        return result;
+    }
+    x.requires_grad(true);
+    y = f.call(x);
+    auto cotangents = peers::values(3, y.size());
+    const Variable<> g{std::span(cotangents), y.shape()};
+    Measured result = peers::measure(seconds, [&] {
+        x.zero_grad();
+        for (Variable<> parameter : f.parameters) parameter.zero_grad();
+        y = f.call(x);
+        y.backward(g);
+    });
+    result.values = peers::joined(fingerprint(y), fingerprint(x.grad()));
+    for (const Variable<>& parameter : f.parameters)
+        result.values = peers::joined(result.values, fingerprint(parameter.grad()));
+    return result;
+}
+
+Measured matmul(const Case& which) {
+    return peers::Product(which).measure(seconds, [](peers::Product& p) {
+        kernels::gemm_batch<float>({.rows = p.rows,
+                                    .columns = p.columns,
+                                    .depth = p.depth,
+                                    .a = p.a.get(),
+                                    .a_stride = p.a_stride(),
+                                    .transpose_a = p.transpose_a,
+                                    .b = p.b.get(),
+                                    .b_stride = p.b_stride(),
+                                    .transpose_b = p.transpose_b,
+                                    .c = p.c.get(),
+                                    .c_stride = p.columns},
+                                   p.count, p.rows * p.depth, p.depth * p.columns, p.rows * p.columns);
+    });
+}
+
+nn::Sequential<> network(const peers::Workload& workload) {
+    nn::Sequential<> net;
+    for (std::size_t layer = 0; layer < workload.layers(); ++layer) {
+        const std::size_t in = workload.sizes[layer], out = workload.sizes[layer + 1];
+        nn::Linear<> linear(in, out, {.bias = workload.has_bias(layer)});
+        auto weight = peers::weight(workload, layer);
+        linear.weight().assign(Variable<>(std::span(weight), {out, in}));
+        if (linear.bias()) nn::init::zeros(linear.bias());
+        net.add(std::move(linear));
+        if (layer + 1 == workload.layers()) break;
+        if (workload.batch_norm) net.add(nn::BatchNorm<>(out));
+        if (workload.regression)
+            net.add(nn::Tanh<>());
+        else
+            net.add(nn::ReLU<>());
+    }
+    return net;
+}
+
+// "steps/mnist" for many training steps; "start/mnist" for the first one, timed from outside.
+Measured steps(const Case& which) {
+    (void)(Variable<>(1) + 1);
+    const double baseline_kb = peers::memory_kb("VmRSS");
+    const auto workload = peers::workload(which.part(1));
+    auto input = peers::input(workload), targets = peers::targets(workload);
+    auto labels = peers::labels(workload);
+    const Variable<> x{std::span(input), {workload.batch, workload.sizes.front()}};
+    const Variable<> y{std::span(targets), {workload.batch, workload.sizes.back()}};
+    const auto classes = borrow(std::span(labels), Shape{workload.batch});
+
+    auto net = network(workload);
+    optim::Adam optimizer(net.parameters(), {.learning_rate = 1e-3});
+    double loss = 0;
+    const auto step = [&] {
+        const auto output = net(x);
+        loss = optimizer.minimize(workload.regression ? nn::mse_loss(output, y) : nn::cross_entropy(output, classes));
+    };
+    if (which.part(0) == "steps") return peers::measure_steps(seconds, baseline_kb, step, [&] { return loss; });
+    step();
+    return {{}, {loss}};
+}
+
+// "inference/mnist/1": the last part is the batch.
+Measured inference(const Case& which) {
+    const auto workload = peers::workload(which.part(1));
+    const auto batch = which.sizes(2).at(0);
+    auto input = peers::input(workload, batch);
+    const Variable<> x{std::span(input), {batch, workload.sizes.front()}};
+    std::vector<float> output(batch * workload.sizes.back());
+    const auto net = network(workload);
+    const auto predict = [&] { net.predict(x, std::span(output)); };
+    Measured result = batch == 1 ? peers::measure_each(seconds, predict) : peers::measure(seconds, predict);
+    result.values = peers::fingerprint(output.data(), output.size());
+    return result;
+}
+
+// "scalar/900": so many operations on single numbers, one after the other, forward and backward; the time of one.
+Measured scalar(const Case& which) {
+    const auto operations = which.sizes(1).at(0);
+    Variable<> x = 0.5, y;
+    x.requires_grad(true);
+    Measured result = peers::measure(seconds, [&] {
+        x.zero_grad();
+        y = x;
+        for (std::size_t i = 0; i < operations; i += 3) y = tanh(y * x + x);
+        y.backward();
+    });
+    for (auto& number : result.numbers) number.second /= static_cast<double>(operations);
+    result.values = {static_cast<double>(y.item()), static_cast<double>(x.grad().item())};
+    return result;
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+    const auto how = peers::arguments(argc, argv);
+    set_threads(static_cast<std::size_t>(how.threads));
+    seconds = how.seconds;
+    const std::map<std::string, Measured (*)(const Case&)> groups = {
+        {"steps", steps},   {"start", steps},   {"elementwise", function}, {"formula", function},
+        {"rows", function}, {"matmul", matmul}, {"inference", inference},  {"scalar", scalar}};
+    return peers::run(fmt::format("xgrad ({})", name(level())), how,
+                      [&](const Case& each) { return groups.at(each.part(0))(each); });
+}
