@@ -5,6 +5,8 @@
 #include <cstddef>
 #include <limits>
 #include <new>
+#include <utility>
+#include <vector>
 
 namespace xgrad::memory {
 
@@ -41,6 +43,38 @@ struct Allocator {
     bool operator==(const Allocator<U>&) const noexcept {
         return true;
     }
+};
+
+/// A vector in the pool.
+template <class T>
+using Vector = std::vector<T, Allocator<T>>;
+
+/// Room for `count` numbers from the pool, not initialised: what a kernel needs while it runs.
+template <class T>
+class Scratch {
+public:
+    Scratch() = default;
+    explicit Scratch(std::size_t count) : data_(Allocator<T>().allocate(count)), count_(count) {}
+    Scratch(Scratch&& other) noexcept { swap(other); }
+    Scratch& operator=(Scratch&& other) noexcept {
+        swap(other);
+        return *this;
+    }
+    ~Scratch() {
+        if (data_) Allocator<T>().deallocate(data_, count_);
+    }
+
+    T* data() const noexcept { return data_; }
+    explicit operator bool() const noexcept { return data_ != nullptr; }
+
+private:
+    void swap(Scratch& other) noexcept {
+        std::swap(data_, other.data_);
+        std::swap(count_, other.count_);
+    }
+
+    T* data_ = nullptr;
+    std::size_t count_ = 0;
 };
 
 }  // namespace xgrad::memory

@@ -1,9 +1,9 @@
 #include <algorithm>
-#include <memory>
 
 #include <xgrad/autodiff/kernels/normalization.hpp>
 #include <xgrad/autodiff/kernels/pieces.hpp>
 #include <xgrad/autodiff/kernels/reduce.hpp>
+#include <xgrad/autodiff/memory.hpp>
 
 namespace xgrad::kernels {
 namespace {
@@ -61,7 +61,7 @@ template <class T> void layer_norm_backward(const LayerNormBackward<T>& norm, Le
     const std::size_t groups = (norm.rows + group - 1) / group, count = norm.count;
     const bool alone = groups == 1;
     const auto sums = [&](const T* wanted) {
-        return wanted && !alone ? std::make_unique_for_overwrite<T[]>(groups * count) : nullptr;
+        return wanted && !alone ? memory::Scratch<T>(groups * count) : memory::Scratch<T>();
     };
     const auto dweights = sums(norm.dweight), dbiases = sums(norm.dbias);
     in_pieces(groups, group * count, [&](std::size_t first, std::size_t n) {
@@ -74,15 +74,15 @@ template <class T> void layer_norm_backward(const LayerNormBackward<T>& norm, Le
             piece.mean += row;
             piece.rstd += row;
             if (piece.dx) piece.dx += row * count;
-            if (dweights) piece.dweight = dweights.get() + i * count;
-            if (dbiases) piece.dbias = dbiases.get() + i * count;
+            if (dweights) piece.dweight = dweights.data() + i * count;
+            if (dbiases) piece.dbias = dbiases.data() + i * count;
             if (piece.dweight) std::fill_n(piece.dweight, count, T(0));
             if (piece.dbias) std::fill_n(piece.dbias, count, T(0));
             kernel(piece);
         }
     });
-    if (norm.dweight && !alone) sum(dweights.get(), {1, groups, count}, norm.dweight, at);
-    if (norm.dbias && !alone) sum(dbiases.get(), {1, groups, count}, norm.dbias, at);
+    if (norm.dweight && !alone) sum(dweights.data(), {1, groups, count}, norm.dweight, at);
+    if (norm.dbias && !alone) sum(dbiases.data(), {1, groups, count}, norm.dbias, at);
 }
 
 #define XGRAD_NORMALIZATION(T)                                                          \

@@ -1,18 +1,17 @@
 #include <array>
 #include <cmath>
 #include <cstring>
-#include <memory>
-#include <vector>
 
 #include <xgrad/autodiff/kernels/pieces.hpp>
 #include <xgrad/autodiff/kernels/reduce.hpp>
+#include <xgrad/autodiff/memory.hpp>
 
 namespace xgrad::kernels {
 namespace {
 
 template <class T> using Fold = typename ReduceKernels<T>::Fold;
 
-template <class T> std::unique_ptr<T[]> scratch(std::size_t n) { return std::make_unique_for_overwrite<T[]>(n); }
+using memory::Scratch;
 
 // Folds all slices with `first`; partial results, where slices are long enough to be cut, are put together by `then`.
 template <class T> void fold(Fold<T> first, Fold<T> then, const T* x, const T* about, const Slices& slices, T* y) {
@@ -23,11 +22,11 @@ template <class T> void fold(Fold<T> first, Fold<T> then, const T* x, const T* a
         const std::size_t rows = piece_length(inner);
         if (count >= 4 * rows) {
             const std::size_t pieces = (count + rows - 1) / rows;
-            const auto partial = scratch<T>(pieces * inner);
+            const Scratch<T> partial(pieces * inner);
             in_pieces(count, inner, [&](std::size_t begin, std::size_t n) {
-                first(x + begin * inner, about, {1, n, inner}, inner, partial.get() + begin / rows * inner);
+                first(x + begin * inner, about, {1, n, inner}, inner, partial.data() + begin / rows * inner);
             });
-            return then(partial.get(), nullptr, {1, pieces, inner}, inner, y);
+            return then(partial.data(), nullptr, {1, pieces, inner}, inner, y);
         }
         // Many short ones: each piece takes all rows of some columns, in whole cache lines.
         constexpr std::size_t line = 64;
@@ -57,8 +56,8 @@ struct Group {
 };
 
 // A broadcast of `narrow` to `wide` as few alternating groups, the slowest first.
-std::vector<Group> groups(std::span<const std::size_t> wide, std::span<const std::size_t> narrow) {
-    std::vector<Group> result;
+memory::Vector<Group> groups(std::span<const std::size_t> wide, std::span<const std::size_t> narrow) {
+    memory::Vector<Group> result;
     const std::size_t missing = wide.size() - narrow.size();
     for (std::size_t d = 0; d < wide.size(); ++d) {
         if (wide[d] == 1) continue;
@@ -122,15 +121,15 @@ template <class T> void logsumexp(const T* x, const Slices& slices, T* y, Level 
 }
 
 template <class T> void argmax(const T* x, const Slices& slices, std::int64_t* y, Level at) {
-    const auto extrema = scratch<T>(slices.results());
-    max(x, slices, extrema.get(), at);
-    find(x, slices, extrema.get(), y, at);
+    const Scratch<T> extrema(slices.results());
+    max(x, slices, extrema.data(), at);
+    find(x, slices, extrema.data(), y, at);
 }
 
 template <class T> void argmin(const T* x, const Slices& slices, std::int64_t* y, Level at) {
-    const auto extrema = scratch<T>(slices.results());
-    min(x, slices, extrema.get(), at);
-    find(x, slices, extrema.get(), y, at);
+    const Scratch<T> extrema(slices.results());
+    min(x, slices, extrema.data(), at);
+    find(x, slices, extrema.data(), y, at);
 }
 
 template <class T> void extremum_backward(const T* x, const Slices& slices, const T* y, const T* g, T* dx, Level at) {
@@ -143,7 +142,7 @@ template <class T> void extremum_backward(const T* x, const Slices& slices, cons
 
 template <class T>
 void sum_to(const T* x, std::span<const std::size_t> from, T* y, std::span<const std::size_t> to, Level at) {
-    std::vector<Group> left = groups(from, to);
+    memory::Vector<Group> left = groups(from, to);
     if (product(left) == 0) {
         std::size_t size = 1;
         for (const std::size_t n : to) size *= n;
@@ -151,7 +150,7 @@ void sum_to(const T* x, std::span<const std::size_t> from, T* y, std::span<const
         return;
     }
     // The longest repetition first: what it leaves for the next ones is small.
-    std::unique_ptr<T[]> previous;
+    Scratch<T> previous;
     for (;;) {
         std::size_t longest = left.size(), repetitions = 0;
         for (std::size_t i = 0; i < left.size(); ++i) {
@@ -166,17 +165,17 @@ void sum_to(const T* x, std::span<const std::size_t> from, T* y, std::span<const
         const std::span<const Group> all(left);
         const Slices slices{product(all.first(longest)), left[longest].size, product(all.subspan(longest + 1))};
         if (repetitions == 1) return sum(x, slices, y, at);
-        auto result = scratch<T>(slices.results());
-        sum(x, slices, result.get(), at);
+        Scratch<T> result(slices.results());
+        sum(x, slices, result.data(), at);
         previous = std::move(result);
-        x = previous.get();
+        x = previous.data();
         left.erase(left.begin() + static_cast<std::ptrdiff_t>(longest));
     }
 }
 
 template <class T>
 void broadcast_to(const T* x, std::span<const std::size_t> from, T* y, std::span<const std::size_t> to) {
-    std::vector<Group> dimensions = groups(to, from);
+    memory::Vector<Group> dimensions = groups(to, from);
     if (product(dimensions) == 0) return;
     if (dimensions.empty()) {
         *y = *x;
@@ -185,7 +184,7 @@ void broadcast_to(const T* x, std::span<const std::size_t> from, T* y, std::span
     // From the fastest group out: y grows from a copy of x's part to all of it.
     const Group last = dimensions.back();
     dimensions.pop_back();
-    std::vector<std::size_t> index(dimensions.size(), 0), stride(dimensions.size(), 0);
+    memory::Vector<std::size_t> index(dimensions.size(), 0), stride(dimensions.size(), 0);
     std::size_t step = last.repeated ? 1 : last.size;
     for (std::size_t d = dimensions.size(); d-- > 0;) {
         if (dimensions[d].repeated) continue;
@@ -211,12 +210,12 @@ template <class T> T dot(const T* a, const T* b, std::size_t n, Level at) {
     const auto& kernels = reduce_kernels<T>(at);
     if (n < worth_sharing) return kernels.dot(a, b, n);
     const std::size_t pieces = (n + piece_size - 1) / piece_size;
-    const auto partial = scratch<T>(pieces);
+    const Scratch<T> partial(pieces);
     in_pieces(n, 1, [&](std::size_t begin, std::size_t count) {
-        partial[begin / piece_size] = kernels.dot(a + begin, b + begin, count);
+        partial.data()[begin / piece_size] = kernels.dot(a + begin, b + begin, count);
     });
     T result;
-    kernels.sum(partial.get(), nullptr, {1, pieces, 1}, 1, &result);
+    kernels.sum(partial.data(), nullptr, {1, pieces, 1}, 1, &result);
     return result;
 }
 

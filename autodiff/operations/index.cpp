@@ -180,7 +180,7 @@ void apply_slice(const Slice& slice, std::size_t axis, std::size_t extent, std::
 }  // namespace
 
 template <class T>
-Variable<T> view(const Variable<T>& x, const std::vector<Slice>& slices) {
+Variable<T> view(const Variable<T>& x, std::span<const Slice> slices) {
     const Shape& shape = x.shape();
     const auto takes_axis = [](const Slice& s) { return s.kind == Slice::Kind::index || s.kind == Slice::Kind::range; };
     const auto named = static_cast<std::size_t>(std::count_if(slices.begin(), slices.end(), takes_axis));
@@ -235,7 +235,7 @@ Variable<T> take(const Variable<T>& x, const Array<std::int64_t>& indices, std::
     } \
     template Variable<T> gather(const Variable<T>&, std::shared_ptr<const Place>); \
     template Variable<T> scatter(const Variable<T>&, std::shared_ptr<const Place>, const Shape&); \
-    template Variable<T> view(const Variable<T>&, const std::vector<Slice>&); \
+    template Variable<T> view(const Variable<T>&, std::span<const Slice>); \
     template Variable<T> take(const Variable<T>&, const Array<std::int64_t>&, std::ptrdiff_t);
 XGRAD_INSTANTIATE(float)
 XGRAD_INSTANTIATE(double)

@@ -1,9 +1,9 @@
 // Operations that take parts of an array: slices, and elements along an axis by their indices.
 #pragma once
 
+#include <array>
 #include <memory>
-#include <variant>
-#include <vector>
+#include <span>
 
 #include <xgrad/autodiff/partial.hpp>
 #include <xgrad/autodiff/variable.hpp>
@@ -49,13 +49,14 @@ private:
 /// Part of x, as a copy: `view(x, xt::range(0, 2), xt::all(), -1)`. Axes that are not named are taken whole.
 /// Ranges are clipped to the axis as in NumPy; an index outside of it throws Error.
 template <class T>
-Variable<T> view(const Variable<T>& x, const std::vector<Slice>& slices);
+Variable<T> view(const Variable<T>& x, std::span<const Slice> slices);
 // xtensor's view takes anything; this is the same template, constrained.
 template <class X, class... Slices>
     requires(AnyVariable<X> && sizeof...(Slices) > 0 && (std::convertible_to<const Slices&, Slice> && ...))
 auto view(X&& x, Slices&&... slices) {
     using V = typename detail::CommonVariable<X>::type;
-    return view(static_cast<const V&>(x), std::vector<Slice>{Slice(slices)...});
+    const std::array<Slice, sizeof...(Slices)> all{Slice(slices)...};
+    return view(static_cast<const V&>(x), std::span<const Slice>(all));
 }
 
 /// Elements of x along an axis by their indices, of any shape, which may repeat; the indices' shape stands in place of

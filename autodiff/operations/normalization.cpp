@@ -115,8 +115,8 @@ BatchNormCotangents<T> composed_cotangents(Variable<T> g, const Variable<T>& y, 
     if (y.defined()) g = detail::elementwise_operation("relu", formulas::ReluVjp{}, std::move(g), y);
     const Variable<T>& x = saved.x;
     const std::size_t dimension = x.dimension(), channels = saved.channels();
-    std::vector<std::ptrdiff_t> axes{0};
-    for (std::size_t i = 2; i < dimension; ++i) axes.push_back(static_cast<std::ptrdiff_t>(i));
+    Axes axes{0};
+    for (std::size_t i = 2; i < dimension; ++i) axes.push_back(i);
 
     Variable<T> center, rstd;
     if (saved.constant) {
@@ -262,7 +262,7 @@ std::array<Variable<T>, 3> fused_cotangents(const Variable<T>& g, const SavedFor
 template <class T>
 std::array<Variable<T>, 3> composed_cotangents(const Variable<T>& g, const SavedForLayerNorm<T>& saved,
                                                const Needs& needs) {
-    std::vector<std::ptrdiff_t> axes;
+    Axes axes;
     for (std::size_t i = 1; i <= saved.axes; ++i) axes.push_back(-static_cast<std::ptrdiff_t>(i));
     const Variable<T>& x = saved.x;
     const Variable<T> rstd = rsqrt(variance(x, axes, keep_dims) + saved.epsilon);

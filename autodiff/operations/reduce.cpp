@@ -45,11 +45,11 @@ struct Reduction {
 // Axes that do not lie side by side are brought to the end first; then every reduction has one run of axes.
 template <class T>
 Variable<T> with_axes_last(const Variable<T>& x, const Reduction& reduction) {
-    std::vector<std::ptrdiff_t> order;
+    Axes order;
     for (std::size_t i = 0; i < x.dimension(); ++i)
         if (reduction.kept[i] != 1 || std::find(reduction.axes.begin(), reduction.axes.end(), i) == reduction.axes.end())
-            order.push_back(static_cast<std::ptrdiff_t>(i));
-    for (std::size_t axis : reduction.axes) order.push_back(static_cast<std::ptrdiff_t>(axis));
+            order.push_back(i);
+    for (std::size_t axis : reduction.axes) order.push_back(axis);
     return transpose(x, order);
 }
 
@@ -59,7 +59,7 @@ Variable<T> over_adjacent_axes(const char* operation, const Variable<T>& x, cons
     const Reduction reduction(operation, x.shape(), axes, keep);
     if (reduction.adjacent) return reduce(x, reduction);
     const Variable<T> arranged = with_axes_last(x, reduction);
-    std::vector<std::ptrdiff_t> last;
+    Axes last;
     for (std::size_t i = 0; i < reduction.axes.size(); ++i) last.push_back(-static_cast<std::ptrdiff_t>(i) - 1);
     return reshape(reduce(arranged, Reduction(operation, arranged.shape(), last, false)), reduction.result);
 }
@@ -88,7 +88,7 @@ Variable<T> extremum(const char* operation, const Variable<T>& x, const Axes& ax
                           // Which elements are the extremum is constant almost everywhere.
                           const Variable<T> best = reshape(y, reduction.kept).detach();
                           const Variable<T> hit = where(a.detach() == best, Variable<T>(1), 0);
-                          std::vector<std::ptrdiff_t> reduced(reduction.axes.begin(), reduction.axes.end());
+                          const Axes reduced(reduction.axes);
                           return all_g * (hit / sum(hit, reduced, keep_dims));
                       }));
     });
@@ -157,7 +157,7 @@ Variable<T> variance(const Variable<T>& x, const Axes& axes, bool keep, std::siz
         const T factor = T{2} / static_cast<T>(reduction.slices.count - correction);
         return record("variance", std::move(value), with("axes", reduction.axes), with("correction", correction),
                       wrt(a, [a, reduction, factor](const Variable<T>& g) {
-                          std::vector<std::ptrdiff_t> reduced(reduction.axes.begin(), reduction.axes.end());
+                          const Axes reduced(reduction.axes);
                           const Variable<T> centered = a - mean(a, reduced, keep_dims);
                           return centered * (reshape(g, reduction.kept) * factor);
                       }));

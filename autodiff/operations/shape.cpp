@@ -175,8 +175,8 @@ Variable<T> transpose(const Variable<T>& x, const Axes& axes) {
     const auto place = permuted(x.shape(), order);
     Array<T> value = empty<T>(std::get<Region>(*place).shape);
     detail::copy_from(value, x.value(), *place);
-    std::vector<std::ptrdiff_t> inverse(order.size());
-    for (std::size_t i = 0; i < order.size(); ++i) inverse[order[i]] = static_cast<std::ptrdiff_t>(i);
+    Shape inverse(order.size());
+    for (std::size_t i = 0; i < order.size(); ++i) inverse[order[i]] = i;
     return record("transpose", std::move(value), with("axes", order),
                   wrt(x, [back = Axes(inverse)](const Variable<T>& g) { return transpose(g, back); }));
 }

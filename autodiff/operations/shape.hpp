@@ -15,6 +15,9 @@ public:
     Axes(std::integral auto axis) : axes_{static_cast<std::ptrdiff_t>(axis)} {}
     Axes(std::initializer_list<std::ptrdiff_t> axes) : axes_(axes.begin(), axes.end()) {}
     Axes(const std::vector<std::ptrdiff_t>& axes) : axes_(axes.begin(), axes.end()) {}
+    explicit Axes(const Shape& axes) : axes_(axes.begin(), axes.end()) {}
+
+    void push_back(std::integral auto axis) { axes_.push_back(static_cast<std::ptrdiff_t>(axis)); }
 
     bool empty() const noexcept { return axes_.empty(); }
     std::size_t size() const noexcept { return axes_.size(); }
