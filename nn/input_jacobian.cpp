@@ -6,15 +6,13 @@
 
 namespace xgrad::nn {
 
-template <class T>
-double InputJacobian<T>::frobenius_norm() const {
+template <class T> double InputJacobian<T>::frobenius_norm() const {
     double sum = 0;
     for (std::size_t i = 0; i < matrix.size(); ++i) sum += static_cast<double>(matrix.data()[i]) * matrix.data()[i];
     return std::sqrt(sum);
 }
 
-template <class T>
-InputJacobian<T> input_jacobian(const Layer<T>& model, const std::type_identity_t<Variable<T>>& x) {
+template <class T> InputJacobian<T> input_jacobian(const Layer<T>& model, const std::type_identity_t<Variable<T>>& x) {
     const EnableGrad enable_grad;
     const EvalMode eval_mode;
     Variable<T> input = x.detach();

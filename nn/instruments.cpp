@@ -7,14 +7,12 @@
 
 namespace xgrad::nn::detail {
 
-template <class T>
-Preserve<T>::Preserve(Module<T>& module) {
+template <class T> Preserve<T>::Preserve(Module<T>& module) {
     for (const auto& [name, buffer] : module.named_buffers())
         std::visit([&](auto* array) { buffers_.emplace_back(std::pair(array, *array)); }, buffer);
 }
 
-template <class T>
-Preserve<T>::~Preserve() {
+template <class T> Preserve<T>::~Preserve() {
     current_generator() = generator_;
     for (auto& saved : buffers_)
         std::visit(
@@ -31,19 +29,16 @@ Preserve<T>::~Preserve() {
             saved);
 }
 
-template <class T>
-LayerNames<T>::LayerNames(const Module<T>& module) {
+template <class T> LayerNames<T>::LayerNames(const Module<T>& module) {
     for (const auto& [name, part] : module.named_modules()) names_.emplace(part, name);
 }
 
-template <class T>
-const std::string* LayerNames<T>::find(const Layer<T>& layer) const {
+template <class T> const std::string* LayerNames<T>::find(const Layer<T>& layer) const {
     const auto found = names_.find(&layer);
     return found == names_.end() ? nullptr : &found->second;
 }
 
-template <class T>
-std::vector<Variable<T>> own_parameters(const Layer<T>& layer) {
+template <class T> std::vector<Variable<T>> own_parameters(const Layer<T>& layer) {
     std::set<const void*> inner;
     for (const auto& [name, module] : layer.named_modules())
         if (!name.empty())
@@ -53,17 +48,16 @@ std::vector<Variable<T>> own_parameters(const Layer<T>& layer) {
     return own;
 }
 
-template <class T>
-std::vector<Variable<T>> own_weights(const Layer<T>& layer) {
+template <class T> std::vector<Variable<T>> own_weights(const Layer<T>& layer) {
     if (dynamic_cast<const LayerNorm<T>*>(&layer)) return {};
     std::vector<Variable<T>> own = own_parameters(layer);
     std::erase_if(own, [](const Variable<T>& parameter) { return parameter.dimension() < 2; });
     return own;
 }
 
-#define XGRAD_INSTANTIATE(T)                                         \
-    template class Preserve<T>;                                      \
-    template class LayerNames<T>;                                    \
+#define XGRAD_INSTANTIATE(T)                                           \
+    template class Preserve<T>;                                        \
+    template class LayerNames<T>;                                      \
     template std::vector<Variable<T>> own_parameters(const Layer<T>&); \
     template std::vector<Variable<T>> own_weights(const Layer<T>&);
 XGRAD_INSTANTIATE(float)

@@ -1,4 +1,5 @@
-// What the instruments share: what looks at a network while it runs must leave it as it was, and know its layers by name.
+// What the instruments share: what looks at a network while it runs must leave it as it was, and know its layers by
+// name.
 #pragma once
 
 #include <map>
@@ -13,10 +14,9 @@
 
 namespace xgrad::nn::detail {
 
-/// Brings a module's buffers and the thread's generator back, when it goes, to what they were: a forward in training mode
-/// moves running statistics and draws numbers for Dropout.
-template <class T>
-class Preserve {
+/// Brings a module's buffers and the thread's generator back, when it goes, to what they were: a forward in training
+/// mode moves running statistics and draws numbers for Dropout.
+template <class T> class Preserve {
 public:
     explicit Preserve(Module<T>& module);
     ~Preserve();
@@ -24,16 +24,14 @@ public:
     Preserve& operator=(const Preserve&) = delete;
 
 private:
-    template <class X>
-    using Saved = std::pair<Array<X>*, Array<X>>;
+    template <class X> using Saved = std::pair<Array<X>*, Array<X>>;
 
     std::vector<std::variant<Saved<T>, Saved<std::int64_t>>> buffers_;
     Generator generator_ = current_generator();
 };
 
 /// The paths of the layers within a module.
-template <class T>
-class LayerNames {
+template <class T> class LayerNames {
 public:
     explicit LayerNames(const Module<T>& module);
     /// Null for a layer that the module does not list.
@@ -44,19 +42,16 @@ private:
 };
 
 /// The parameters of a layer that are not those of a module within it.
-template <class T>
-std::vector<Variable<T>> own_parameters(const Layer<T>& layer);
+template <class T> std::vector<Variable<T>> own_parameters(const Layer<T>& layer);
 
 /// Those of them that are matrices θ in z = θh, or convolutions: two axes and more, but no scales of a LayerNorm.
-template <class T>
-std::vector<Variable<T>> own_weights(const Layer<T>& layer);
+template <class T> std::vector<Variable<T>> own_weights(const Layer<T>& layer);
 
 /// In double: the squares of an exploding signal do not fit into a float.
 struct Statistics {
     double mean = 0, variance = 0;
 
-    template <class T>
-    explicit Statistics(const Array<T>& values) {
+    template <class T> explicit Statistics(const Array<T>& values) {
         const std::span<const T> all(values.data(), values.size());
         const auto count = static_cast<double>(all.size());
         for (const T value : all) mean += value / count;

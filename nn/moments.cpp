@@ -51,8 +51,8 @@ struct Interval {
     Integrals integrals{};
 };
 
-// Halves intervals until each agrees with its two halves. No rule of fixed places would do: activations have kinks (ReLU
-// at 0, hardtanh at ±1) and jumps anywhere, and only there the intervals become small.
+// Halves intervals until each agrees with its two halves. No rule of fixed places would do: activations have kinks
+// (ReLU at 0, hardtanh at ±1) and jumps anywhere, and only there the intervals become small.
 template <class T> class Quadrature {
 public:
     using Function = std::function<Variable<T>(const Variable<T>&)>;
@@ -102,7 +102,8 @@ private:
         const Rule& rule = Rule::get();
         Array<T> z = empty<T>(Shape{intervals.size() * nodes});
         for (std::size_t n = 0; n < intervals.size(); ++n)
-            for (std::size_t i = 0; i < nodes; ++i) z(n * nodes + i) = static_cast<T>(deviation_ * place(intervals[n], i));
+            for (std::size_t i = 0; i < nodes; ++i)
+                z(n * nodes + i) = static_cast<T>(deviation_ * place(intervals[n], i));
         const auto [value, slope] = call(z);
         for (std::size_t n = 0; n < intervals.size(); ++n) {
             Interval& interval = intervals[n];
@@ -130,8 +131,9 @@ private:
         x.requires_grad(true);
         const Variable<T> y = function_(x);
         if (y.shape() != z.shape())
-            throw Error(fmt::format("init::moments: the activation makes {} of {}; expected a function of each element alone",
-                                    describe(y.shape()), describe(z.shape())));
+            throw Error(
+                fmt::format("init::moments: the activation makes {} of {}; expected a function of each element alone",
+                            describe(y.shape()), describe(z.shape())));
         Variable<T> slope;
         if (y.requires_grad()) slope = grad<T>({y}, {x}, {Variable<T>(full(z.shape(), T{1}))})[0];
         return {y.value(), slope.defined() ? slope.value() : full(z.shape(), T{0})};
@@ -175,7 +177,9 @@ Moments moments(const ActivationFunction& activation, double deviation) {
 }
 template <class T> Moments moments(const Layer<T>& activation, double deviation) {
     check_deviation(deviation);
-    const typename Quadrature<T>::Function forward = [&](const Variable<T>& z) { return Forward<T>::of(activation, z); };
+    const typename Quadrature<T>::Function forward = [&](const Variable<T>& z) {
+        return Forward<T>::of(activation, z);
+    };
     return Quadrature<T>(forward, deviation).run();
 }
 
@@ -189,10 +193,10 @@ template <class T> void variance_preserving(Variable<T>& weight, const Layer<T>&
     he_normal(weight, gain(activation));
 }
 
-#define XGRAD_INSTANTIATE(T)                                                       \
-    template Moments moments(const Layer<T>&, double);                             \
-    template double gain(const Layer<T>&);                                         \
-    template void variance_preserving(Variable<T>&, const ActivationFunction&);    \
+#define XGRAD_INSTANTIATE(T)                                                    \
+    template Moments moments(const Layer<T>&, double);                          \
+    template double gain(const Layer<T>&);                                      \
+    template void variance_preserving(Variable<T>&, const ActivationFunction&); \
     template void variance_preserving(Variable<T>&, const Layer<T>&);
 XGRAD_INSTANTIATE(float)
 XGRAD_INSTANTIATE(double)

@@ -7,8 +7,7 @@ namespace xgrad::nn {
 namespace {
 
 // Keeps what is asked for and nothing else: a large model needs no more memory than in `predict`.
-template <class T>
-class Collector : public LayerWatcher<T> {
+template <class T> class Collector : public LayerWatcher<T> {
 public:
     Collector(const Layer<T>& model, std::string_view pattern) : names_(model), pattern_(pattern) {}
 
@@ -39,11 +38,15 @@ std::vector<Named<Array<T>>> representations(const Layer<T>& model, const std::t
         if (!name.empty()) names += (names.empty() ? "" : ", ") + name;
     }
     if (is_part)
-        throw Error(fmt::format("representations: '{}' is a part of the model, but no layer that its forward calls", pattern));
-    throw Error(fmt::format("representations: no layer is named '{}'; there are {}", pattern, names.empty() ? "none" : names));
+        throw Error(
+            fmt::format("representations: '{}' is a part of the model, but no layer that its forward calls", pattern));
+    throw Error(
+        fmt::format("representations: no layer is named '{}'; there are {}", pattern, names.empty() ? "none" : names));
 }
 
-template std::vector<Named<Array<float>>> representations(const Layer<float>&, const Variable<float>&, std::string_view);
-template std::vector<Named<Array<double>>> representations(const Layer<double>&, const Variable<double>&, std::string_view);
+template std::vector<Named<Array<float>>> representations(const Layer<float>&, const Variable<float>&,
+                                                          std::string_view);
+template std::vector<Named<Array<double>>> representations(const Layer<double>&, const Variable<double>&,
+                                                           std::string_view);
 
 }  // namespace xgrad::nn

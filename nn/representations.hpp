@@ -9,9 +9,9 @@
 
 namespace xgrad::nn {
 
-/// The hidden representations h⁽ˡ⁾ (embeddings) of an input: the outputs of all layers whose names the pattern matches, in
-/// the order of execution, each with its name. The model is not changed and behaves as in evaluation mode; it may be const
-/// and serve several threads.
+/// The hidden representations h⁽ˡ⁾ (embeddings) of an input: the outputs of all layers whose names the pattern matches,
+/// in the order of execution, each with its name. The model is not changed and behaves as in evaluation mode; it may be
+/// const and serve several threads.
 ///
 ///     auto h = nn::representations(model, x, "3");            // of one layer
 ///     auto all = nn::representations(model, x, "encoder.*");  // `*` stands for any characters

@@ -9,8 +9,7 @@
 
 namespace xgrad::nn {
 
-template <class T>
-std::vector<double> InputJacobian<T>::singular_values() const {
+template <class T> std::vector<double> InputJacobian<T>::singular_values() const {
     if (matrix.size() == 0) return {};
     xt::xtensor<double, 2> copy(std::array{matrix.shape()[0], matrix.shape()[1]});
     for (std::size_t i = 0; i < matrix.size(); ++i) {
@@ -21,8 +20,7 @@ std::vector<double> InputJacobian<T>::singular_values() const {
     return {values.begin(), values.end()};
 }
 
-template <class T>
-double InputJacobian<T>::spectral_norm() const {
+template <class T> double InputJacobian<T>::spectral_norm() const {
     const std::vector<double> values = singular_values();
     return values.empty() ? 0 : values.front();
 }

@@ -16,16 +16,14 @@ namespace {
 using nn::detail::Statistics;
 
 // A layer with weights to be initialised, and what these were.
-template <class T>
-struct Target {
+template <class T> struct Target {
     const Layer<T>* layer;
     std::string name;
     std::vector<Variable<T>> weights;
     std::vector<Array<T>> before;
 };
 
-template <class T>
-std::vector<Target<T>> targets_of(const Layer<T>& model) {
+template <class T> std::vector<Target<T>> targets_of(const Layer<T>& model) {
     std::vector<Target<T>> targets;
     for (const auto& [name, module] : model.named_modules()) {
         const auto* const layer = dynamic_cast<const Layer<T>*>(module);
@@ -42,8 +40,7 @@ std::vector<Target<T>> targets_of(const Layer<T>& model) {
 }
 
 // The layers with the variances of their outputs, in the order of their first calls.
-template <class T>
-class Outputs : public LayerWatcher<T> {
+template <class T> class Outputs : public LayerWatcher<T> {
 public:
     Outputs(Layer<T>& model, const Variable<T>& x) {
         const NoGrad no_grad;
@@ -69,17 +66,19 @@ private:
 };
 
 template <class T>
-void scale_to_unit_variance(Layer<T>& model, const Variable<T>& x, Target<T>& target, const UnitVarianceOptions& options) {
+void scale_to_unit_variance(Layer<T>& model, const Variable<T>& x, Target<T>& target,
+                            const UnitVarianceOptions& options) {
     for (int i = 0;; ++i) {
         const double variance = Outputs<T>(model, x).variance(target.layer);
         if (std::abs(variance - 1) <= options.tolerance) return;
         const bool cannot_scale = !(variance > 0 && std::isfinite(variance));
         if (cannot_scale || i == options.iterations)
-            throw Error(fmt::format("layer_sequential_unit_variance: on this batch the output of layer '{}', {}, has the "
-                                    "variance {:.3g}{}",
-                                    target.name, target.layer->description(), variance,
-                                    cannot_scale ? ", which no factor makes 1"
-                                                 : fmt::format(" after {} steps; expected 1", options.iterations)));
+            throw Error(
+                fmt::format("layer_sequential_unit_variance: on this batch the output of layer '{}', {}, has the "
+                            "variance {:.3g}{}",
+                            target.name, target.layer->description(), variance,
+                            cannot_scale ? ", which no factor makes 1"
+                                         : fmt::format(" after {} steps; expected 1", options.iterations)));
         for (Variable<T>& weight : target.weights)
             weight.update([&](Array<T>& values) {
                 for (T& value : values) value = static_cast<T>(value / std::sqrt(variance));
@@ -93,14 +92,15 @@ template <class T>
 void layer_sequential_unit_variance(Layer<T>& model, const std::type_identity_t<Variable<T>>& x,
                                     UnitVarianceOptions options) {
     if (!(options.tolerance > 0) || options.iterations < 1)
-        throw Error(fmt::format("layer_sequential_unit_variance: a tolerance of {} and {} iterations; expected more than 0",
-                                options.tolerance, options.iterations));
+        throw Error(
+            fmt::format("layer_sequential_unit_variance: a tolerance of {} and {} iterations; expected more than 0",
+                        options.tolerance, options.iterations));
     std::vector<Target<T>> targets = targets_of(model);
     const Outputs<T> first(model, x);
     for (const Target<T>& target : targets)
         if (!first.reached(target.layer))
-            throw Error(fmt::format("layer_sequential_unit_variance: the forward does not reach layer '{}', {}", target.name,
-                                    target.layer->description()));
+            throw Error(fmt::format("layer_sequential_unit_variance: the forward does not reach layer '{}', {}",
+                                    target.name, target.layer->description()));
     std::ranges::sort(targets, {}, [&](const Target<T>& target) { return first.place(target.layer); });
     try {
         for (Target<T>& target : targets)

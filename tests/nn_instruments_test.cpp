@@ -18,11 +18,14 @@ using xgrad::testing::same;
 
 namespace {
 
-template <class T>
-nn::Sequential<T> make_model() {
+template <class T> nn::Sequential<T> make_model() {
     seed(2);
-    nn::Sequential<T> model{nn::Linear<T>(6, 5), nn::BatchNorm<T>(5), nn::ReLU<T>(), nn::Dropout<T>(0.5),
-                            nn::Sequential<T>{nn::Linear<T>(5, 4), nn::Tanh<T>()}, nn::Linear<T>(4, 3)};
+    nn::Sequential<T> model{nn::Linear<T>(6, 5),
+                            nn::BatchNorm<T>(5),
+                            nn::ReLU<T>(),
+                            nn::Dropout<T>(0.5),
+                            nn::Sequential<T>{nn::Linear<T>(5, 4), nn::Tanh<T>()},
+                            nn::Linear<T>(4, 3)};
     model(random<T>({16, 6}, 3));  // running statistics that are not the first ones
     return model;
 }
@@ -47,8 +50,8 @@ private:
 
 }  // namespace
 
-TEMPLATE_TEST_CASE("Representations are the outputs of layers by name, in the order of execution", "[nn][representations]",
-                   float, double) {
+TEMPLATE_TEST_CASE("Representations are the outputs of layers by name, in the order of execution",
+                   "[nn][representations]", float, double) {
     using T = TestType;
     const nn::Sequential<T> model = make_model<T>();
     const Variable<T> x = random<T>({7, 6});
@@ -98,7 +101,8 @@ TEST_CASE("The Jacobian of a linear layer is its weight, that of two their produ
     CHECK(close(nn::input_jacobian(both, x).matrix, matmul(second.weight(), first.weight()).value()));
 }
 
-TEMPLATE_TEST_CASE("The Jacobian agrees with differences, and nothing is changed by it", "[nn][jacobian]", float, double) {
+TEMPLATE_TEST_CASE("The Jacobian agrees with differences, and nothing is changed by it", "[nn][jacobian]", float,
+                   double) {
     using T = TestType;
     nn::Sequential<T> model = make_model<T>();
     const Array<T> running = dynamic_cast<nn::BatchNorm<T>&>(model[1]).running_mean();
@@ -149,6 +153,7 @@ TEST_CASE("A constant output has the Jacobian 0, and an infinite Jacobian has no
     CHECK(zero.spectral_norm() == 0);
     nn::Linear<double> layer(2, 2);
     nn::init::constant(layer.weight(), INFINITY);
-    CHECK(message([&] { nn::input_jacobian(layer, random<double>({1, 2})).singular_values(); }) ==
-          "singular_values: the Jacobian is not finite");
+    CHECK(message([&] {
+              nn::input_jacobian(layer, random<double>({1, 2})).singular_values();
+          }) == "singular_values: the Jacobian is not finite");
 }

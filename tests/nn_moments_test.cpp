@@ -68,9 +68,11 @@ TEST_CASE("Moments at another deviation", "[nn][init][moments]") {
     for (const double s : {0.0, 0.1, 1.0, 2.5}) {
         check("relu", init::moments(relu<double>, s),
               {s / std::sqrt(2 * std::numbers::pi), s * s / 2, s == 0 ? 0 : 0.5});
-        check("sin", init::moments(xgrad::sin<double>, s), {0, (1 - std::exp(-2 * s * s)) / 2, (1 + std::exp(-2 * s * s)) / 2});
+        check("sin", init::moments(xgrad::sin<double>, s),
+              {0, (1 - std::exp(-2 * s * s)) / 2, (1 + std::exp(-2 * s * s)) / 2});
     }
-    REQUIRE_THROWS_WITH(init::moments(relu<double>, -1), "init::moments: the deviation is -1; expected a finite number ≥ 0");
+    REQUIRE_THROWS_WITH(init::moments(relu<double>, -1),
+                        "init::moments: the deviation is -1; expected a finite number ≥ 0");
 }
 
 TEST_CASE("Moments of formulas and of layers of either precision", "[nn][init][moments]") {
@@ -85,7 +87,8 @@ TEST_CASE("Moments of formulas and of layers of either precision", "[nn][init][m
     check("no gradient", init::moments([](const auto& z) { return z.detach(); }), {0, 1, 0});
 }
 
-TEST_CASE("Computing moments neither tells hooks nor leaves a graph, also where nothing is recorded", "[nn][init][moments]") {
+TEST_CASE("Computing moments neither tells hooks nor leaves a graph, also where nothing is recorded",
+          "[nn][init][moments]") {
     nn::Tanh<double> layer;
     int calls = 0;
     layer.on_forward([&](const auto&, const auto&, const auto&) { ++calls; });
@@ -99,7 +102,8 @@ TEST_CASE("Computing moments neither tells hooks nor leaves a graph, also where 
 TEST_CASE("What has no moments is refused", "[nn][init][moments]") {
     check_refused([] { init::moments([](const auto& z) { return softmax(z); }); },
                   {"init::moments: the activation is no function of each element alone"});
-    check_refused([] { init::moments([](const auto& z) { return sum(z); }); }, {"init::moments: the activation makes ()"});
+    check_refused([] { init::moments([](const auto& z) { return sum(z); }); },
+                  {"init::moments: the activation makes ()"});
     check_refused([] { init::moments(xgrad::log<double>); }, {"the activation is nan"});
     check_refused([] { init::moments([](const auto& z) { return sqrt(abs(z)); }); }, {"do not converge"});
     check_refused([] { init::gain([](const auto& z) { return 0 * z; }); },
@@ -119,8 +123,8 @@ TEMPLATE_TEST_CASE("variance_preserving keeps the variance of z through any acti
                    double) {
     using T = TestType;
     seed(21);
-    // The variance of z′ = θψ(z) over n outputs has the relative deviation √(2/n) and one that is smaller by far from the
-    // samples: 4.5 % here, of which four are allowed.
+    // The variance of z′ = θψ(z) over n outputs has the relative deviation √(2/n) and one that is smaller by far from
+    // the samples: 4.5 % here, of which four are allowed.
     const std::size_t width = 1000;
     Array<T> normal = empty<T>(Shape{8, width});
     current_generator().fill_normal(std::span<T>(normal.data(), normal.size()));

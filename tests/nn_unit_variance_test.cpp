@@ -31,14 +31,21 @@ private:
 
 nn::Sequential<float> make_model() {
     seed(31);
-    return nn::Sequential{nn::Linear(8, 30),     nn::ReLU(), nn::Linear(30, 20, {.bias = false}),
-                          nn::BatchNorm(20),     nn::Tanh(), Block(20),
-                          nn::LayerNorm(Shape{20}), nn::Sequential{nn::Linear(20, 4)}};
+    return nn::Sequential{nn::Linear(8, 30),
+                          nn::ReLU(),
+                          nn::Linear(30, 20, {.bias = false}),
+                          nn::BatchNorm(20),
+                          nn::Tanh(),
+                          Block(20),
+                          nn::LayerNorm(Shape{20}),
+                          nn::Sequential{nn::Linear(20, 4)}};
 }
 
 // The variance of the first output of a layer in a forward in training mode.
 struct VarianceOf : nn::LayerWatcher<float> {
-    VarianceOf(nn::Layer<float>& model, const Variable<>& x, const nn::Module<float>* which) : layer(which) { model(x); }
+    VarianceOf(nn::Layer<float>& model, const Variable<>& x, const nn::Module<float>* which) : layer(which) {
+        model(x);
+    }
     void on_call(const nn::Layer<float>& called, const Variable<>&, const Variable<>& output) override {
         if (&called == layer && !(value >= 0)) value = variance(output).item();
     }
