@@ -1,7 +1,13 @@
 // The probe: what it measures against what is computed by hand, what it concludes, and that it changes nothing.
 #include <cmath>
+#include <filesystem>
+#include <fstream>
+#include <iterator>
 #include <string>
+#include <unistd.h>
 #include <vector>
+
+#include <fmt/format.h>
 
 #include "catch.hpp"
 #include "message.hpp"
@@ -349,4 +355,19 @@ TEST_CASE("The summary of a probe is a table with the regimes in words", "[probe
     CHECK_THAT(summary, ContainsSubstring("saturated   factor  cotangent  gradient/parameter\n"));
     CHECK_THAT(summary, ContainsSubstring("4     0.0231              0.0231\n" + regime +
                                           "gradient: vanishing from layer '2' back"));
+}
+
+TEST_CASE("A probe draws itself", "[probe][figure]") {
+    const auto folder = std::filesystem::temp_directory_path() / fmt::format("xgrad-probe-{}", ::getpid());
+    std::filesystem::create_directory(folder);
+    seed(49);
+    auto model = deep<nn::Tanh<>>(5, 10, 1);
+    for (const auto& loss : {training::LossFunction<float>(), training::LossFunction<float>(square_loss)}) {
+        training::probe(model, normal({4, 10}, 1), loss).figure().save(folder / "probe.svg");
+        std::ifstream in(folder / "probe.svg");
+        const std::string picture(std::istreambuf_iterator<char>(in), {});
+        CHECK_THAT(picture, ContainsSubstring("spread over the samples"));
+        CHECK((picture.find("variance of the cotangent") != std::string::npos) == static_cast<bool>(loss));
+    }
+    std::filesystem::remove_all(folder);
 }

@@ -349,6 +349,34 @@ std::string Probe::summary() const {
     return table;
 }
 
+Figure Probe::figure() const {
+    Figure figure({.columns = 2});
+    std::vector<double> place;
+    for (std::size_t i = 0; i < layers.size(); ++i) place.push_back(static_cast<double>(i + 1));
+    const auto curve = [&](Panel& panel, const char* label, auto value, Mark mark = Mark::line) {
+        std::vector<double> values;
+        for (const LayerSignal& layer : layers) values.push_back(value(layer));
+        panel.curve(label, place, std::move(values), {.mark = mark});
+    };
+    const auto or_gap = [](std::optional<double> value) { return value.value_or(NAN); };
+    Panel& forth = figure.panel({.title = "signal", .x_label = "layer", .log_y = true});
+    curve(forth, "variance", [](const LayerSignal& l) { return l.variance; });
+    curve(
+        signal, "spread over the samples", [](const LayerSignal& l) { return l.spread; }, Mark::dashes);
+    Panel& units = figure.panel({.title = "share of units", .x_label = "layer", .y_range = {{0, 1}}});
+    curve(units, "dead", [](const LayerSignal& l) { return l.dead; });
+    curve(
+        units, "saturated", [&](const LayerSignal& l) { return or_gap(l.saturated); }, Mark::points);
+    if (!gradient) return figure;
+    Panel& back = figure.panel({.title = "gradient", .x_label = "layer", .log_y = true});
+    curve(back, "variance of the cotangent", [&](const LayerSignal& l) { return or_gap(l.cotangent_variance); });
+    Panel& ratio =
+        figure.panel({.title = "norm of the gradient over norm of the parameter", .x_label = "layer", .log_y = true});
+    curve(
+        ratio, "", [&](const LayerSignal& l) { return or_gap(l.gradient_ratio); }, Mark::points);
+    return figure;
+}
+
 template Probe probe(nn::Layer<float>&, const Variable<float>&, const LossFunction<float>&);
 template Probe probe(nn::Layer<double>&, const Variable<double>&, const LossFunction<double>&);
 template Probe probe(nn::Module<float>&, const std::function<Variable<float>()>&, const LossFunction<float>&);

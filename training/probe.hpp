@@ -8,6 +8,7 @@
 #include <vector>
 
 #include <xgrad/nn/layer.hpp>
+#include <xgrad/training/figure.hpp>
 
 namespace xgrad::training {
 
@@ -55,6 +56,11 @@ struct Probe {
 
     /// The layers as a table, with the regimes in words below.
     std::string summary() const;
+    /// The same over the layers, counted from 1: variance and spread, dead and saturated shares, and with a loss the
+    /// variance of the cotangent and the gradient over the parameter.
+    ///
+    ///     probe.figure().save("probe.svg");
+    Figure figure() const;
 };
 
 template <class T> using LossFunction = std::function<Variable<T>(const Variable<T>& output)>;
