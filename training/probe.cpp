@@ -353,27 +353,23 @@ Figure Probe::figure() const {
     Figure figure({.columns = 2});
     std::vector<double> place;
     for (std::size_t i = 0; i < layers.size(); ++i) place.push_back(static_cast<double>(i + 1));
-    const auto curve = [&](Panel& panel, const char* label, auto value, Mark mark = Mark::line) {
+    // A member of LayerSignal as a curve; a gap where a layer has none.
+    const auto curve = [&](Panel& panel, const char* label, auto member, Mark mark = Mark::line) {
         std::vector<double> values;
-        for (const LayerSignal& layer : layers) values.push_back(value(layer));
+        for (const LayerSignal& layer : layers) values.push_back(std::optional<double>(layer.*member).value_or(NAN));
         panel.curve(label, place, std::move(values), {.mark = mark});
     };
-    const auto or_gap = [](std::optional<double> value) { return value.value_or(NAN); };
     Panel& forth = figure.panel({.title = "signal", .x_label = "layer", .log_y = true});
-    curve(forth, "variance", [](const LayerSignal& l) { return l.variance; });
-    curve(
-        signal, "spread over the samples", [](const LayerSignal& l) { return l.spread; }, Mark::dashes);
+    curve(forth, "variance", &LayerSignal::variance);
+    curve(forth, "spread over the samples", &LayerSignal::spread, Mark::dashes);
     Panel& units = figure.panel({.title = "share of units", .x_label = "layer", .y_range = {{0, 1}}});
-    curve(units, "dead", [](const LayerSignal& l) { return l.dead; });
-    curve(
-        units, "saturated", [&](const LayerSignal& l) { return or_gap(l.saturated); }, Mark::points);
+    curve(units, "dead", &LayerSignal::dead);
+    curve(units, "saturated", &LayerSignal::saturated, Mark::points);
     if (!gradient) return figure;
     Panel& back = figure.panel({.title = "gradient", .x_label = "layer", .log_y = true});
-    curve(back, "variance of the cotangent", [&](const LayerSignal& l) { return or_gap(l.cotangent_variance); });
-    Panel& ratio =
-        figure.panel({.title = "norm of the gradient over norm of the parameter", .x_label = "layer", .log_y = true});
-    curve(
-        ratio, "", [&](const LayerSignal& l) { return or_gap(l.gradient_ratio); }, Mark::points);
+    curve(back, "variance of the cotangent", &LayerSignal::cotangent_variance);
+    Panel& ratio = figure.panel({.title = "gradient over parameter (norms)", .x_label = "layer", .log_y = true});
+    curve(ratio, "", &LayerSignal::gradient_ratio, Mark::points);
     return figure;
 }
 
