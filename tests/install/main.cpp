@@ -1,7 +1,9 @@
 // A classifier of drawn digits: what a user's first program may look like.
 #include <cstdio>
 
-#include <xgrad/xgrad.hpp>
+// [include]
+#include <xgrad/xgrad.hpp>                   // or the parts: <xgrad/nn.hpp>, <xgrad/nn/linear.hpp>
+// [include]
 
 using namespace xgrad;
 
