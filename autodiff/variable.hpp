@@ -449,7 +449,7 @@ extern template class Variable<double>;
 /// Only what leads from the outputs to the inputs is run, and freed. With `create_graph` the results can be differentiated
 /// again.
 /// Throws Error when an input requires no gradient, or no output does.
-template <class T>
+template <class T = float>  // for braces: grad({loss}, {x, y})
 std::vector<Variable<T>> grad(const std::vector<Variable<T>>& outputs, const std::vector<Variable<T>>& inputs,
                               const std::vector<Variable<T>>& cotangents = {}, BackwardOptions options = {});
 

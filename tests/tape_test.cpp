@@ -547,7 +547,7 @@ TEST_CASE("grad leaves every gradient alone", "[tape]") {
 TEST_CASE("grad takes interior inputs, duplicates, several outputs and inputs that are not used", "[tape]") {
     const Variable<> x = leaf({1, 2}), unused = leaf(1);
     const Variable<> h = x * x;
-    const auto g = grad<float>({sum(h * 3), h}, {h, x, h, unused, x}, {1, {10, 20}});
+    const auto g = grad({sum(h * 3), h}, {h, x, h, unused, x}, {1, {10, 20}});
     REQUIRE(g.size() == 5);
     CHECK(holds(g[0], {13, 23}));
     CHECK(holds(g[1], {26, 92}));
@@ -560,7 +560,7 @@ TEST_CASE("grad of a variable by itself is its cotangent", "[tape]") {
     const Variable<> x = leaf(2);
     CHECK(grad(x, x).item() == 1);
     const Variable<> y = x * x;
-    const auto g = grad<float>({y}, {y, x});
+    const auto g = grad({y}, {y, x});
     CHECK(g[0].item() == 1);
     CHECK(g[1].item() == 4);
 }
