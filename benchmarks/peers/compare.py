@@ -13,6 +13,7 @@ agree, or the comparison fails. A program that is not there is left out with one
 import argparse
 import dataclasses
 import datetime
+import itertools
 import json
 import os
 import pathlib
@@ -91,23 +92,22 @@ def launch(command, threads, arguments):
 
 def run_cases(group, name, program, threads, arguments):
     """What a program has measured: a dictionary for each case of the group."""
+    if group.name == "digits" and program.digits:
+        epochs = group.cases[0].split("/")[1]
+        command = program.digits + ["--data", arguments.mnist, "--epochs", epochs, "--threads", threads]
+    else:
+        command = program.command + ["--threads", threads, "--seconds", arguments.seconds or group.seconds]
+        command += [case.replace(*program.rename, 1) if program.rename[0] else case for case in group.cases]
+    lines, disturbed = launch(command, threads, arguments)
     results = {}
-    for cases in [[each] for each in group.cases] if group.alone else [group.cases]:
-        if group.name == "digits" and program.digits:
-            command = program.digits + ["--data", arguments.mnist, "--epochs", cases[0].split("/")[1],
-                                        "--threads", threads]
-        else:
-            command = program.command + ["--threads", threads, "--seconds", arguments.seconds or group.seconds]
-            command += [case.replace(*program.rename, 1) if program.rename[0] else case for case in cases]
-        lines, disturbed = launch(command, threads, arguments)
-        for case, (elapsed, line) in zip(cases, lines[-len(cases):]):
-            accuracy = re.match(r"test accuracy ([0-9.]+)", line)
-            result = {"framework": "", "values": [float(accuracy[1])]} if accuracy else json.loads(line)
-            if group.from_start:
-                result["ms"] = elapsed * 1e3
-            if "flops" in result:
-                result["gflops"] = result["flops"] / result["us"] / 1e3
-            results[case] = result | {"disturbed": disturbed}
+    for case, (elapsed, line) in zip(group.cases, lines[-len(group.cases):]):
+        accuracy = re.match(r"test accuracy ([0-9.]+)", line)
+        result = {"framework": "", "values": [float(accuracy[1])]} if accuracy else json.loads(line)
+        if group.from_start:
+            result["ms"] = elapsed * 1e3
+        if "flops" in result:
+            result["gflops"] = result["flops"] / result["us"] / 1e3
+        results[case] = result | {"disturbed": disturbed}
     return results
 
 
@@ -246,6 +246,8 @@ def main():
         if program.missing:
             print(f"{TITLES[name]}: left out, {program.missing}")
     programs = {name: program for name, program in programs.items() if not program.missing}
+    if max(arguments.threads) > about["cores"]:
+        print(f"{max(arguments.threads)} threads: left out, there are {about['cores']} cores")
     print(f"\nMedians of {arguments.rounds} rounds. In brackets: how many times as long, or as much, as with xgrad;"
           " of GFLOPS, how many times as fast xgrad is.")
 
@@ -259,11 +261,11 @@ def main():
             print("\ndigits: left out (--mnist says where MNIST's files are)")
             continue
         print(f"\n{group.title}\n{'case':44}threads  {'':22}" + "".join(f"{TITLES[n]:>20}" for n in columns), flush=True)
-        for threads in sorted(set(group.threads) & set(arguments.threads)):
+        parts = [[case] for case in group.cases] if group.alone else [group.cases]
+        for cases, threads in itertools.product(parts, sorted(set(group.threads) & set(arguments.threads))):
             if threads > about["cores"]:
-                print(f"{threads} threads: left out, there are {about['cores']} cores")
                 continue
-            table, wrong = compare(group, columns, threads, arguments)
+            table, wrong = compare(dataclasses.replace(group, cases=cases), columns, threads, arguments)
             problems += wrong
             for case, row in table.items():
                 print_rows(case, threads, row, columns, group.quantities)
