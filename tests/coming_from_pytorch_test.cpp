@@ -1,0 +1,86 @@
+// What docs/coming_from_pytorch.md shows and says about the differences.
+#include <xgrad/xgrad.hpp>
+
+#include "catch.hpp"
+
+using namespace xgrad;
+
+TEST_CASE("a Variable is a handle and a Parameter a value", "[pytorch]") {
+    // [handles]
+    Variable a = {1, 2};
+    Variable b = a;          // the same value under another name
+    a = 2 * a;               // a is now another value; b is still {1, 2}
+    b.assign({5, 6});        // writes into the value, for all its names
+
+    Parameter<> p(b), q = p; // two parameters with equal values
+    q = Variable({7, 8});    // writes into q; p is as it was
+    // [handles]
+    CHECK(a.value() == Array<>{2, 4});
+    CHECK(b.value() == Array<>{5, 6});
+    CHECK(p.value() == Array<>{5, 6});
+    CHECK(q.value() == Array<>{7, 8});
+}
+
+TEST_CASE("gradients add up over several losses when minimize is taken apart", "[pytorch]") {
+    const Variable x = {{1, 2}, {3, 4}};
+    const Variable y = {{1}, {2}};
+    xgrad::seed(1);
+    nn::Linear model(2, 1);
+    nn::Linear other = model;
+    optim::SGD optimizer(model.parameters(), {.learning_rate = 0.1});
+    const int parts = 2;
+    // [accumulation]
+    optimizer.zero_grad();
+    for (const int part : {0, 1})
+        (nn::mse_loss(model(view(x, xt::range(part, part + 1))), view(y, xt::range(part, part + 1))) / parts).backward();
+    optimizer.step();
+    // [accumulation]
+    optim::SGD whole(other.parameters(), {.learning_rate = 0.1});
+    whole.minimize(nn::mse_loss(other(x), y));
+    CHECK(xt::allclose(model.weight().value(), other.weight().value()));
+    CHECK(xt::allclose(model.bias().value(), other.bias().value()));
+}
+
+TEST_CASE("indexing and slicing, one for one", "[pytorch]") {
+    Array<> numbers = xt::arange<float>(24).reshape({2, 3, 4});
+    const Variable x(numbers);
+    const Array<std::int64_t> indices = {2, 0};
+    // [slices]
+    using namespace xt::placeholders;
+    const Variable a = view(x, 0);                                    // x[0]
+    const Variable b = view(x, xt::all(), xt::range(1, _), -1);       // x[:, 1:, -1]
+    const Variable c = view(x, xt::ellipsis(), xt::newaxis());        // x[..., None]
+    const Variable d = view(x, xt::all(), xt::range(_, _, -1));       // x.flip(1)
+    const Variable e = take(x, indices, 1);                           // x.index_select(1, indices)
+    const Variable f = where(x > 5, x, 0);                            // torch.where(x > 5, x, 0)
+    // [slices]
+    CHECK(a.shape() == Shape{3, 4});
+    CHECK(b.value() == Array<>{{7, 11}, {19, 23}});
+    CHECK(c.shape() == Shape{2, 3, 4, 1});
+    CHECK(d.value() == flip(x, 1).value());
+    CHECK(e.value()(0, 0, 0) == 8);
+    CHECK(sum(f).item() == 276 - 15);
+}
+
+TEST_CASE("names and defaults differ where the page says so", "[pytorch]") {
+    const Variable x = {1, 2, 3, 4};
+    CHECK(variance(x).item() == Approx(1.25));                    // torch.var(x, correction=0)
+    CHECK(variance(x, {}, false, 1).item() == Approx(5.0 / 3));   // torch.var(x)
+    CHECK(mean(x, 0).dimension() == 0);
+    CHECK(nn::Linear(3, 2).named_parameters()[0].first == "weight");
+    CHECK(nn::Linear(3, 2).weight().shape() == Shape{2, 3});
+    nn::Sequential model{nn::Linear(3, 2), nn::BatchNorm(2)};
+    CHECK(model.named_parameters()[2].first == "1.weight");
+    CHECK(model.named_buffers()[2].first == "1.num_batches_tracked");
+    CHECK_THROWS_AS(nn::mse_loss(x, reshape(x, {4, 1})), Error);  // no silent broadcasting
+    CHECK(nn::cross_entropy(Variable({{1, 2}}), Array<std::int64_t>{-100}, {.reduction = nn::Reduction::sum}).item() == 0);
+    CHECK(model.freeze("0.*") == 2);
+    CHECK(model.parameters().size() == 4);
+    CHECK_FALSE(model.parameters()[0].requires_grad());
+    Variable y = {1.f};
+    y.requires_grad(true);
+    Variable z = y;
+    z += 1;                                                       // a new value: y is as it was
+    CHECK(y.item() == 1);
+    CHECK(z.item() == 2);
+}
