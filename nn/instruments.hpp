@@ -53,9 +53,12 @@ struct Statistics {
 
     template <class T> explicit Statistics(const Array<T>& values) {
         const std::span<const T> all(values.data(), values.size());
+        if (all.empty()) return;
         const auto count = static_cast<double>(all.size());
-        for (const T value : all) mean += value / count;
-        for (const T value : all) variance += (value - mean) * (value - mean) / count;
+        for (const T value : all) mean += value;
+        mean /= count;
+        for (const T value : all) variance += (value - mean) * (value - mean);
+        variance /= count;
     }
 };
 

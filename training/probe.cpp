@@ -48,7 +48,7 @@ private:
 double norm(const auto& arrays) {
     double sum = 0;
     for (const auto& array : arrays)
-        for (const auto value : std::span(array.data(), array.size())) sum += static_cast<double>(value) * value;
+        for (const double value : std::span(array.data(), array.size())) sum += value * value;
     return std::sqrt(sum);
 }
 
@@ -65,14 +65,19 @@ template <class T> void measure_output(LayerSignal& row, const Array<T>& h) {
     if (h.size() == 0) return;
     const std::size_t samples = h.dimension() > 0 ? h.shape()[0] : 1, units = h.size() / samples;
     std::vector<double> means(units);
-    std::vector<bool> dead(units, true);
-    for (std::size_t i = 0; i < h.size(); ++i) {
-        means[i % units] += h.data()[i] / static_cast<double>(samples);
-        if (h.data()[i] != 0) dead[i % units] = false;
-    }
-    for (std::size_t i = 0; i < h.size(); ++i)
-        row.spread +=
-            (h.data()[i] - means[i % units]) * (h.data()[i] - means[i % units]) / static_cast<double>(h.size());
+    std::vector<char> dead(units, true);
+    const auto for_each_value = [&](auto function) {
+        for (std::size_t sample = 0; sample < samples; ++sample)
+            for (std::size_t unit = 0; unit < units; ++unit) function(unit, double{h.data()[sample * units + unit]});
+    };
+    for_each_value([&](std::size_t unit, double value) {
+        means[unit] += value;
+        dead[unit] = dead[unit] && value == 0;
+    });
+    for (double& mean : means) mean /= static_cast<double>(samples);
+    for_each_value(
+        [&](std::size_t unit, double value) { row.spread += (value - means[unit]) * (value - means[unit]); });
+    row.spread /= static_cast<double>(h.size());
     row.dead = static_cast<double>(std::ranges::count(dead, true)) / static_cast<double>(units);
 }
 
@@ -90,9 +95,9 @@ template <class T> void measure_activation(LayerSignal& row, Call<T>& call) {
     const Array<T> slopes = slope.defined() ? slope.value() : full(call.output.shape(), T{0});
     call.slope_square = mean_square(slopes);
     const double flat = 0.05 * std::sqrt(call.moments->derivative_second_moment);
+    const Array<T>& h = call.output.value();
     std::size_t saturated = 0;
-    for (std::size_t i = 0; i < slopes.size(); ++i)
-        saturated += std::abs(slopes.data()[i]) < flat && call.output.value().data()[i] != 0;
+    for (std::size_t i = 0; i < slopes.size(); ++i) saturated += std::abs(slopes.data()[i]) < flat && h.data()[i] != 0;
     row.saturated = static_cast<double>(saturated) / static_cast<double>(slopes.size());
 }
 
