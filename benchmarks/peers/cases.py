@@ -29,7 +29,7 @@ CUBES = [f"{n}x{n}x{n}" for n in (8, 16, 32, 48, 64, 128, 256, 512, 1024, 2048)]
 GROUPS = [
     Group("steps", "One training step: forward, loss, backward, Adam",
           names(["steps"], ["tiny", "small", "mnist", "deep", "wide", "simplechains"]), ["xgrad", "libtorch", "jax"],
-          tolerance=1e-3, quantities=("us", "peak_above_baseline_kb", "peak_kb"), seconds=1.0, alone=True),
+          tolerance=1e-3, quantities=("us", "peak_above_baseline_kb", "peak_kb"), seconds=0.5, alone=True),
     Group("elementwise", "Elementwise functions; “backward” is forward and backward",
           names(["elementwise"], ["silu", "tanh", "gelu_tanh", "gelu_erf", "sigmoid", "mish", "composed_gelu",
                                   "composed_swish"], SHAPES, DIRECTIONS), ["xgrad", "formula", "libtorch", "jax"],
