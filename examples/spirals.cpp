@@ -28,12 +28,6 @@ training::Dataset<> spirals(std::size_t count, Generator& generator) {
     return {std::move(points), std::move(labels)};
 }
 
-double accuracy(const nn::Layer<>& model, const training::Dataset<>& set) {
-    training::Accuracy accuracy;
-    accuracy.add(model.predict(set.inputs()), set.targets());
-    return accuracy.value();
-}
-
 void train(nn::Layer<>& model, const training::Dataset<>& set, int epochs, Generator& generator) {
     optim::Adam optimizer(model.parameters(), {.learning_rate = 5e-3});
     for (int epoch = 0; epoch < epochs; ++epoch)
@@ -62,8 +56,8 @@ int main(int argc, char** argv) {
     nn::Sequential network{nn::Linear(2, 64), nn::ReLU(), nn::Linear(64, 64), nn::ReLU(), nn::Linear(64, 1)};
     train(line, seen, epochs, generator);
     train(network, seen, epochs, generator);
-    fmt::print("test accuracy of a straight line {:.4f}\n", accuracy(line, unseen));
-    fmt::print("test accuracy of the network {:.4f}\n", accuracy(network, unseen));
+    fmt::print("test accuracy of a straight line {:.4f}\n", training::accuracy(line, unseen));
+    fmt::print("test accuracy of the network {:.4f}\n", training::accuracy(network, unseen));
 
     const Variable<> where = {{0.5f, 0.f}};
     fmt::print("the probability of the second class at (0.5, 0) is {:.3f}\n", sigmoid(network.predict(where)).item());

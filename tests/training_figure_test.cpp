@@ -106,6 +106,7 @@ TEST_CASE("Text in a figure is text and no command", "[figure]") {
         {"it's \"quoted\" & <tagged>", "it's \"quoted\" &amp; &lt;tagged>"},
         {"a_b^{c} \\n %d @x \\", "a_b^{c} \\n %d @x \\"},
         {"Grüße, ψ′(z)²", "Grüße, ψ′(z)²"},
+        {"0.1 of '1'", "0.1 of '1'"},
         {"'", "'"},
         {"\"", "\""},
         {system, system},
@@ -166,7 +167,7 @@ TEST_CASE("A figure refuses what it cannot draw, and leaves the old file as it i
               figure.panel({.log_y = true, .y_range = {{0, 1}}});
           }) == "Figure: y_range is from 0 to 1; it must rise and be positive on a logarithmic axis");
     CHECK(message([&] { Figure({.panel_width = 10}); }) ==
-          "Figure: panels of 10 × 340 pixels; they must have at least 100 × 100");
+          "Figure: panels of 10 × 360 pixels; they must have at least 100 × 100");
     CHECK(message([&] { figure.save(folder / "figure.svg"); }) == "Figure: panel '' has no curves");
     CHECK(message([&] { Figure().save(folder / "figure.svg"); }) == "Figure: there are no panels");
     const fs::path pdf = folder / "figure.pdf";

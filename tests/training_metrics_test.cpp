@@ -2,6 +2,7 @@
 #include <cmath>
 
 #include <xgrad/autodiff/error.hpp>
+#include <xgrad/nn/dropout.hpp>
 #include <xgrad/training/metrics.hpp>
 
 using namespace xgrad;
@@ -32,6 +33,17 @@ TEST_CASE("Accuracy of two classes compares one score with a threshold", "[metri
     CHECK(logits.correct() == 2);
     probabilities.add(Array<double>({3, 1}, 0.6), Labels{0, 1, 1});
     CHECK(probabilities.correct() == 2);
+}
+
+TEST_CASE("Accuracy of a model counts all samples, in evaluation mode, however many at a time", "[metrics]") {
+    // A layer that lets scores through in evaluation and zeroes them all in training.
+    nn::Dropout model(1.0);
+    REQUIRE(model.training());
+    const training::Dataset<> samples(Array<float>{{-1, -2}, {-2, -1}, {-5, -3}, {1, 0}, {3, 4}},
+                                      Labels{1, 1, 1, 0, 1});
+    for (std::size_t batch_size : {1, 2, 5, 1000}) CHECK(training::accuracy(model, samples, batch_size) == 0.8);
+    CHECK(model.training());
+    CHECK_THROWS_AS(training::accuracy(model, samples, 0), Error);
 }
 
 TEST_CASE("A score that is not a number is never right", "[metrics]") {
@@ -68,4 +80,31 @@ TEST_CASE("Mean weighs its numbers and stays exact over many", "[metrics]") {
     CHECK(mean.value() == Approx(0.1).epsilon(1e-12));
     mean.add(NAN);
     CHECK(std::isnan(mean.value()));
+}
+
+TEST_CASE("Calibration compares probabilities with frequencies, bin by bin", "[metrics]") {
+    training::Calibration calibration(4);
+    CHECK_THROWS_AS(calibration.error(), Error);
+    calibration.add(Array<double>{0.1, 0.2, 1.0}, Labels{0, 1, 1});
+    calibration.add(Array<float>({2, 1}, 0.75f), Labels{1, 0});
+    const auto bins = calibration.bins();
+    REQUIRE(bins.size() == 2);  // the two in the middle are empty
+    CHECK(bins[0].count == 2);
+    CHECK(bins[0].probability == Approx(0.15));
+    CHECK(bins[0].frequency == Approx(0.5));
+    CHECK(bins[1].count == 3);  // the bounds 0.75 and 1 belong to the last bin
+    CHECK(bins[1].probability == Approx(2.5 / 3));
+    CHECK(bins[1].frequency == Approx(2.0 / 3));
+    CHECK(calibration.error() == Approx((2 * 0.35 + 3 * 0.5 / 3) / 5));
+}
+
+TEST_CASE("Calibration refuses what is no probability or no label, and counts nothing then", "[metrics]") {
+    training::Calibration calibration;
+    CHECK_THROWS_AS(calibration.add(Array<float>{0.5, 1.1}, Labels{0, 1}), Error);
+    CHECK_THROWS_AS(calibration.add(Array<float>{0.5, NAN}, Labels{0, 1}), Error);
+    CHECK_THROWS_AS(calibration.add(Array<float>{0.5, 0.1}, Labels{0, 2}), Error);
+    CHECK_THROWS_AS(calibration.add(Array<float>{0.5, 0.1}, Labels{0}), Error);
+    CHECK_THROWS_AS(calibration.add(Array<float>({1, 2}, 0.5f), Labels{0}), Error);
+    CHECK(calibration.bins().empty());
+    CHECK_THROWS_AS(training::Calibration(0), Error);
 }

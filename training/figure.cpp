@@ -1,5 +1,4 @@
 #include <algorithm>
-#include <cctype>
 #include <cerrno>
 #include <cmath>
 #include <cstdio>
@@ -37,15 +36,12 @@ void check_text(const std::string& text) {
             fmt::format("Figure: the text '{}' contains control characters; it must be one line of plain text", text));
 }
 
-// A string for gnuplot. Whatever might mean something to it is written as an octal number.
+// A string for gnuplot. Between single quotes everything stands for itself, but for the quote, which has its own
+// string.
 std::string quoted(const std::string& text) {
-    std::string result = "\"";
-    for (char c : text) {
-        const auto code = static_cast<unsigned char>(c);
-        const bool plain = code >= 0x80 || c == ' ' || std::isalnum(code);
-        result += plain ? std::string(1, c) : fmt::format("\\{:03o}", code);
-    }
-    return result + '"';
+    std::string result = "'";
+    for (char c : text) result += c == '\'' ? R"('."'".')" : std::string(1, c);
+    return result + "'";
 }
 
 void append_data(std::string& script, const std::string& name, const std::vector<std::vector<double>>& columns) {
@@ -277,9 +273,9 @@ std::string Figure::script(const std::string& terminal) const {
         "set grid lc rgb '#d8d8d8' lt 1 lw 0.5\n"
         "set key bmargin center horizontal Left reverse samplen 2 noenhanced title ' '\n"
         "set boxwidth 0.9 relative\n"
-        "set multiplot layout {},{} title {} noenhanced font ',15'\n",
-        terminal, columns * options_.panel_width, height, terminal == "svg" ? 13 : 10, rows, columns,
-        quoted(options_.title));
+        "set multiplot layout {},{}{}\n",
+        terminal, columns * options_.panel_width, height, terminal == "svg" ? 12 : 10, rows, columns,
+        options_.title.empty() ? "" : fmt::format(" title {} noenhanced font ',15'", quoted(options_.title)));
     for (const Panel& panel : panels_) {
         const PanelOptions& options = panel.options_;
         script += fmt::format("set title {} noenhanced\n", quoted(options.title));

@@ -64,7 +64,7 @@ private:
 struct FigureOptions {
     std::string title = "";
     std::size_t columns = 0;                            ///< panels in a row; all of them, but at most three, if 0
-    std::size_t panel_width = 420, panel_height = 340;  ///< in pixels
+    std::size_t panel_width = 420, panel_height = 360;  ///< in pixels
 };
 
 /// Panels beside and below each other.

@@ -1,0 +1,196 @@
+// Output functions: one body ends in the identity I, in σ or in Softmax, each with the loss that belongs to it, and
+// learns what it can know at best: the mean of y given x, or the probabilities of the classes given x. The tasks are
+// drawn from known ones, so that the networks can be compared with them.
+#include <array>
+#include <cmath>
+#include <cstddef>
+#include <cstdint>
+#include <span>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include <CLI/CLI.hpp>
+#include <fmt/format.h>
+
+#include <xgrad/xgrad.hpp>
+
+using namespace xgrad;
+
+namespace {
+
+constexpr std::size_t classes = 3;
+constexpr double noise = 0.3;
+
+// What lies behind all three tasks: a mean, a logit, and three logits of which the first is that one.
+std::array<double, classes> scores(double x0, double x1) {
+    return {2 * std::sin(2 * x0) + x1, 2 * std::cos(2 * x1) - x0, 0.5 * x0 * x1};
+}
+double probability(double x0, double x1) { return 1 / (1 + std::exp(-scores(x0, x1)[0])); }
+std::array<double, classes> probabilities(double x0, double x1) {
+    std::array<double, classes> p = scores(x0, x1);
+    double sum = 0;
+    for (double& value : p) sum += value = std::exp(value);
+    for (double& value : p) value /= sum;
+    return p;
+}
+
+// Inputs with a target for each of the tasks.
+struct Samples {
+    training::Dataset<float, float> numbers;
+    training::Dataset<> pairs, triples;  // of two and of three classes
+};
+
+Samples draw(std::size_t count, Generator& generator) {
+    Array<float> x(Shape{count, 2}), numbers(Shape{count, 1});
+    Array<std::int64_t> pairs(Shape{count}), triples(Shape{count});
+    generator.fill_uniform(std::span(x.data(), x.size()), -2.f, 2.f);
+    for (std::size_t i = 0; i < count; ++i) {
+        numbers(i, 0) = static_cast<float>(scores(x(i, 0), x(i, 1))[0] + noise * generator.normal());
+        pairs(i) = generator.uniform() < probability(x(i, 0), x(i, 1));
+        const auto p = probabilities(x(i, 0), x(i, 1));
+        const double u = generator.uniform();
+        triples(i) = u < p[0] ? 0 : u < p[0] + p[1] ? 1 : 2;
+    }
+    return {{x, numbers}, {x, pairs}, {x, triples}};
+}
+
+// [tasks]
+// The body is the same for each output function.
+nn::Sequential<> network(std::size_t outputs) {
+    return nn::Sequential{nn::Linear(2, 64), nn::Tanh(), nn::Linear(64, 64), nn::Tanh(), nn::Linear(64, outputs)};
+}
+
+// The losses take z, what comes before the output function: σ and Softmax are in them.
+const auto squared_error = [](const Variable<>& z, const Variable<>& y) { return nn::mse_loss(z, y); };
+const auto binary_cross_entropy = [](const Variable<>& z, const Array<std::int64_t>& labels) {
+    return nn::binary_cross_entropy_with_logits(z, reshape(Variable<>(labels), {-1, 1}));
+};
+const auto cross_entropy = [](const Variable<>& z, const Array<std::int64_t>& labels) {
+    return nn::cross_entropy(z, labels);
+};
+// [tasks]
+
+template <class Set, class Loss>
+void train(nn::Sequential<>& model, const Set& samples, Loss loss, std::int64_t steps, Generator& generator) {
+    optim::Adam optimizer(model.parameters(), {.learning_rate = optim::cosine(5e-3, steps)});
+    while (optimizer.step_count() < steps)
+        for (auto [x, y] : samples.batches(100, generator)) {
+            optimizer.minimize(loss(model(x), y));
+            if (optimizer.step_count() == steps) break;
+        }
+}
+
+// The logits, or the number, that would be right for each input.
+Variable<> truth(const Array<float>& x, std::size_t outputs) {
+    Array<float> z(Shape{x.shape()[0], outputs});
+    for (std::size_t i = 0; i < x.shape()[0]; ++i)
+        for (std::size_t c = 0; c < outputs; ++c) z(i, c) = static_cast<float>(scores(x(i, 0), x(i, 1))[c]);
+    return z;
+}
+
+// The loss on unseen samples, and what it would be with the truth instead of the network.
+struct Loss {
+    double network, least;
+};
+template <class Set, class Function>
+Loss loss_of(const nn::Sequential<>& model, const Set& samples, Function loss, std::size_t outputs) {
+    const auto [x, y] = samples.batches(samples.size())[0];
+    return {loss(model.predict(x), y).item(), loss(truth(x.value(), outputs), y).item()};
+}
+
+training::Calibration calibration(const nn::Sequential<>& model, const training::Dataset<>& samples) {
+    training::Calibration counted;
+    counted.add(sigmoid(model.predict(samples.inputs())), samples.targets());
+    return counted;
+}
+
+void draw_reliability(training::Panel& panel, const std::string& label, const training::Calibration& calibration) {
+    std::vector<double> told, found;
+    for (const training::Calibration::Bin& bin : calibration.bins()) {
+        told.push_back(bin.probability);
+        found.push_back(bin.frequency);
+    }
+    panel.curve(label, told, found);
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+    std::size_t samples = 20000, few = 200;
+    std::int64_t steps = 4000;
+    std::uint64_t seed = 1;
+    std::string picture;
+    CLI::App app("Trains one body with the output functions I, σ and Softmax, and compares each with the truth.");
+    app.option_defaults()->always_capture_default();
+    app.add_option("--samples", samples, "to learn from");
+    app.add_option("--few", few, "samples for a network that shall learn them by heart");
+    app.add_option("--steps", steps, "batches of 100 to learn from");
+    app.add_option("--seed", seed, "of the initial weights and the samples");
+    app.add_option("--picture", picture, "file to draw the results into, .svg or .png");
+    CLI11_PARSE(app, argc, argv);
+
+    xgrad::seed(seed);
+    Generator generator(seed);
+    const Samples seen = draw(samples, generator), unseen = draw(20000, generator);
+
+    nn::Sequential<> identity = network(1), logistic = network(1), by_heart = network(1), softmaxed = network(classes);
+    train(identity, seen.numbers, squared_error, steps, generator);
+    train(logistic, seen.pairs, binary_cross_entropy, steps, generator);
+    train(by_heart, seen.pairs.take(few), binary_cross_entropy, steps, generator);
+    train(softmaxed, seen.triples, cross_entropy, steps, generator);
+
+    fmt::print("{:<12}{:<24}{:>16}{:>16}{:>10}\n", "ŷ", "loss", "unseen samples", "least possible", "ratio");
+    const auto row = [](const char* output, const char* name, Loss loss) {
+        fmt::print("{:<12}{:<24}{:>16.4f}{:>16.4f}{:>10.4f}\n", output, name, loss.network, loss.least,
+                   loss.network / loss.least);
+    };
+    row("I(z)", "mean squared error", loss_of(identity, unseen.numbers, squared_error, 1));
+    row("σ(z)", "binary cross-entropy", loss_of(logistic, unseen.pairs, binary_cross_entropy, 1));
+    row("Softmax(z)", "cross-entropy", loss_of(softmaxed, unseen.triples, cross_entropy, classes));
+    const Loss overfitted = loss_of(by_heart, unseen.pairs, binary_cross_entropy, 1);
+    row("σ(z)", fmt::format("the same, {} samples", few).c_str(), overfitted);
+
+    const training::Calibration learnt = calibration(logistic, unseen.pairs),
+                                heart = calibration(by_heart, unseen.pairs);
+    fmt::print("\nσ(z) on unseen samples\n\n{:>12}{:>12}{:>12}\n", "samples", "told", "found");
+    for (const training::Calibration::Bin& bin : learnt.bins())
+        fmt::print("{:>12}{:>12.3f}{:>12.3f}\n", bin.count, bin.probability, bin.frequency);
+    fmt::print("\nexpected calibration error from {} samples {:.4f}\n", samples, learnt.error());
+    fmt::print("expected calibration error when learnt by heart from {} samples {:.4f}\n", few, heart.error());
+    if (picture.empty()) return 0;
+
+    // Along a line through the inputs, truth and networks.
+    constexpr std::size_t points = 81;
+    Array<float> line(Shape{points, 2});
+    std::vector<double> along;
+    for (std::size_t i = 0; i < points; ++i) {
+        along.push_back(-2 + 4 * static_cast<double>(i) / (points - 1));
+        line(i, 0) = static_cast<float>(along.back());
+        line(i, 1) = 0.5;
+    }
+    const auto column = [](const Variable<>& values, std::size_t c) {
+        std::vector<double> result;
+        for (std::size_t i = 0; i < values.value().shape()[0]; ++i) result.push_back(values.value()(i, c));
+        return result;
+    };
+    training::Figure figure({.columns = 2});
+    const auto slice = [&](const char* title, const char* y_label, const Variable<>& output, const Variable<>& right) {
+        training::Panel& panel = figure.panel({.title = title, .x_label = "x₀ at x₁ = ½", .y_label = y_label});
+        const std::size_t outputs = output.value().shape()[1];
+        for (std::size_t c = 0; c < outputs; ++c) {
+            panel.curve(outputs > 1 ? fmt::format("class {}", c) : "network", along, column(output, c), {.colour = c});
+            panel.curve(c == 0 ? "truth" : "", along, column(right, c), {.mark = training::Mark::dashes, .colour = 6});
+        }
+    };
+    slice("ŷ = I(z): the mean of y", "ŷ", identity.predict(line), truth(line, 1));
+    slice("ŷ = σ(z): the probability of class 1", "ŷ", sigmoid(logistic.predict(line)), sigmoid(truth(line, 1)));
+    slice("ŷ = Softmax(z): those of three classes", "ŷ", softmax(softmaxed.predict(line), 1),
+          softmax(truth(line, classes), 1));
+    training::Panel& reliability =
+        figure.panel({.title = "Calibration of σ", .x_label = "probability told", .y_label = "frequency found"});
+    draw_reliability(reliability, fmt::format("from {} samples", samples), learnt);
+    draw_reliability(reliability, fmt::format("{} samples by heart", few), heart);
+    reliability.curve("perfect", {0, 1}, {0, 1}, {.mark = training::Mark::dashes, .colour = 6});
+    figure.save(picture);
+}
