@@ -16,6 +16,7 @@
 #endif
 
 #include <xgrad/autodiff/array.hpp>
+#include <xgrad/autodiff/operations/reduce.hpp>
 
 #include "catch.hpp"
 
@@ -182,4 +183,15 @@ TEST_CASE("a version changes with every touch, whichever thread touches", "[arra
     const auto after = a.storage().version();
     a.storage().touch();
     CHECK(b.storage().version() != after);
+}
+
+TEST_CASE("xtensor's own reductions take an array, though the library has functions of the same names", "[array]") {
+    const Array<double> x{1, 2, 3, 6};
+    CHECK(xt::sum(x)() == 12);
+    CHECK(xt::mean(x)() == 3);
+    CHECK(xt::variance(x)() == 3.5);
+    CHECK(xt::stddev(x)() == Approx(std::sqrt(3.5)));
+    CHECK(xt::average(x)() == 3);
+    CHECK(xt::prod(x)() == 36);
+    CHECK(xt::amax(x)() == 6);
 }

@@ -123,7 +123,7 @@ Variable<T> products_of_others(const Variable<T>& x) {
 
 }  // namespace
 
-template <class T>
+template <Real T>
 Variable<T> sum(const Variable<T>& x, const Axes& axes, bool keep) {
     const Reduction reduction("sum", x.shape(), axes, keep);
     Array<T> value = empty<T>(reduction.result);
@@ -138,14 +138,14 @@ Variable<T> sum(const Variable<T>& x, const Axes& axes, bool keep) {
                   }));
 }
 
-template <class T>
+template <Real T>
 Variable<T> mean(const Variable<T>& x, const Axes& axes, bool keep) {
     const Reduction reduction("mean", x.shape(), axes, keep);
     check_not_empty("mean", x.shape(), reduction.slices);
     return sum(x, axes, keep) * (T{1} / static_cast<T>(reduction.slices.count));
 }
 
-template <class T>
+template <Real T>
 Variable<T> variance(const Variable<T>& x, const Axes& axes, bool keep, std::size_t correction) {
     return over_adjacent_axes("variance", x, axes, keep, [=](const Variable<T>& a, const Reduction& reduction) {
         check_not_empty("variance", a.shape(), reduction.slices);
@@ -164,7 +164,7 @@ Variable<T> variance(const Variable<T>& x, const Axes& axes, bool keep, std::siz
     });
 }
 
-template <class T>
+template <Real T>
 Variable<T> prod(const Variable<T>& x, const Axes& axes, bool keep) {
     return over_adjacent_axes("prod", x, axes, keep, [=](const Variable<T>& a, const Reduction& reduction) {
         Array<T> value = empty<T>(reduction.result);
@@ -180,17 +180,17 @@ Variable<T> prod(const Variable<T>& x, const Axes& axes, bool keep) {
     });
 }
 
-template <class T>
+template <Real T>
 Variable<T> max(const Variable<T>& x, const Axes& axes, bool keep) {
     return extremum<T>("max", x, axes, keep, kernels::max<T>);
 }
 
-template <class T>
+template <Real T>
 Variable<T> min(const Variable<T>& x, const Axes& axes, bool keep) {
     return extremum<T>("min", x, axes, keep, kernels::min<T>);
 }
 
-template <class T>
+template <Real T>
 Variable<T> logsumexp(const Variable<T>& x, const Axes& axes, bool keep) {
     return over_adjacent_axes("logsumexp", x, axes, keep, [=](const Variable<T>& a, const Reduction& reduction) {
         check_not_empty("logsumexp", a.shape(), reduction.slices);
@@ -206,12 +206,12 @@ Variable<T> logsumexp(const Variable<T>& x, const Axes& axes, bool keep) {
     });
 }
 
-template <class T>
+template <Real T>
 Array<std::int64_t> argmax(const Variable<T>& x, std::ptrdiff_t axis) {
     return where_extremum<T>("argmax", x, axis, kernels::argmax<T>);
 }
 
-template <class T>
+template <Real T>
 Array<std::int64_t> argmin(const Variable<T>& x, std::ptrdiff_t axis) {
     return where_extremum<T>("argmin", x, axis, kernels::argmin<T>);
 }

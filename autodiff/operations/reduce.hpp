@@ -7,43 +7,45 @@
 
 namespace xgrad {
 
+// `Real`, because xtensor calls functions of some of these names as sum<void>(array), and finds them here as well.
+
 /// Whether reduced axes stay, with size 1.
 inline constexpr bool keep_dims = true;
 
-template <class T>
+template <Real T>
 Variable<T> sum(const Variable<T>& x, const Axes& axes = {}, bool keep = false);
 
 /// Throws Error over no elements, as all of the following do.
-template <class T>
+template <Real T>
 Variable<T> mean(const Variable<T>& x, const Axes& axes = {}, bool keep = false);
 
 /// Σ (x − mean)² / (n − correction): biased with 0, which is NumPy's default (torch.var's is 1).
 /// Throws Error when n ≤ correction.
-template <class T>
+template <Real T>
 Variable<T> variance(const Variable<T>& x, const Axes& axes = {}, bool keep = false, std::size_t correction = 0);
 
 /// The product. Its derivative is right with any number of zeros. Over no elements it is 1.
-template <class T>
+template <Real T>
 Variable<T> prod(const Variable<T>& x, const Axes& axes = {}, bool keep = false);
 
 /// The largest element; NaN if there is one; equal ones share the cotangent evenly (torch.amax).
-template <class T>
+template <Real T>
 Variable<T> max(const Variable<T>& x, const Axes& axes = {}, bool keep = false);
 
 /// The smallest element; NaN if there is one; equal ones share the cotangent evenly (torch.amin).
-template <class T>
+template <Real T>
 Variable<T> min(const Variable<T>& x, const Axes& axes = {}, bool keep = false);
 
 /// log Σ exp(x), without overflow.
-template <class T>
+template <Real T>
 Variable<T> logsumexp(const Variable<T>& x, const Axes& axes = {}, bool keep = false);
 
 /// Where the largest element is along an axis: the first of equal ones, the first NaN if there is one.
-template <class T>
+template <Real T>
 Array<std::int64_t> argmax(const Variable<T>& x, std::ptrdiff_t axis = -1);
 
 /// Where the smallest element is along an axis.
-template <class T>
+template <Real T>
 Array<std::int64_t> argmin(const Variable<T>& x, std::ptrdiff_t axis = -1);
 
 }  // namespace xgrad
