@@ -159,12 +159,6 @@ void modules() {
     claim(same.parameter_count() == model.parameter_count(), "both have the same parameters");
 }
 
-double accuracy_of(const nn::Layer<>& model, const training::Dataset<>& set) {
-    training::Accuracy accuracy;
-    for (auto [images, labels] : set.batches(500)) accuracy.add(model.predict(images), labels);
-    return accuracy.value();
-}
-
 void training_loop(int epochs, std::size_t samples) {
     // [data]
     const auto digits = training::synthetic_digits(samples, 1);  // images (n, 784) and labels (n)
@@ -184,16 +178,14 @@ void training_loop(int epochs, std::size_t samples) {
         training::Progress bar(train.batches(64, generator));
         for (auto [images, labels] : bar) bar.loss(optimizer.minimize(nn::cross_entropy(model(images), labels)));
 
-        training::Accuracy accuracy;
-        for (auto [images, labels] : validation.batches(500)) accuracy.add(model.predict(images), labels);
-        if (accuracy.value() > best_accuracy) {
-            best_accuracy = accuracy.value();
+        if (const double accuracy = training::accuracy(model, validation); accuracy > best_accuracy) {
+            best_accuracy = accuracy;
             best = model;
         }
     }
     model = best;  // writes the best values back
     // [loop]
-    claim(near(accuracy_of(model, validation), best_accuracy), "the best values are back");
+    claim(near(training::accuracy(model, validation), best_accuracy), "the best values are back");
 
     // [predict]
     const auto [images, labels] = test.batches(500)[0];
@@ -206,7 +198,9 @@ void training_loop(int epochs, std::size_t samples) {
     claim(model.predict(images).value() == scores.value(), "predict draws nothing at random");
     claim(model(images).value() != scores.value(), "in training mode Dropout and BatchNorm see the batch");
 
-    fmt::print("test accuracy {:.4f}\n", accuracy_of(model, test));
+    // [accuracy]
+    fmt::print("test accuracy {:.4f}\n", training::accuracy(model, test));
+    // [accuracy]
 }
 
 void seeds() {
