@@ -26,6 +26,7 @@ using Shape = xt::svector<std::size_t, 4>;
 template <class T = float>
 using Array = xt::xarray_container<Buffer<T>, xt::layout_type::row_major, Shape>;
 
+/// An xtensor expression: an array, a view of one, or arithmetic that is not evaluated yet.
 template <class E>
 concept ArrayExpression = xt::is_xexpression<std::remove_cvref_t<E>>::value;
 

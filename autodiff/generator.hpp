@@ -30,6 +30,7 @@ public:
     explicit Generator(std::uint64_t seed = 0) : state_{.seed = seed} {}
     explicit Generator(const State& state) { set_state(state); }
 
+    /// Where it is: a generator with the same state gives the same numbers from here on.
     const State& state() const { return state_; }
     void set_state(const State& state);
 
@@ -75,7 +76,7 @@ private:
 };
 
 /// The calling thread's generator, which initialisers, Dropout and the like draw from. Until `seed` is called it is an
-/// own stream of seed 0; the first thread that asks has stream 0, the next stream 1, and so on.
+/// stream of seed 0 of its own: the first thread that asks has stream 0, the next stream 1, and so on.
 Generator& current_generator();
 
 /// Makes the calling thread's generator Generator(n).

@@ -16,6 +16,7 @@
 
 namespace xgrad {
 
+/// How closely `gradcheck` looks.
 struct GradcheckOptions {
     int order = 2;  ///< the highest order of derivatives that is checked
     /// A gradient g and a difference d agree when |g − d| ≤ absolute_tolerance + relative_tolerance·max(|g|, |d|).

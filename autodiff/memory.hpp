@@ -22,6 +22,7 @@ struct Statistics {
     std::size_t system_allocations = 0;  ///< how often a block had to come from the system
     std::size_t bytes_from_system = 0;   ///< bytes held now: in use and cached together
 };
+/// The counts at this moment.
 Statistics statistics();
 
 /// Returns all blocks that are cached by this thread, or shared by all, to the system.

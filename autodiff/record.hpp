@@ -3,7 +3,7 @@
 //
 //     template <class T>
 //     Variable<T> tanh(const Variable<T>& x) {
-//         return record("tanh", kernels::tanh(x.value()),
+//         return record("tanh", xt::tanh(x.value()),
 //                       wrt(x, [](const Variable<T>& g, const Variable<T>& y) { return g * (1 - square(y)); }));
 //     }
 #pragma once

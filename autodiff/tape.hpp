@@ -88,6 +88,7 @@ public:
     Observer(const Observer&) = delete;
     Observer& operator=(const Observer&) = delete;
 
+    /// Called after each operation; what it is given is good for the length of the call.
     virtual void on_record(const Recorded& recorded) = 0;
 
     /// Tells all observers of this thread.

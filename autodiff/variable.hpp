@@ -103,18 +103,24 @@ public:
 
     /// An empty handle, which stands for nothing: no gradient yet, no bias.
     Variable() noexcept = default;
+    /// Takes the array over; nothing is copied.
     Variable(Array<T>&& value);
+    /// Evaluates an xtensor expression.
     template <ArrayExpression E>
         requires(!std::same_as<std::remove_cvref_t<E>, Array<T>>)
     Variable(const E& expression) : Variable(Array<T>(expression)) {}
+    /// Copies the array.
     Variable(const Array<T>& value) : Variable(Array<T>(value)) {}
+    /// One number, of shape ().
     template <Number N>
     Variable(N number) : Variable(Array<T>(Shape{}, static_cast<T>(number))) {}
+    /// Numbers in braces, nested to any depth: `{{1, 2}, {3, 4}}` has shape (2, 2). Throws Error when rows differ in length.
     Variable(std::initializer_list<detail::Braces> values) : Variable(detail::from_braces<T>(values)) {}
     /// Looks at the caller's memory, not copied; `keeper` is held as long as anything looks at it.
     Variable(std::span<T> data, const Shape& shape, std::shared_ptr<void> keeper = nullptr)
         : Variable(borrow(data, shape, std::move(keeper))) {}
 
+    /// Another handle to the same value.
     Variable(const Variable& other) noexcept;
     Variable(Variable&& other) noexcept
         : node_(std::exchange(other.node_, nullptr)), version_(std::exchange(other.version_, follows)) {}
@@ -143,12 +149,16 @@ public:
     const Array<T>& value() const;
     /// The only element of a value of size 1. Throws Error for other sizes.
     T item() const;
+    /// The sizes of the dimensions, outermost first. It and the next three throw Error for an empty handle.
     const Shape& shape() const;
+    /// How many dimensions there are.
     std::size_t dimension() const { return shape().size(); }
+    /// How many elements there are.
     std::size_t size() const { return element_count(shape()); }
     /// The size of one dimension; negative ones count from the last.
     std::size_t shape(std::ptrdiff_t dimension) const;
 
+    /// Whether operations on this value are recorded: it collects a gradient, or was made of what does.
     bool requires_grad() const noexcept;
     /// Starts or stops collecting gradients in a variable that no operation made. Throws Error for a result.
     Variable& requires_grad(bool requires_grad);
@@ -159,9 +169,12 @@ public:
     const Variable& grad() const;
     /// Replaces the gradient; an empty Variable removes it. Throws Error when the shapes differ.
     void set_grad(Variable gradient);
+    /// Removes the gradient.
     void zero_grad() { set_grad({}); }
 
-    /// Adds ∂this/∂v to the gradient of every leaf v that requires one. This value must have one element.
+    /// Adds ∂this/∂v to the gradient of every leaf v that requires one. What was saved is freed, unless options say otherwise.
+    /// Throws Error when this value has not exactly one element, depends on nothing that requires a gradient, was recorded on
+    /// another thread, or needs something that an earlier backward freed or that was changed in place since.
     void backward(BackwardOptions options = {}) const;
     /// The same with a cotangent of this value's shape in place of the 1: a Variable or what makes one, but no braces,
     /// which are options.
@@ -192,6 +205,7 @@ public:
     /// Throws Error for a result of an operation.
     void on_gradient(std::function<void(const Variable&)> hook);
 
+    /// Arithmetic element by element, with NumPy's broadcasting. Throws Error when the shapes do not broadcast.
     friend Variable operator+(const Variable& a, const Variable& b) { return detail::add(a, b); }
     friend Variable operator-(const Variable& a, const Variable& b) { return detail::subtract(a, b); }
     friend Variable operator*(const Variable& a, const Variable& b) { return detail::multiply(a, b); }
@@ -214,12 +228,13 @@ public:
         return detail::divide_number_by(static_cast<T>(n), x);
     }
 
+    /// Makes this handle one to the new value; the old one stays as it is.
     Variable& operator+=(const Variable& other) { return *this = *this + other; }
     Variable& operator-=(const Variable& other) { return *this = *this - other; }
     Variable& operator*=(const Variable& other) { return *this = *this * other; }
     Variable& operator/=(const Variable& other) { return *this = *this / other; }
 
-    // Comparisons look at the values, element by element, with broadcasting.
+    /// Comparisons look at the values, element by element, with broadcasting; nothing is recorded.
     friend Array<bool> operator<(const Variable& a, const Variable& b) {
         return detail::compare(detail::Comparison::less, a, b);
     }

@@ -36,6 +36,7 @@ template <class T = float> struct CELU : FunctionLayer<T, double> {
     explicit CELU(double alpha = 1) : FunctionLayer<T, double>("CELU", celu<T>, alpha) {}
 };
 
+/// Which of its two forms a GELU computes.
 struct GELUOptions {
     bool approximate = false;  ///< by tanh
 };
@@ -83,6 +84,7 @@ template <class T = float> struct HardSwish : FunctionLayer<T> {
     HardSwish() : FunctionLayer<T>("HardSwish", hardswish<T>) {}
 };
 
+/// tanh x
 template <class T = float> struct Tanh : FunctionLayer<T> {
     Tanh() : FunctionLayer<T>("Tanh", tanh<T>) {}
 };

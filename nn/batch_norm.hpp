@@ -8,6 +8,7 @@
 
 namespace xgrad::nn {
 
+/// The settings of a BatchNorm.
 struct BatchNormOptions {
     double epsilon = 1e-5;                 ///< added to the variance, inside the root
     std::optional<double> momentum = 0.1;  ///< the weight of the new value in the running estimates; std::nullopt for

@@ -8,6 +8,7 @@
 
 namespace xgrad::nn {
 
+/// The settings of an Embedding.
 struct EmbeddingOptions {
     std::optional<std::size_t> padding_index = std::nullopt;  ///< a row that stays as it is, 0 at first
 };

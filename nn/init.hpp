@@ -28,6 +28,7 @@ template <class T> void uniform(Variable<T>& parameter, double low, double high)
 /// Numbers from the normal distribution.
 template <class T> void normal(Variable<T>& parameter, double mean = 0, double deviation = 1);
 
+/// The same number everywhere.
 template <class T> void constant(Variable<T>& parameter, double value);
 template <class T> void zeros(Variable<T>& parameter) { constant(parameter, 0); }
 template <class T> void ones(Variable<T>& parameter) { constant(parameter, 1); }
@@ -96,6 +97,7 @@ template <class T> void lecun_uniform(Variable<T>& weight, double gain = 1);
 /// learning in deep linear neural networks"). Throws Error for less than two dimensions.
 template <class T> void orthogonal(Variable<T>& weight, double gain = 1);
 
+/// When `layer_sequential_unit_variance` has come near enough.
 struct UnitVarianceOptions {
     double tolerance = 1e-2;  ///< how far from 1 a layer's variance may stay
     int iterations = 20;      ///< how often one layer's weight may be scaled

@@ -60,20 +60,22 @@ public:
 
     /// Calls a function after each forward of this layer. Returns an id for `remove_hook`.
     std::size_t on_forward(ForwardHook<T> hook) { return hooks_.add(std::move(hook)); }
+    /// Takes a hook away again; an id that is not known is left alone.
     void remove_hook(std::size_t id) { hooks_.remove(id); }
 
     /// A table of the layers within, in the order in which an input of this shape passes them: name, kind, output shape
     /// and number of parameters.
     std::string summary(const Shape& input_shape) const;
 
-    // For containers that fuse neighbours. A layer that is an activation says which one, and a layer that can apply one
-    // while it still has its result at hand says so.
+    /// For containers that fuse neighbours: which activation this layer is, if it is one.
     virtual Activation activation() const { return Activation::none; }
+    /// Whether it can apply an activation to its result while it has it at hand.
     virtual bool applies(Activation activation) const { return activation == Activation::none; }
     /// The output of this layer followed by an activation layer; one operation, unless one of both is watched.
     Variable<T> call_with(Layer& activation_layer, const Variable<T>& x);
 
 protected:
+    /// What a subclass computes, with operations on Variables.
     virtual Variable<T> forward(const Variable<T>& x) = 0;
     /// forward and the activation together; only called for an activation that it `applies`.
     virtual Variable<T> forward_with(Activation activation, const Variable<T>& x);
@@ -93,6 +95,7 @@ public:
     LayerWatcher(const LayerWatcher&) = delete;
     LayerWatcher& operator=(const LayerWatcher&) = delete;
 
+    /// Called after each layer, the inner ones before those around them.
     virtual void on_call(const Layer<T>& layer, const Variable<T>& input, const Variable<T>& output) = 0;
 
 private:

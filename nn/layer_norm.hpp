@@ -5,6 +5,7 @@
 
 namespace xgrad::nn {
 
+/// The settings of a LayerNorm.
 struct LayerNormOptions {
     double epsilon = 1e-5;  ///< added to the variance, inside the root
     bool affine = true;     ///< whether there are a weight γ and a bias ξ (PyTorch's elementwise_affine)

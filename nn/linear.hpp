@@ -5,6 +5,7 @@
 
 namespace xgrad::nn {
 
+/// The settings of a Linear.
 struct LinearOptions {
     bool bias = true;  ///< false where a BatchNorm follows, which makes it redundant
 };

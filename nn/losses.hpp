@@ -17,6 +17,7 @@ namespace xgrad::nn {
 /// What is made of the losses: their mean, their sum, nothing, or (kl_div only) their sum divided by the batch size.
 enum class Reduction { mean, sum, none, batchmean };
 
+/// The settings of `mse_loss` and `l1_loss`.
 struct LossOptions {
     Reduction reduction = Reduction::mean;
 };
@@ -24,7 +25,7 @@ struct LossOptions {
 // Predictions and targets must have equal shapes: to broadcast (n) against (n, 1) would silently average over all n²
 // pairs. Both receive gradients. These throw Error when the shapes differ, and for a mean over no element.
 
-/// (ŷ − y)²
+/// (ŷ − y)². As with all losses of equal shapes, it throws Error when those of prediction and target differ.
 template <class T>
 Variable<T> mse_loss(const Variable<T>& prediction, const std::type_identity_t<Variable<T>>& target,
                      LossOptions options = {});
@@ -34,6 +35,7 @@ template <class T>
 Variable<T> l1_loss(const Variable<T>& prediction, const std::type_identity_t<Variable<T>>& target,
                     LossOptions options = {});
 
+/// The settings of `huber_loss`.
 struct HuberOptions {
     double delta = 1;  ///< where the parabola goes over into lines, above 0
     Reduction reduction = Reduction::mean;
@@ -44,6 +46,7 @@ template <class T>
 Variable<T> huber_loss(const Variable<T>& prediction, const std::type_identity_t<Variable<T>>& target,
                        HuberOptions options = {});
 
+/// The settings of `smooth_l1_loss`.
 struct SmoothL1Options {
     double beta = 1;  ///< where the parabola goes over into lines; with 0 there is none: l1_loss
     Reduction reduction = Reduction::mean;
@@ -54,6 +57,7 @@ template <class T>
 Variable<T> smooth_l1_loss(const Variable<T>& prediction, const std::type_identity_t<Variable<T>>& target,
                            SmoothL1Options options = {});
 
+/// The settings of `binary_cross_entropy_with_logits`.
 template <class T = float>
 struct BinaryCrossEntropyOptions {
     Variable<T> weight = {};      ///< how much each element counts; broadcast to the logits
@@ -67,6 +71,7 @@ template <class T>
 Variable<T> binary_cross_entropy_with_logits(const Variable<T>& logits, const std::type_identity_t<Variable<T>>& target,
                                              const std::type_identity_t<BinaryCrossEntropyOptions<T>>& options = {});
 
+/// The settings of `kl_div`.
 struct KlDivOptions {
     bool log_target = false;                ///< the target holds log-probabilities as well
     Reduction reduction = Reduction::mean;  ///< `batchmean` gives the divergence KL(y‖ŷ); `mean` is PyTorch's default
@@ -77,6 +82,7 @@ template <class T>
 Variable<T> kl_div(const Variable<T>& log_prediction, const std::type_identity_t<Variable<T>>& target,
                    KlDivOptions options = {});
 
+/// The settings of `nll_loss`.
 template <class T = float>
 struct NllOptions {
     Variable<T> weight = {};           ///< (C): how much each class counts; empty when all count the same
@@ -90,6 +96,7 @@ template <class T>
 Variable<T> nll_loss(const Variable<T>& log_probabilities, const Array<std::int64_t>& labels,
                      const std::type_identity_t<NllOptions<T>>& options = {});
 
+/// The settings of `cross_entropy`.
 template <class T = float>
 struct CrossEntropyOptions {
     Variable<T> weight = {};           ///< (C): how much each class counts; empty when all count the same

@@ -32,6 +32,7 @@ public:
 
     virtual ~Fields() = default;
 
+    /// Lists a member, and gives itself for the next one.
     Fields& operator()(std::string_view name, Parameter<T>& parameter);
     Fields& operator()(std::string_view name, Array<T>& buffer);
     Fields& operator()(std::string_view name, Array<std::int64_t>& buffer);
@@ -94,11 +95,12 @@ public:
     /// Lists the members; see Fields. A module that has none need not override it.
     virtual void fields(Fields<T>& f) { (void)f; }
 
-    /// Handles to all parameters, in the order of the fields.
+    /// Handles to all parameters, frozen ones too, in the order of the fields.
     std::vector<Variable<T>> parameters() const;
     /// The same with their names; only those that the pattern matches, when one is given. In a pattern `*` stands for any
     /// characters, also none: "*.weight", "encoder.*".
     std::vector<Named<Variable<T>>> named_parameters(std::string_view pattern = "*") const;
+    /// Pointers to all buffers with their names; good as long as the module.
     std::vector<Named<BufferPointer<T>>> named_buffers();
     std::vector<Named<ConstBufferPointer<T>>> named_buffers() const;
     /// This module, with the name "", and all within it.
@@ -110,8 +112,10 @@ public:
 
     /// Stops training the parameters that the pattern matches, and returns how many. Throws Error when there is none.
     std::size_t freeze(std::string_view pattern = "*");
+    /// Trains them again.
     std::size_t unfreeze(std::string_view pattern = "*");
 
+    /// Removes the gradients of all parameters.
     void zero_grad();
 
     /// Training or evaluation mode of this module and all within it: BatchNorm and Dropout behave differently in them.

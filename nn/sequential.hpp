@@ -21,6 +21,7 @@ namespace xgrad::nn {
 template <class T = float> class Sequential : public Layer<T> {
 public:
     Sequential() = default;
+    /// The layers, which are moved in, in their order.
     template <std::derived_from<Layer<T>>... Layers>
     requires(sizeof...(Layers) > 0 && !(sizeof...(Layers) == 1 && (std::same_as<Layers, Sequential> &&
                                                                    ...))) explicit Sequential(Layers... layers) {

@@ -9,10 +9,11 @@
 
 namespace xgrad::optim {
 
+/// The settings of Adam; the last two are those of `Optimizer::Settings`.
 struct AdamOptions {
     Schedule learning_rate = 1e-3;
     std::array<double, 2> betas{0.9, 0.999};  ///< how slowly the two moments forget, each in [0, 1)
-    double epsilon = 1e-8;
+    double epsilon = 1e-8;    ///< ε, which keeps the divisor from 0
     double weight_decay = 0;  ///< an L2 penalty: λθ is added to the gradient
     bool amsgrad = false;     ///< divide by the largest v̂ so far (Reddi et al. 2018)
     NonFinite on_non_finite = NonFinite::ignore;
@@ -41,6 +42,7 @@ private:
     std::array<double, 2> bias_corrections_{};
 };
 
+/// The settings of AdamW; those without a comment are Adam's.
 struct AdamWOptions {
     Schedule learning_rate = 1e-3;
     std::array<double, 2> betas{0.9, 0.999};

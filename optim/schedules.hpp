@@ -1,4 +1,5 @@
-// The usual learning-rate schedules: functions that give ηₜ for step t = 0, 1, …
+// The usual learning-rate schedules: functions that give ηₜ for step t = 0, 1, … All of them throw Error for a rate that is
+// negative or not finite, and for numbers of steps that make no sense.
 //
 //     optim::Adam optimizer(model.parameters(), {.learning_rate = optim::cosine(1e-3, 10'000, {.warmup_steps = 500})});
 #pragma once
@@ -9,8 +10,6 @@
 
 namespace xgrad::optim {
 
-// All of them throw Error for a rate that is negative or not finite, and for numbers of steps that make no sense.
-
 /// ηₜ = η
 Schedule constant(double rate);
 
@@ -20,6 +19,7 @@ Schedule step_decay(double rate, std::int64_t every, double factor = 0.1);
 /// ηₜ = η·γᵗ
 Schedule exponential_decay(double rate, double factor);
 
+/// How `cosine` begins and ends.
 struct CosineOptions {
     std::int64_t warmup_steps = 0;
     double final_rate = 0;

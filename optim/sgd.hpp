@@ -8,6 +8,7 @@
 
 namespace xgrad::optim {
 
+/// The settings of SGD; the last two are those of `Optimizer::Settings`.
 struct SGDOptions {
     Schedule learning_rate = 1e-3;
     double momentum = 0;      ///< μ: how much of the last step goes on

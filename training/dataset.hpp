@@ -15,6 +15,7 @@
 
 namespace xgrad::training {
 
+/// How `Dataset::batches` cuts.
 struct BatchOptions {
     bool drop_last = false;  ///< leave out the last batch when it is shorter than the others
 };

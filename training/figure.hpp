@@ -14,6 +14,7 @@ namespace xgrad::training {
 /// How a series of points is drawn.
 enum class Mark { line, dashes, points, bars };
 
+/// How a curve looks.
 struct CurveOptions {
     Mark mark = Mark::line;
     /// Which colour of the palette, counted from 0; the next one if none is given. Equal colours say that curves belong
@@ -21,6 +22,7 @@ struct CurveOptions {
     std::optional<std::size_t> colour = std::nullopt;
 };
 
+/// The title, labels and axes of a panel.
 struct PanelOptions {
     std::string title = "";
     std::string x_label = "", y_label = "";
@@ -61,6 +63,7 @@ private:
     std::size_t next_colour_ = 0;
 };
 
+/// How a figure is laid out.
 struct FigureOptions {
     std::string title = "";
     std::size_t columns = 0;                            ///< panels in a row; all of them, but at most three, if 0

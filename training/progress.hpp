@@ -14,6 +14,7 @@
 
 namespace xgrad::training {
 
+/// What a progress bar looks like, and where it goes.
 struct ProgressOptions {
     std::string label = "";      ///< stands before everything else, as in `epoch 3`
     std::FILE* stream = stdout;  ///< where to write

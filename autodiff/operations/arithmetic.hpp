@@ -6,21 +6,25 @@
 
 namespace xgrad {
 
+/// eˣ
 template <class T>
 Variable<T> exp(const Variable<T>& x);
 /// eˣ − 1, exact near 0.
 template <class T>
 Variable<T> expm1(const Variable<T>& x);
+/// The natural logarithm; −∞ at 0, and NaN below.
 template <class T>
 Variable<T> log(const Variable<T>& x);
 /// log(1 + x), exact near 0.
 template <class T>
 Variable<T> log1p(const Variable<T>& x);
+/// √x; its derivative at 0 is infinite.
 template <class T>
 Variable<T> sqrt(const Variable<T>& x);
 /// 1/√x
 template <class T>
 Variable<T> rsqrt(const Variable<T>& x);
+/// x²
 template <class T>
 Variable<T> square(const Variable<T>& x);
 /// 1/x
@@ -35,12 +39,16 @@ Variable<T> sign(const Variable<T>& x);
 /// The largest whole number that is at most x; its derivative is 0.
 template <class T>
 Variable<T> floor(const Variable<T>& x);
+/// sin x, for x in radians
 template <class T>
 Variable<T> sin(const Variable<T>& x);
+/// cos x, for x in radians
 template <class T>
 Variable<T> cos(const Variable<T>& x);
+/// tan x, for x in radians
 template <class T>
 Variable<T> tan(const Variable<T>& x);
+/// (eˣ − e⁻ˣ)/(eˣ + e⁻ˣ)
 template <class T>
 Variable<T> tanh(const Variable<T>& x);
 /// σ(x) = 1 / (1 + e⁻ˣ)
@@ -50,10 +58,10 @@ Variable<T> sigmoid(const Variable<T>& x);
 template <class T>
 Variable<T> erf(const Variable<T>& x);
 
-/// x to the power of a number.
+/// x to the power of a number; the derivative for a power of 0 is 0, also at x = 0.
 template <class T>
 Variable<T> pow(const Variable<T>& x, Number auto exponent);
-/// x to the power of another variable. The derivative by the exponent is 0 where x ≤ 0.
+/// x to the power of another variable. The derivative by the exponent is 0 where x ≤ 0 and the power is finite.
 template <class T>
 Variable<T> pow(const Variable<T>& x, const std::type_identity_t<Variable<T>>& exponent);
 /// A number to the power of x.
@@ -66,10 +74,12 @@ Variable<T> maximum(const Variable<T>& a, const std::type_identity_t<Variable<T>
 /// The smaller of two; NaN if either is; at a tie each gets half of the cotangent (torch.minimum).
 template <class T>
 Variable<T> minimum(const Variable<T>& a, const std::type_identity_t<Variable<T>>& b);
+/// The larger of a number and each element; at a tie half of the cotangent.
 template <class T>
 Variable<T> maximum(Number auto a, const Variable<T>& b) {
     return maximum(b, a);
 }
+/// The smaller of a number and each element; at a tie half of the cotangent.
 template <class T>
 Variable<T> minimum(Number auto a, const Variable<T>& b) {
     return minimum(b, a);
@@ -95,7 +105,7 @@ auto minimum(A&& a, B&& b) {
     return minimum(V(a), V(b));
 }
 
-/// x kept within [low, high]; its derivative is 0 at the bounds (newer torch.clamp). Throws Error when low > high.
+/// x kept within [low, high]; its derivative is 0 at the bounds (torch.clamp's was 1 for many years). Throws Error when low > high.
 template <class T>
 Variable<T> clip(const Variable<T>& x, Number auto low, Number auto high);
 
@@ -111,7 +121,8 @@ Variable<T> select(const Array<bool>& condition, const Variable<T>& a, const Var
 }  // namespace detail
 
 /// a where the condition (an array or expression of bool) holds, b elsewhere; all three broadcast. One of a and b may be
-/// a number or an expression.
+/// a number or an expression. The one not taken gets the cotangent 0, which an infinite derivative turns into NaN: write
+/// `where(x > 0, sqrt(where(x > 0, x, 1)), 0)`.
 template <class M, class A, class B>
     requires(ArrayExpression<M> && (AnyVariable<A> || AnyVariable<B>))
 auto where(M&& condition, A&& a, B&& b) {

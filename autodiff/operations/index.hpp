@@ -66,6 +66,7 @@ Variable<T> take(const Variable<T>& x, const Array<std::int64_t>& indices, std::
 
 /// The region that is the whole of an array.
 Region whole_region(const Shape& shape);
+/// A region as a place, for gather and scatter.
 std::shared_ptr<const Place> make_place(Region region);
 
 namespace detail {

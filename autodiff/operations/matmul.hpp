@@ -5,6 +5,7 @@
 
 namespace xgrad {
 
+/// Which operands of `matmul` are transposed.
 struct MatmulOptions {
     bool transpose_a = false;  ///< multiply by a with its last two axes exchanged
     bool transpose_b = false;  ///< multiply by b with its last two axes exchanged

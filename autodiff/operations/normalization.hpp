@@ -8,9 +8,9 @@ namespace xgrad {
 
 /// What batch_norm gives: the result, and each channel's statistics, of which running estimates are made.
 template <class T> struct BatchNormResult {
-    Variable<T> output;
-    Array<T> mean;
-    Array<T> variance;  ///< biased: divided by the number of values
+    Variable<T> output;   ///< of x's shape
+    Array<T> mean;        ///< (C)
+    Array<T> variance;    ///< (C), biased: divided by the number of values
 };
 
 /// activation((x − μ)/√(σ² + epsilon)·weight + bias) for x of shape (N, C, …), where μ and σ² are the mean and the

@@ -1,5 +1,6 @@
 // Reductions over no, one or several axes: NumPy's names and meanings. No axes mean all of them; the reduced axes go away,
-// or stay with size 1 when asked: `sum(x, {0, -1}, keep_dims)`.
+// or stay with size 1 when asked: `sum(x, {0, -1}, keep_dims)`. Axes that are out of range or named twice throw Error, and so
+// do no elements, of which only the sum and the product are known.
 #pragma once
 
 #include <xgrad/autodiff/operations/shape.hpp>
@@ -12,10 +13,11 @@ namespace xgrad {
 /// Whether reduced axes stay, with size 1.
 inline constexpr bool keep_dims = true;
 
+/// The sum. Over no elements it is 0.
 template <Real T>
 Variable<T> sum(const Variable<T>& x, const Axes& axes = {}, bool keep = false);
 
-/// Throws Error over no elements, as all of the following do.
+/// The arithmetic mean.
 template <Real T>
 Variable<T> mean(const Variable<T>& x, const Axes& axes = {}, bool keep = false);
 

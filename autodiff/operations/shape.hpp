@@ -1,4 +1,5 @@
-// Operations that rearrange elements without computing anything: NumPy's names and meanings.
+// Operations that rearrange elements without computing anything: NumPy's names and meanings. All throw Error for axes that
+// are out of range and for shapes that do not fit.
 #pragma once
 
 #include <initializer_list>
@@ -17,6 +18,7 @@ public:
     Axes(const std::vector<std::ptrdiff_t>& axes) : axes_(axes.begin(), axes.end()) {}
     explicit Axes(const Shape& axes) : axes_(axes.begin(), axes.end()) {}
 
+    /// Adds an axis.
     void push_back(std::integral auto axis) { axes_.push_back(static_cast<std::ptrdiff_t>(axis)); }
 
     bool empty() const noexcept { return axes_.empty(); }
@@ -75,6 +77,7 @@ Variable<T> transpose(const Variable<T>& x, const Axes& axes = {});
 template <class T>
 Variable<T> concatenate(const std::vector<Variable<T>>& parts, std::ptrdiff_t axis = 0);
 
+/// The same for parts in braces.
 template <class T>
 Variable<T> concatenate(std::initializer_list<Variable<T>> parts, std::ptrdiff_t axis = 0) {
     return concatenate(std::vector<Variable<T>>(parts), axis);
@@ -83,6 +86,7 @@ Variable<T> concatenate(std::initializer_list<Variable<T>> parts, std::ptrdiff_t
 /// Arrays of one shape along a new axis.
 template <class T>
 Variable<T> stack(const std::vector<Variable<T>>& parts, std::ptrdiff_t axis = 0);
+/// The same for parts in braces.
 template <class T>
 Variable<T> stack(std::initializer_list<Variable<T>> parts, std::ptrdiff_t axis = 0) {
     return stack(std::vector<Variable<T>>(parts), axis);

@@ -1,4 +1,4 @@
-// Softmax, its logarithm, and the cross-entropy with labels that belongs to them.
+// Softmax and its logarithm. The cross-entropy that belongs to them is nn::cross_entropy.
 #pragma once
 
 #include <xgrad/autodiff/variable.hpp>
