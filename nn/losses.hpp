@@ -25,7 +25,7 @@ struct LossOptions {
 // Predictions and targets must have equal shapes: to broadcast (n) against (n, 1) would silently average over all n²
 // pairs. Both receive gradients. These throw Error when the shapes differ, and for a mean over no element.
 
-/// (ŷ − y)². As with all losses of equal shapes, it throws Error when those of prediction and target differ.
+/// (ŷ − y)². Throws Error, as all losses but those of labels do, when the shapes of prediction and target differ.
 template <class T>
 Variable<T> mse_loss(const Variable<T>& prediction, const std::type_identity_t<Variable<T>>& target,
                      LossOptions options = {});
