@@ -74,6 +74,7 @@ void compare(Worst& worst, T value, R reference, T x, T y) {
             ++worst.wrong;
         return;
     }
+    worst.wrong += value == 0;
     int exponent;
     std::frexp(magnitude, &exponent);
     const R unit = std::ldexp(R(1), exponent - Limits::digits);
