@@ -83,4 +83,10 @@ TEST_CASE("names and defaults differ where the page says so", "[pytorch]") {
     z += 1;                                                       // a new value: y is as it was
     CHECK(y.item() == 1);
     CHECK(z.item() == 2);
+
+    const Variable a = {1, 2};
+    Variable shared = reshape(a, {2, 1}), copied = view(a, xt::range(0, 1));
+    shared.update([](Array<>& values) { values += 10; });
+    copied.update([](Array<>& values) { values += 20; });
+    CHECK(a.value() == Array<>{11, 12});
 }
