@@ -5,8 +5,6 @@
 #include <cmath>
 #include <cstddef>
 #include <cstdint>
-#include <cstdio>
-#include <numeric>
 #include <optional>
 #include <string>
 #include <utility>
@@ -84,7 +82,7 @@ Course train(nn::Sequential<>& model, const Digits& digits, std::size_t steps, s
     for (std::size_t step = 0; step < steps;)
         for (auto [images, labels] : digits.train.batches(batch_size, generator, {.drop_last = true})) {
             optimizer.minimize(nn::cross_entropy(model(images), labels));
-            if (++step % every == 0) measure(course, step, model, digits, unit);
+            if (++step % every == 0 || step == steps) measure(course, step, model, digits, unit);
             if (step == steps) break;
         }
     return course;
@@ -112,6 +110,7 @@ struct Statistics {
 
 // How the running mean of a BatchNorm comes to that of the data, batch by batch.
 struct Convergence {
+    std::string name;
     std::vector<double> batches, distances, theory;
     double variance_ratio = 0;  // running over true variance at the end, the mean over the features
 
@@ -128,6 +127,7 @@ struct Convergence {
     // As many points as a logarithmic axis can show.
     Convergence thinned() const {
         Convergence thin;
+        thin.name = name;
         for (std::size_t i = 0; i < batches.size(); i += 1 + i / 20) {
             thin.batches.push_back(batches[i]);
             thin.distances.push_back(distances[i]);
@@ -145,13 +145,14 @@ double expected_distance(std::optional<double> momentum, double batch, double st
     return std::sqrt(kept * kept * start * start + *momentum / (2 - *momentum) * (1 - kept * kept) / batch_size);
 }
 
-Convergence converge(const training::Dataset<>& z, const Statistics& truth, std::optional<double> momentum,
-                     std::uint64_t seed) {
+Convergence converge(const std::string& name, std::optional<double> momentum, const training::Dataset<>& z,
+                     const Statistics& truth, std::uint64_t seed) {
     const NoGrad no_grad;
     Generator generator(seed);
     nn::BatchNorm<> layer(units, {.momentum = momentum});
     const double start = truth.distance(layer.running_mean());
     Convergence course;
+    course.name = name;
     for (auto [inputs, labels] : z.batches(batch_size, generator, {.drop_last = true})) {
         layer(inputs);
         const double batch = static_cast<double>(course.batches.size() + 1);
@@ -193,6 +194,101 @@ double accuracy_after(nn::Sequential<> model, const Digits& digits, std::size_t 
     return training::accuracy(model, digits.test);
 }
 
+void print_accuracies(const Course& without, const Course& with) {
+    fmt::print("accuracy on unseen digits\n\n{:>12}{:>12}{:>12}\n", "step", "without", "with");
+    for (double share : {0.0, 0.05, 0.1, 0.2, 0.4, 0.6, 0.8, 1.0}) {
+        const auto i = static_cast<std::size_t>(std::lround(share * static_cast<double>(with.steps.size() - 1)));
+        fmt::print("{:>12}{:>12.4f}{:>12.4f}\n", with.steps[i], without.accuracies[i], with.accuracies[i]);
+    }
+    fmt::print("{:>12}{:>12.4f}{:>12.4f}\n\n", "best", without.best(), with.best());
+    const double best_without = without.best();
+    for (std::size_t i = 0; i < with.steps.size(); ++i)
+        if (with.accuracies[i] > best_without) {
+            fmt::print("share of the steps until BatchNorm is better than the best without {:.4f}\n",
+                       with.steps[i] / with.steps.back());
+            break;
+        }
+    fmt::print("accuracy with BatchNorm at the end {:.4f}\n\n", with.accuracies.back());
+}
+
+// What becomes of the running statistics of the last BatchNorm, with the weights as they are now.
+std::vector<Convergence> follow_running_statistics(const nn::Sequential<>& model, const Digits& digits,
+                                                   std::uint64_t seed) {
+    const std::string input = before_last(model, 3);
+    const training::Dataset<> z(nn::representations(model, digits.train.inputs(), input).front().second,
+                                digits.train.targets());
+    const Statistics truth(z.inputs());
+    return {converge("momentum 0.1", 0.1, z, truth, seed), converge("momentum 0.01", 0.01, z, truth, seed),
+            converge("average of all", std::nullopt, z, truth, seed)};
+}
+
+void print(const std::vector<Convergence>& courses) {
+    fmt::print("running mean of the last hidden layer: its distance from that of the data, in standard deviations\n\n");
+    fmt::print("{:>10}", "batches");
+    for (const Convergence& course : courses) fmt::print("{:>16}{:>9}", course.name, "theory");
+    fmt::print("\n");
+    const std::size_t last = courses[0].batches.size();
+    for (std::size_t batch : {std::size_t{1}, std::size_t{10}, std::size_t{100}, last}) {
+        if (batch > last) continue;
+        fmt::print("{:>10}", batch);
+        for (const Convergence& course : courses)
+            fmt::print("{:>16.4f}{:>9.4f}", course.distances[batch - 1], course.theory[batch - 1]);
+        fmt::print("\n");
+    }
+    fmt::print("{:>10}", "σ*²/σ²");
+    for (const Convergence& course : courses) fmt::print("{:>16.4f}{:>9}", course.variance_ratio, 1);
+    fmt::print("\n\n");
+    for (const Convergence& course : courses)
+        fmt::print("measured over expected distance, {}: {:.3f}\n", course.name, course.over_theory());
+    fmt::print("distance of the average of all after all of the data {:.5f}\n\n", courses.back().distances.back());
+}
+
+void print_inference(const nn::Sequential<>& model, const Digits& digits) {
+    fmt::print("accuracy of the same network when it is normalised by\n\n");
+    const auto row = [](const std::string& by, double accuracy) { fmt::print("  {:<56}{:.4f}\n", by, accuracy); };
+    row("running statistics", training::accuracy(model, digits.test));
+    for (std::size_t size : {1000, 60, 10, 2})
+        row(fmt::format("statistics of batches of {}", size),
+            accuracy_by_batch(model, digits.test, size, Order::mixed));
+    row("statistics of batches of 60, a class at a time", accuracy_by_batch(model, digits.test, 60, Order::by_class));
+    for (std::size_t count : {0, 1, 10, 100})
+        row(fmt::format("running statistics from 0 and 1, batches seen: {}", count),
+            accuracy_after(model, digits, count));
+}
+
+void draw(const std::string& picture, const Course& without, const Course& with,
+          const std::vector<Convergence>& courses) {
+    using training::Mark;
+    training::Figure figure({.columns = 2});
+    figure
+        .panel({.title = "Three hidden layers of 100 sigmoid units",
+                .x_label = "step",
+                .y_label = "accuracy on unseen digits",
+                .y_range = {{0.7, 1}}})
+        .curve("with BatchNorm", with.steps, with.accuracies)
+        .curve("without", without.steps, without.accuracies, {.mark = Mark::dashes});
+    const auto percentiles = [&](const char* title, const Course& course) {
+        figure.panel({.title = title, .x_label = "step", .y_label = "z"})
+            .band("15th to 85th percentile", course.steps, course.low, course.high, 0)
+            .curve("median", course.steps, course.middle, {.colour = 0});
+    };
+    percentiles("A sigmoid's input, without BatchNorm", without);
+    percentiles("A sigmoid's input, with BatchNorm", with);
+    training::Panel& panel = figure.panel({.title = "Running mean of a trained layer",
+                                           .x_label = "batches of 60",
+                                           .y_label = "distance from the data's mean",
+                                           .log_x = true,
+                                           .log_y = true,
+                                           .y_range = {{1e-4, 10}}});
+    for (const Convergence& all : courses) {
+        const Convergence course = all.thinned();
+        panel.curve(course.name, course.batches, course.distances);
+        const bool last = &all == &courses.back();
+        panel.curve(last ? "theory" : "", course.batches, course.theory, {.mark = Mark::dashes, .colour = 6});
+    }
+    figure.save(picture);
+}
+
 }  // namespace
 
 int main(int argc, char** argv) {
@@ -201,7 +297,7 @@ int main(int argc, char** argv) {
     std::string picture;
     CLI::App app("Trains a network of sigmoid units with and without BatchNorm.");
     app.option_defaults()->always_capture_default();
-    app.add_option("--steps", steps, "batches of 60 to learn from");
+    app.add_option("--steps", steps, "batches of 60 to learn from")->check(CLI::PositiveNumber);
     app.add_option("--points", points, "how many times to measure on the way")->check(CLI::PositiveNumber);
     app.add_option("--learning-rate", learning_rate, "of stochastic gradient descent, for both networks");
     app.add_option("--deviation", deviation, "of the normal distribution that the first weights come from");
@@ -215,87 +311,10 @@ int main(int argc, char** argv) {
     nn::Sequential<> plain = network(false, deviation), normalised = network(true, deviation);
     const Course without = train(plain, digits, steps, points, learning_rate, unit, options.seed);
     const Course with = train(normalised, digits, steps, points, learning_rate, unit, options.seed);
+    print_accuracies(without, with);
 
-    fmt::print("accuracy on unseen digits\n\n{:>12}{:>12}{:>12}\n", "step", "without", "with");
-    for (double share : {0.0, 0.05, 0.1, 0.2, 0.4, 0.6, 0.8, 1.0}) {
-        const auto i = static_cast<std::size_t>(std::lround(share * static_cast<double>(with.steps.size() - 1)));
-        fmt::print("{:>12}{:>12.4f}{:>12.4f}\n", with.steps[i], without.accuracies[i], with.accuracies[i]);
-    }
-    fmt::print("{:>12}{:>12.4f}{:>12.4f}\n\n", "best", without.best(), with.best());
-    const auto passed =
-        std::find_if(with.accuracies.begin(), with.accuracies.end(), [&](double a) { return a > without.best(); });
-    if (passed != with.accuracies.end())
-        fmt::print("share of the steps until BatchNorm is better than the best without {:.4f}\n",
-                   with.steps[passed - with.accuracies.begin()] / static_cast<double>(steps));
-    fmt::print("accuracy with BatchNorm at the end {:.4f}\n\n", with.accuracies.back());
-
-    // What the last BatchNorm normalises, for all of the training data, with the weights as they are now.
-    const training::Dataset<> z(
-        nn::representations(normalised, digits.train.inputs(), before_last(normalised, 3)).front().second,
-        digits.train.targets());
-    const Statistics truth(z.inputs());
-    const std::vector<std::pair<std::string, std::optional<double>>> momenta{
-        {"0.1", 0.1}, {"0.01", 0.01}, {"average of all", std::nullopt}};
-    std::vector<Convergence> courses;
-    for (const auto& [name, momentum] : momenta) courses.push_back(converge(z, truth, momentum, options.seed));
-    fmt::print(
-        "running mean of the last hidden layer: its distance from that of the data, in standard deviations\n\n{:>16}",
-        "batches");
-    for (const auto& [name, momentum] : momenta) fmt::print("{:>16}  theory", name);
-    fmt::print("\n");
-    for (std::size_t batch : {std::size_t{1}, std::size_t{10}, std::size_t{100}, courses[0].batches.size()}) {
-        if (batch > courses[0].batches.size()) continue;
-        fmt::print("{:>16}", batch);
-        for (const Convergence& course : courses)
-            fmt::print("{:>16.4f}{:>8.4f}", course.distances[batch - 1], course.theory[batch - 1]);
-        fmt::print("\n");
-    }
-    fmt::print("{:>16}", "σ*²/σ²");
-    for (const Convergence& course : courses) fmt::print("{:>16.4f}{:>8}", course.variance_ratio, 1);
-    fmt::print("\n\n");
-    fmt::print("measured over expected distance with momentum 0.1 {:.3f}\n", courses[0].over_theory());
-    fmt::print("measured over expected distance with momentum 0.01 {:.3f}\n", courses[1].over_theory());
-    fmt::print("measured over expected distance with the average of all {:.3f}\n", courses[2].over_theory());
-    fmt::print("distance of the average of all after all of the data {:.5f}\n\n", courses[2].distances.back());
-
-    fmt::print("accuracy of the same network when it is normalised by\n\n");
-    const auto row = [](const std::string& by, double accuracy) { fmt::print("  {:<56}{:.4f}\n", by, accuracy); };
-    row("running statistics", training::accuracy(normalised, digits.test));
-    for (std::size_t size : {1000, 60, 10, 2})
-        row(fmt::format("statistics of batches of {}", size),
-            accuracy_by_batch(normalised, digits.test, size, Order::mixed));
-    row("statistics of batches of 60, a class at a time",
-        accuracy_by_batch(normalised, digits.test, 60, Order::by_class));
-    for (std::size_t count : {0, 1, 10, 100})
-        row(fmt::format("running statistics from 0 and 1, batches seen: {}", count),
-            accuracy_after(normalised, digits, count));
-    if (picture.empty()) return 0;
-
-    training::Figure figure({.columns = 2});
-    figure
-        .panel({.title = "Three hidden layers of 100 sigmoid units",
-                .x_label = "step",
-                .y_label = "accuracy on unseen digits",
-                .y_range = {{0.7, 1}}})
-        .curve("with BatchNorm", with.steps, with.accuracies)
-        .curve("without", without.steps, without.accuracies, {.mark = training::Mark::dashes});
-    using Titled = std::pair<const char*, const Course*>;
-    for (const auto& [title, course] :
-         {Titled{"A sigmoid's input, without BatchNorm", &without}, Titled{"A sigmoid's input, with BatchNorm", &with}})
-        figure.panel({.title = title, .x_label = "step", .y_label = "z"})
-            .band("15th to 85th percentile", course->steps, course->low, course->high, 0)
-            .curve("median", course->steps, course->middle, {.colour = 0});
-    training::Panel& panel = figure.panel({.title = "Running mean of a trained layer",
-                                           .x_label = "batches of 60",
-                                           .y_label = "distance from the data's mean",
-                                           .log_x = true,
-                                           .log_y = true});
-    for (std::size_t i = 0; i < courses.size(); ++i) {
-        const Convergence course = courses[i].thinned();
-        panel.curve(i == 2 ? momenta[i].first : "momentum " + momenta[i].first, courses[i].batches,
-                    courses[i].distances, {.colour = i});
-        panel.curve(i == 2 ? "theory" : "", course.batches, course.theory,
-                    {.mark = training::Mark::dashes, .colour = 6});
-    }
-    figure.save(picture);
+    const std::vector<Convergence> courses = follow_running_statistics(normalised, digits, options.seed);
+    print(courses);
+    print_inference(normalised, digits);
+    if (!picture.empty()) draw(picture, without, with, courses);
 }

@@ -105,6 +105,41 @@ training::Calibration calibration(const nn::Sequential<>& model, const training:
     return counted;
 }
 
+// Along a line through the inputs: what a network of each kind says, and the truth.
+class CrossSection {
+public:
+    CrossSection() : line_(Shape{points, 2}) {
+        for (std::size_t i = 0; i < points; ++i) {
+            along_.push_back(-2 + 4 * static_cast<double>(i) / (points - 1));
+            line_(i, 0) = static_cast<float>(along_.back());
+            line_(i, 1) = 0.5;
+        }
+    }
+
+    template <class Output>
+    void draw(training::Figure& figure, const char* title, const nn::Sequential<>& model, std::size_t outputs,
+              Output output) const {
+        training::Panel& panel = figure.panel({.title = title, .x_label = "x₀ at x₁ = ½", .y_label = "ŷ"});
+        const Variable<> told = output(model.predict(line_)), right = output(truth(line_, outputs));
+        for (std::size_t c = 0; c < outputs; ++c) {
+            panel.curve(outputs > 1 ? fmt::format("class {}", c) : "network", along_, column(told, c), {.colour = c});
+            panel.curve(c == 0 ? "truth" : "", along_, column(right, c), {.mark = training::Mark::dashes, .colour = 6});
+        }
+    }
+
+private:
+    static constexpr std::size_t points = 81;
+
+    static std::vector<double> column(const Variable<>& values, std::size_t c) {
+        std::vector<double> result;
+        for (std::size_t i = 0; i < points; ++i) result.push_back(values.value()(i, c));
+        return result;
+    }
+
+    Array<float> line_;
+    std::vector<double> along_;
+};
+
 void draw_reliability(training::Panel& panel, const std::string& label, const training::Calibration& calibration) {
     std::vector<double> told, found;
     for (const training::Calibration::Bin& bin : calibration.bins()) {
@@ -141,15 +176,14 @@ int main(int argc, char** argv) {
     train(softmaxed, seen.triples, cross_entropy, steps, generator);
 
     fmt::print("{:<12}{:<24}{:>16}{:>16}{:>10}\n", "ŷ", "loss", "unseen samples", "least possible", "ratio");
-    const auto row = [](const char* output, const char* name, Loss loss) {
+    const auto row = [](const char* output, const std::string& name, Loss loss) {
         fmt::print("{:<12}{:<24}{:>16.4f}{:>16.4f}{:>10.4f}\n", output, name, loss.network, loss.least,
                    loss.network / loss.least);
     };
     row("I(z)", "mean squared error", loss_of(identity, unseen.numbers, squared_error, 1));
     row("σ(z)", "binary cross-entropy", loss_of(logistic, unseen.pairs, binary_cross_entropy, 1));
     row("Softmax(z)", "cross-entropy", loss_of(softmaxed, unseen.triples, cross_entropy, classes));
-    const Loss overfitted = loss_of(by_heart, unseen.pairs, binary_cross_entropy, 1);
-    row("σ(z)", fmt::format("the same, {} samples", few).c_str(), overfitted);
+    row("σ(z)", fmt::format("the same, {} samples", few), loss_of(by_heart, unseen.pairs, binary_cross_entropy, 1));
 
     const training::Calibration learnt = calibration(logistic, unseen.pairs),
                                 heart = calibration(by_heart, unseen.pairs);
@@ -160,33 +194,14 @@ int main(int argc, char** argv) {
     fmt::print("expected calibration error when learnt by heart from {} samples {:.4f}\n", few, heart.error());
     if (picture.empty()) return 0;
 
-    // Along a line through the inputs, truth and networks.
-    constexpr std::size_t points = 81;
-    Array<float> line(Shape{points, 2});
-    std::vector<double> along;
-    for (std::size_t i = 0; i < points; ++i) {
-        along.push_back(-2 + 4 * static_cast<double>(i) / (points - 1));
-        line(i, 0) = static_cast<float>(along.back());
-        line(i, 1) = 0.5;
-    }
-    const auto column = [](const Variable<>& values, std::size_t c) {
-        std::vector<double> result;
-        for (std::size_t i = 0; i < values.value().shape()[0]; ++i) result.push_back(values.value()(i, c));
-        return result;
-    };
     training::Figure figure({.columns = 2});
-    const auto slice = [&](const char* title, const char* y_label, const Variable<>& output, const Variable<>& right) {
-        training::Panel& panel = figure.panel({.title = title, .x_label = "x₀ at x₁ = ½", .y_label = y_label});
-        const std::size_t outputs = output.value().shape()[1];
-        for (std::size_t c = 0; c < outputs; ++c) {
-            panel.curve(outputs > 1 ? fmt::format("class {}", c) : "network", along, column(output, c), {.colour = c});
-            panel.curve(c == 0 ? "truth" : "", along, column(right, c), {.mark = training::Mark::dashes, .colour = 6});
-        }
-    };
-    slice("ŷ = I(z): the mean of y", "ŷ", identity.predict(line), truth(line, 1));
-    slice("ŷ = σ(z): the probability of class 1", "ŷ", sigmoid(logistic.predict(line)), sigmoid(truth(line, 1)));
-    slice("ŷ = Softmax(z): those of three classes", "ŷ", softmax(softmaxed.predict(line), 1),
-          softmax(truth(line, classes), 1));
+    const CrossSection section;
+    const auto identical = [](const Variable<>& z) { return z; };
+    const auto sigmoid_of = [](const Variable<>& z) { return sigmoid(z); };
+    const auto softmax_of = [](const Variable<>& z) { return softmax(z, 1); };
+    section.draw(figure, "ŷ = I(z): the mean of y", identity, 1, identical);
+    section.draw(figure, "ŷ = σ(z): the probability of class 1", logistic, 1, sigmoid_of);
+    section.draw(figure, "ŷ = Softmax(z): those of three classes", softmaxed, classes, softmax_of);
     training::Panel& reliability =
         figure.panel({.title = "Calibration of σ", .x_label = "probability told", .y_label = "frequency found"});
     draw_reliability(reliability, fmt::format("from {} samples", samples), learnt);
