@@ -1,11 +1,11 @@
-// Initialisation: whether a deep network trains depends on the variance of its first weights, k·Var(θ) with the fan-in
-// k.
+// Initialisation: whether a deep network trains depends on the variance of its first weights, k·Var(θ), k the fan-in.
 //
 // Glorot and Bengio 2010, "Understanding the difficulty of training deep feedforward neural networks": five hidden
-// layers with the old uniform distribution U[−1/√k, 1/√k], for which k·Var(θ) = 1/3, against the normalised one. He et
-// al. 2015, "Delving deep into rectifiers": thirty layers of rectifiers with Var(θ) = 2/k against 1/k, which halves the
-// signal's square and the gradient's in every layer. Theirs are convolutional and stall for good; these ones, on MNIST,
-// leave the plateau after one pass over the data or several, and are far behind then.
+// layers with the old uniform distribution U[−1/√k, 1/√k], for which k·Var(θ) = 1/3, against the normalised one.
+//
+// He et al. 2015, "Delving deep into rectifiers": thirty layers of rectifiers with Var(θ) = 2/k against 1/k, which
+// halves the signal's square and the gradient's in every layer. Theirs are convolutional and never leave the plateau;
+// these ones, on MNIST, leave it after one pass over the data or several, and are far behind then.
 #include <algorithm>
 #include <array>
 #include <cmath>
