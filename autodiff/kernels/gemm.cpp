@@ -153,9 +153,9 @@ public:
 
     void run(const Batch<T>& batch) const {
         const Gemm<T>& g = batch.first;
+        if (batch.count == 1 && work(g) < worth_waking) return multiply(g);
         const Grid grid = choose_grid(g, plan_, kernels_);
         const std::size_t pieces = grid.down * grid.across;
-        if (batch.count == 1 && work(g) < worth_waking) return multiply(g);
         if (pieces == 1 && work(g) < worth_a_piece) return run_small(batch);
         if (batch.count * pieces < 8 && g.depth >= 4 * deep)
             return each(batch, [&](const Gemm<T>& one) { run_deep(one, grid); });

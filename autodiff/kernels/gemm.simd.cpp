@@ -2,7 +2,7 @@
 //
 // A tile of C is held in registers while the depth is run through: at each step one row of B (a few vectors) is
 // multiplied with each number of a column of A. Packing copies what a tile reads next into consecutive memory, and
-// transposes on the way where needed. Tiles at the edges have fewer rows, by kernels of their own, and partial columns.
+// transposes on the way where needed. Tiles at the edges have kernels of their own: fewer rows, a partial last vector.
 #include <cstddef>
 #include <utility>
 
@@ -38,7 +38,10 @@ template <class T> constexpr size_t max_columns = max_vectors* lanes<T>;
 template <class T> constexpr size_t block_depth = block_bytes / sizeof(T);
 
 constexpr size_t min(size_t a, size_t b) { return a < b ? a : b; }
-constexpr size_t round_up(size_t size, size_t unit) { return (size + unit - 1) / unit * unit; }
+constexpr size_t ceil_divide(size_t size, size_t unit) { return (size + unit - 1) / unit; }
+constexpr size_t round_up(size_t size, size_t unit) { return ceil_divide(size, unit) * unit; }
+// The size of parts of about the same size, of at most `most` each.
+constexpr size_t even_part(size_t size, size_t most) { return ceil_divide(size, ceil_divide(size, most)); }
 
 // --- Vectors ---------------------------------------------------------------------------------------------------------
 
@@ -175,30 +178,11 @@ template <class T> struct Tile {
     T* c;
     size_t c_stride;
     const T* a_ahead;  // what the tile after this one reads in the first step: fetched into the cache on the way
-    size_t columns;    // of C, at most those of the tile
+    size_t columns;    // of its last vector, where that is partial
     bool add;          // to what C holds
     const T* bias;     // or null
     Activation activation;
 };
-
-// The edge of C: rare, so small code is worth more than speed.
-template <class T>
-[[gnu::noinline]] void finish_partial(const Tile<T>& t, const Vector<T>* sums, size_t rows, size_t vectors) {
-    for (size_t v = 0; v < vectors && v * lanes<T> < t.columns; ++v) {
-        const size_t column = v * lanes<T>, count = t.columns - column;
-        const bool whole = count >= lanes<T>;
-        const auto part = [&](const T* from) { return whole ? load(from + column) : load(from + column, count); };
-        const Vector<T> bias = t.bias ? part(t.bias) : Vector<T>{};
-        for (size_t r = 0; r < rows; ++r) {
-            Vector<T> x = sums[r * vectors + v];
-            T* c = t.c + r * t.c_stride;
-            if (t.add) x += part(c);
-            if (t.bias) x += bias;
-            x = activate<T>(x, t.activation);
-            whole ? store(c + column, x) : store(c + column, x, count);
-        }
-    }
-}
 
 template <size_t Rows, size_t Vectors, class F> [[gnu::always_inline]] inline void for_each(F f) {
 #pragma GCC unroll 16
@@ -207,23 +191,44 @@ template <size_t Rows, size_t Vectors, class F> [[gnu::always_inline]] inline vo
         for (size_t v = 0; v < Vectors; ++v) f(r, v);
 }
 
-template <class T, size_t Rows, size_t Vectors>
-[[gnu::always_inline]] inline void finish(const Tile<T>& t, Vector<T> (&sums)[Rows][Vectors]) {
-    if (t.columns < Vectors * lanes<T>) {
-        Vector<T> copy[Rows * Vectors];  // or else the sums would always go through memory
-        for_each<Rows, Vectors>([&](size_t r, size_t v) { copy[r * Vectors + v] = sums[r][v]; });
-        return finish_partial<T>(t, copy, Rows, Vectors);
-    }
-    T* const c = t.c;
-    const size_t stride = t.c_stride;
-    if (t.add) for_each<Rows, Vectors>([&](size_t r, size_t v) { sums[r][v] += load(c + r * stride + v * lanes<T>); });
-    if (t.bias) for_each<Rows, Vectors>([&](size_t r, size_t v) { sums[r][v] += load(t.bias + v * lanes<T>); });
-    if (t.activation == Activation::relu)
-        for_each<Rows, Vectors>([&](size_t r, size_t v) { sums[r][v] = activate<T>(sums[r][v], Activation::relu); });
-    for_each<Rows, Vectors>([&](size_t r, size_t v) { store(c + r * stride + v * lanes<T>, sums[r][v]); });
+// A row of a tile. Where the tile is Partial, its last vector has only `columns` lanes that are in the matrices.
+template <class T, size_t Vectors, bool Partial>
+[[gnu::always_inline]] inline void load_row(Vector<T> (&x)[Vectors], const T* from, size_t columns) {
+#pragma GCC unroll 8
+    for (size_t v = 0; v < Vectors; ++v)
+        x[v] = Partial && v + 1 == Vectors ? load(from + v * lanes<T>, columns) : load(from + v * lanes<T>);
 }
 
-template <class T, size_t Rows, size_t Vectors> void multiply_tile(const Tile<T>& t) {
+template <class T, size_t Vectors, bool Partial>
+[[gnu::always_inline]] inline void store_row(T* to, const Vector<T> (&x)[Vectors], size_t columns) {
+#pragma GCC unroll 8
+    for (size_t v = 0; v < Vectors; ++v)
+        Partial && v + 1 == Vectors ? store(to + v * lanes<T>, x[v], columns) : store(to + v * lanes<T>, x[v]);
+}
+
+template <class T, size_t Rows, size_t Vectors, bool Partial>
+[[gnu::always_inline]] inline void finish(const Tile<T>& t, Vector<T> (&sums)[Rows][Vectors]) {
+    // Read once: for all that the compiler knows, what is stored to C might change them.
+    T* const c = t.c;
+    const size_t c_stride = t.c_stride, columns = t.columns;
+    const auto add = [&](const T* from, size_t stride) {
+#pragma GCC unroll 16
+        for (size_t r = 0; r < Rows; ++r) {
+            Vector<T> row[Vectors];
+            load_row<T, Vectors, Partial>(row, from + r * stride, columns);
+#pragma GCC unroll 8
+            for (size_t v = 0; v < Vectors; ++v) sums[r][v] += row[v];
+        }
+    };
+    if (t.add) add(c, c_stride);
+    if (t.bias) add(t.bias, 0);
+    if (t.activation == Activation::relu)
+        for_each<Rows, Vectors>([&](size_t r, size_t v) { sums[r][v] = activate<T>(sums[r][v], Activation::relu); });
+#pragma GCC unroll 16
+    for (size_t r = 0; r < Rows; ++r) store_row<T, Vectors, Partial>(c + r * c_stride, sums[r], columns);
+}
+
+template <class T, size_t Rows, size_t Vectors, bool Partial> void multiply_tile(const Tile<T>& t) {
     Vector<T> sums[Rows][Vectors] = {};
     // A pointer for every third row: adding one stride or two is part of an instruction's address.
     const T* a[(Rows + 2) / 3];
@@ -233,8 +238,7 @@ template <class T, size_t Rows, size_t Vectors> void multiply_tile(const Tile<T>
     const T* ahead = t.a_ahead;
     for (size_t k = 0; k < t.depth; ++k) {
         Vector<T> row[Vectors];
-#pragma GCC unroll 8
-        for (size_t v = 0; v < Vectors; ++v) row[v] = load(b + v * lanes<T>);
+        load_row<T, Vectors, Partial>(row, b, t.columns);
 #pragma GCC unroll 16
         for (size_t r = 0; r < Rows; ++r) {
             const Vector<T> x = broadcast(a[r / 3][r % 3 * t.a_stride]);
@@ -248,21 +252,24 @@ template <class T, size_t Rows, size_t Vectors> void multiply_tile(const Tile<T>
 #pragma GCC unroll 8
         for (size_t i = 0; i < (Rows + 2) / 3; ++i) a[i] += t.a_step;
     }
-    finish<T>(t, sums);
+    finish<T, Rows, Vectors, Partial>(t, sums);
 }
 
 template <class T> using TileKernel = void (*)(const Tile<T>&);
 
 template <class T> struct TileKernels { TileKernel<T> with_rows[max_rows + 1]; };
 
-template <class T, size_t Vectors, size_t... Row> constexpr TileKernels<T> tile_kernels(std::index_sequence<Row...>) {
-    return {{nullptr, multiply_tile<T, Row + 1, Vectors>...}};
+template <class T, size_t Vectors, bool Partial, size_t... Row>
+constexpr TileKernels<T> tile_kernels(std::index_sequence<Row...>) {
+    return {{nullptr, multiply_tile<T, Row + 1, Vectors, Partial>...}};
 }
 
-template <class T> TileKernel<T> tile_kernel(size_t rows, size_t columns) {
-    static constexpr auto narrow = tile_kernels<T, 1>(std::make_index_sequence<max_rows>{});
-    static constexpr auto wide = tile_kernels<T, 2>(std::make_index_sequence<max_rows>{});
-    return (columns <= lanes<T> ? narrow : wide).with_rows[rows];
+template <class T> const TileKernels<T>& tile_kernels(size_t columns) {
+    constexpr auto rows = std::make_index_sequence<max_rows>{};
+    static constexpr TileKernels<T> kernels[max_vectors][2] = {
+        {tile_kernels<T, 1, false>(rows), tile_kernels<T, 1, true>(rows)},
+        {tile_kernels<T, 2, false>(rows), tile_kernels<T, 2, true>(rows)}};
+    return kernels[columns > lanes<T>][columns % lanes<T> != 0];
 }
 
 // --- Blocks ----------------------------------------------------------------------------------------------------------
@@ -303,13 +310,12 @@ public:
     Block(const Gemm<T>& piece, const GemmPlan& plan, const T* packed_a, T* packed_b, size_t begin, size_t depth)
         : g_(piece), plan_(plan), packed_a_(packed_a), packed_b_(packed_b), begin_(begin), depth_(depth) {}
 
-    // Where B is not packed, its last panel still is unless it is whole: the kernels read whole rows.
     static size_t room_for_b(const Gemm<T>& g, const GemmPlan& plan) {
-        return plan.block_depth * (plan.pack_b ? round_up(g.columns, max_columns<T>) : max_columns<T>);
+        return plan.pack_b ? plan.block_depth * round_up(g.columns, max_columns<T>) : 0;
     }
 
     void multiply() {
-        pack_b();
+        if (plan_.pack_b) pack_b();
         for (size_t row = 0; row < g_.rows; row += plan_.block_rows)
             for (size_t column = 0; column < g_.columns; column += max_columns<T>)
                 multiply_panel(row, min(row + plan_.block_rows, g_.rows), column);
@@ -318,37 +324,39 @@ public:
 private:
     size_t width(size_t column) const { return g_.columns - column <= lanes<T> ? lanes<T> : max_columns<T>; }
     size_t used(size_t column) const { return min(max_columns<T>, g_.columns - column); }
-    bool packs(size_t column) const { return plan_.pack_b || used(column) < width(column); }
-    T* packed_b(size_t column) const { return packed_b_ + (plan_.pack_b ? column * depth_ : 0); }
+    T* packed_b(size_t column) const { return packed_b_ + column * depth_; }
 
     void pack_b() {
         // A transposed panel's parts stand side by side along the depth.
         const size_t together = g_.transpose_b ? depth_ : packed_together;
         for (size_t k = 0; k < depth_; k += together)
             for (size_t column = 0; column < g_.columns; column += max_columns<T>)
-                if (packs(column))
-                    pack(packed_b(column) + k * width(column), width(column), b_at(g_, begin_ + k, column), g_.b_stride,
-                         !g_.transpose_b, used(column), min(together, depth_ - k));
+                pack(packed_b(column) + k * width(column), width(column), b_at(g_, begin_ + k, column), g_.b_stride,
+                     !g_.transpose_b, used(column), min(together, depth_ - k));
     }
 
     void multiply_panel(size_t begin, size_t end, size_t column) {
         const bool first = begin_ == 0, last = begin_ + depth_ == g_.depth;
         Tile<T> tile{};
         tile.depth = depth_;
-        tile.b = packs(column) ? packed_b(column) : b_at(g_, begin_, column);
-        tile.b_step = packs(column) ? width(column) : g_.b_stride;
+        tile.b = plan_.pack_b ? packed_b(column) : b_at(g_, begin_, column);
+        tile.b_step = plan_.pack_b ? width(column) : g_.b_stride;
         tile.c_stride = g_.c_stride;
-        tile.columns = used(column);
+        tile.columns = used(column) % lanes<T>;
         tile.add = g_.accumulate || !first;
         tile.bias = last && g_.bias ? g_.bias + column : nullptr;
         tile.activation = last ? g_.activation : Activation::none;
         tile.a_stride = packed_a_ || g_.transpose_a ? 1 : g_.a_stride;
         tile.a_step = packed_a_ ? max_rows : g_.transpose_a ? g_.a_stride : 1;
-        for (size_t row = begin; row < end; row += max_rows) {
+        const TileKernels<T>& kernels = tile_kernels<T>(used(column));
+        // Rows of A as they stand can be shared out evenly: 16 rows are 8 and 8 rather than 14 and 2.
+        const size_t height = packed_a_ ? max_rows : even_part(end - begin, max_rows);
+        for (size_t row = begin; row < end; row += height) {
+            const size_t rows = min(height, end - row);
             tile.a = packed_a_ ? packed_a_ + packed_a_place(g_, row) + begin_ * max_rows : a_at(g_, row, begin_);
-            tile.a_ahead = packed_a_ ? tile.a + packed_tile_size(g_) : a_at(g_, row + max_rows, begin_);
+            tile.a_ahead = packed_a_ ? tile.a + packed_tile_size(g_) : a_at(g_, row + height, begin_);
             tile.c = g_.c + row * g_.c_stride + column;
-            tile_kernel<T>(min(max_rows, end - row), tile.columns)(tile);
+            kernels.with_rows[rows](tile);
         }
     }
 
@@ -440,11 +448,7 @@ template <class T, size_t... Size> constexpr DotKernels<T> dot_kernels(std::inde
 
 template <class T> void dots(const Gemm<T>& g) {
     static constexpr auto kernels = dot_kernels<T>(std::make_index_sequence<dot_rows * dot_columns>{});
-    // Parts of about the same size: 10 columns are 5 and 5 rather than 8 and 2.
-    const auto part = [](size_t size, size_t most) {
-        return (size + (size + most - 1) / most - 1) / ((size + most - 1) / most);
-    };
-    const size_t rows = part(g.rows, dot_rows), columns = part(g.columns, dot_columns);
+    const size_t rows = even_part(g.rows, dot_rows), columns = even_part(g.columns, dot_columns);
     for (size_t row = 0; row < g.rows; row += rows)
         for (size_t column = 0; column < g.columns; column += columns) {
             const size_t height = min(rows, g.rows - row), width = min(columns, g.columns - column);
