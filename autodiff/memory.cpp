@@ -7,6 +7,10 @@
 #include <mutex>
 #include <new>
 
+#if defined(__linux__)
+#include <sys/mman.h>
+#endif
+
 #include <xgrad/autodiff/memory.hpp>
 
 #if defined(__SANITIZE_ADDRESS__)
@@ -111,15 +115,29 @@ bool cache_is_open() {
     return cache_state == CacheState::open;
 }
 
+// Large blocks ask for large pages: a pass over them then waits less for addresses to be translated, and the first one
+// for pages to be made.
+void* from_system(std::size_t bytes) {
+#if defined(__linux__)
+    constexpr std::size_t large_page = 2u << 20;
+    if (bytes >= 2 * large_page) {
+        void* block = std::aligned_alloc(large_page, bytes);
+        if (block) madvise(block, bytes / large_page * large_page, MADV_HUGEPAGE);  // only a wish
+        return block;
+    }
+#endif
+    return std::aligned_alloc(unit, bytes);
+}
+
 void* allocate_elsewhere(const SizeClass& size) {
     {
         std::lock_guard lock(shared_mutex);
         if (void* block = shared_lists[size.index].pop(size.bytes)) return block;
     }
-    void* block = std::aligned_alloc(unit, size.bytes);
+    void* block = from_system(size.bytes);
     if (!block) {
         trim();
-        block = std::aligned_alloc(unit, size.bytes);
+        block = from_system(size.bytes);
     }
     if (!block) throw std::bad_alloc();
     system_allocations.fetch_add(1, std::memory_order_relaxed);
