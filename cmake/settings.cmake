@@ -16,7 +16,9 @@ function(xgrad_settings target)
   target_compile_options(${target} PRIVATE -Wall -Wextra -Wconversion -Wshadow -Wno-sign-conversion
                                            # GCC 12 is wrong about xtensor's small vectors.
                                            $<$<CXX_COMPILER_ID:GNU>:-Wno-maybe-uninitialized>
-                                           $<$<CONFIG:Release>:-O3>)
+                                           $<$<CONFIG:Release>:-O3>
+                                           # What a program does not use, its linker leaves out.
+                                           -ffunction-sections -fdata-sections)
   if(XGRAD_SANITIZE)
     target_compile_options(${target} PRIVATE -fsanitize=${XGRAD_SANITIZE} -fno-omit-frame-pointer -g1
                                              -fno-sanitize-recover=all)

@@ -77,7 +77,7 @@ template <class T> struct ElementwiseKernel {
                      T* const* gradients);
 };
 
-XGRAD_AT_EVERY_LEVEL(template <class T> const ElementwiseKernel<T>* formula_kernels();)
+XGRAD_AT_EVERY_LEVEL(template <class Formula, class T> const ElementwiseKernel<T>& formula_kernel();)
 
 namespace XGRAD_LEVEL {
 
@@ -243,8 +243,7 @@ inline constexpr ElementwiseKernel<T> elementwise_kernel{&Elementwise<Formula, T
 /// The kernel of a formula of N operands. A formula of the library has one for each instruction-set level.
 template <class Formula, class T, std::size_t N> const ElementwiseKernel<T>& elementwise_kernel(Level at) {
     static_assert(formulas::Formulas::position<Formula> < formulas::Formulas::size);
-    const auto table = [&]() -> const ElementwiseKernel<T>* { XGRAD_SELECT(at, formula_kernels<T>()) };
-    return table()[formulas::Formulas::position<Formula>];
+    XGRAD_SELECT(at, formula_kernel<Formula, T>())
 }
 template <class Formula, class T, std::size_t N> const ElementwiseKernel<T>& elementwise_kernel() {
     if constexpr (formulas::Formulas::position<Formula> < formulas::Formulas::size)

@@ -1,4 +1,6 @@
 // The kernels of the library's formulas, made from their list.
+#include <array>
+
 #include <xgrad/autodiff/kernels/elementwise.hpp>
 
 namespace xgrad::kernels::XGRAD_LEVEL {
@@ -9,15 +11,21 @@ template <class Formula> consteval std::size_t operands() {
     return std::invocable<Formula, L> ? 1 : std::invocable<Formula, L, L> ? 2 : 3;
 }
 
-template <class T, class... Formula> const ElementwiseKernel<T>* table(formulas::List<Formula...>) {
-    static constexpr ElementwiseKernel<T> kernels[] = {elementwise_kernel<Formula, T, operands<Formula>()>...};
-    return kernels;
-}
-
 }  // namespace
 
-template <class T> const ElementwiseKernel<T>* formula_kernels() { return table<T>(formulas::Formulas()); }
-template const ElementwiseKernel<float>* formula_kernels();
-template const ElementwiseKernel<double>* formula_kernels();
+template <class Formula, class T> const ElementwiseKernel<T>& formula_kernel() {
+    return elementwise_kernel<Formula, T, operands<Formula>()>;
+}
 
+namespace {
+
+// Nobody reads this: naming the kernels of all formulas is what makes the compiler write them. Each is in a section of
+// its own, so that a program carries those that it uses.
+template <class T, class... Formula> constexpr auto all(formulas::List<Formula...>) {
+    return std::array{&formula_kernel<Formula, T>...};
+}
+[[gnu::used]] constexpr auto of_floats = all<float>(formulas::Formulas());
+[[gnu::used]] constexpr auto of_doubles = all<double>(formulas::Formulas());
+
+}  // namespace
 }  // namespace xgrad::kernels::XGRAD_LEVEL
