@@ -6,14 +6,15 @@
 namespace xgrad::nn {
 namespace {
 
-// Keeps what is asked for and nothing else: a large model needs no more memory than in `predict`.
+// Keeps what is asked for and nothing else: a large model needs no more memory than in `predict`. Copies, because an
+// output may be the input's memory or a parameter's (Identity, Dropout, Flatten), or a part of something large.
 template <class T> class Collector : public LayerWatcher<T> {
 public:
     Collector(const Layer<T>& model, std::string_view pattern) : names_(model), pattern_(pattern) {}
 
     void on_call(const Layer<T>& layer, const Variable<T>&, const Variable<T>& output) override {
         const std::string* const name = names_.find(layer);
-        if (name && matches(*name, pattern_)) found.emplace_back(*name, share(output.value(), output.shape()));
+        if (name && matches(*name, pattern_)) found.emplace_back(*name, output.value());
     }
 
     std::vector<Named<Array<T>>> found;

@@ -82,6 +82,30 @@ TEST_CASE("A representation stays as it was when the model runs again", "[nn][re
     for (std::size_t i = 0; i < first.size(); ++i) CHECK(same(first[i].second, copies[i]));
 }
 
+TEST_CASE("A representation is the caller's own, also where a layer hands on its input or a parameter",
+          "[nn][representations]") {
+    struct Constant : nn::Layer<> {
+        Parameter<> value{Shape{2, 3}};
+        void fields(nn::Fields<>& f) override { f("value", value); }
+        Variable<> forward(const Variable<>&) override { return value; }
+    };
+    const nn::Sequential<> model{nn::Dropout(0.5), nn::Identity(), nn::Flatten(), nn::Linear(3, 3), nn::Dropout(0.5),
+                                 Constant()};
+    const Variable<> x = random<float>({2, 3});
+    const Array<float> x_before = x.value(), parameter_before = model.parameters().back().value();
+    auto all = nn::representations(model, x);
+    REQUIRE(all.size() == 7);
+    std::vector<Array<float>> copies;
+    for (const auto& [name, h] : all) copies.push_back(h);
+    for (std::size_t i = 0; i < all.size(); ++i) {
+        INFO(all[i].first);
+        all[i].second.fill(7);
+        for (std::size_t j = i + 1; j < all.size(); ++j) CHECK(same(all[j].second, copies[j]));
+    }
+    CHECK(same(x, x_before));
+    CHECK(same(model.parameters().back(), parameter_before));
+}
+
 TEST_CASE("A layer called twice has two representations, one not called has none", "[nn][representations]") {
     const Twice model;
     const Variable<> x = random<float>({2, 3});
