@@ -53,11 +53,11 @@ struct Moments {
     double derivative_second_moment;  ///< E[ψ′(z)²]: what becomes of the cotangent's square on its way back
 };
 
-/// The moments of any activation for z ~ N(0, deviation²), by adaptive quadrature to about 1e-10, kinks and jumps
-/// wherever they are included; ψ′ is what autodiff makes of ψ. They are the terms of mean-field theory: with weights
-/// of variance σ_w²/k in wide layers, the mean square of z obeys q ← σ_w²·E[ψ(√q z)²], and that of its cotangent is
-/// multiplied by σ_w²·E[ψ′(√q z)²] (Poole et al. 2016, "Exponential expressivity in deep neural networks through transient
-/// chaos"; Schoenholz et al. 2017, "Deep information propagation").
+/// The moments of any activation for z ~ N(0, deviation²), by adaptive quadrature to about 1e-10 of their size, kinks
+/// and jumps wherever they are included; ψ′ is what autodiff makes of ψ. They are the terms of mean-field theory: with
+/// weights of variance σ_w²/k in wide layers, the mean square of z obeys q ← σ_w²·E[ψ(√q z)²], and that of its
+/// cotangent is multiplied by σ_w²·E[ψ′(√q z)²] (Poole et al. 2016, "Exponential expressivity in deep neural networks
+/// through transient chaos"; Schoenholz et al. 2017, "Deep information propagation").
 /// Throws Error when ψ is no function of each element alone, gives no finite numbers, or a moment is infinite.
 Moments moments(const ActivationFunction& activation, double deviation = 1);
 /// The moments of a layer as it is in evaluation mode, to the layer's own precision.

@@ -30,6 +30,21 @@ private:
     Generator generator_ = current_generator();
 };
 
+/// While it lives, layers of this thread call neither hooks nor watchers: those are for what goes through a network, not
+/// for numbers that an instrument tries on a layer.
+class Unwatched {
+public:
+    Unwatched() noexcept { ++depth_; }
+    ~Unwatched() { --depth_; }
+    Unwatched(const Unwatched&) = delete;
+    Unwatched& operator=(const Unwatched&) = delete;
+
+    static bool active() noexcept { return depth_ > 0; }
+
+private:
+    static inline constinit thread_local int depth_ = 0;
+};
+
 /// The paths of the layers within a module.
 template <class T> class LayerNames {
 public:

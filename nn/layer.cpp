@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <xgrad/autodiff/tape.hpp>
+#include <xgrad/nn/instruments.hpp>
 #include <xgrad/nn/layer.hpp>
 
 namespace xgrad::nn {
@@ -84,7 +85,7 @@ Variable<T> call_named(const Layer<T>& layer, Forward forward) {
 
 template <class T>
 bool Layer<T>::is_watched() const {
-    return LayerWatcher<T>::innermost_ || !hooks_.empty();
+    return (LayerWatcher<T>::innermost_ || !hooks_.empty()) && !detail::Unwatched::active();
 }
 
 template <class T>

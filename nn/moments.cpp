@@ -10,7 +10,7 @@
 
 #include <xgrad/autodiff/tape.hpp>
 #include <xgrad/nn/init.hpp>
-#include <xgrad/nn/layer.hpp>
+#include <xgrad/nn/instruments.hpp>
 
 namespace xgrad::nn::init {
 namespace {
@@ -44,8 +44,8 @@ private:
     }
 };
 
-// ψ, ψ² and ψ′², integrated over an interval with the normal density as the weight.
-using Integrals = std::array<double, 3>;
+// ψ, ψ², ψ′² and |ψ|, integrated over an interval with the normal density as the weight.
+using Integrals = std::array<double, 4>;
 struct Interval {
     double low, high;
     Integrals integrals{};
@@ -60,15 +60,8 @@ public:
     Quadrature(const Function& function, double deviation) : function_(function), deviation_(deviation) {}
 
     Moments run() {
-        // Beyond 12 the density is below 1e-31.
-        std::vector<Interval> open;
-        for (int i = -24; i < 24; ++i) open.push_back({0.5 * i, 0.5 * (i + 1)});
-        evaluate(open);
-        check_pointwise(open.back());
-
-        Integrals total{}, scale{1, 1, 1};
-        for (const Interval& interval : open)
-            for (std::size_t i = 0; i < total.size(); ++i) scale[i] += std::abs(interval.integrals[i]);
+        std::vector<Interval> open = first_intervals();
+        Integrals total{};
         for (int round = 0; !open.empty(); ++round) {
             if (round == 60 || open.size() > 20000)
                 throw Error("init::moments: the integrals of the activation do not converge");
@@ -79,12 +72,13 @@ public:
                 halves.push_back({middle, whole.high});
             }
             evaluate(halves);
+            const Integrals allowed = errors_allowed(total, halves);
             std::vector<Interval> still_open;
             for (std::size_t n = 0; n < open.size(); ++n) {
                 const Integrals &a = halves[2 * n].integrals, &b = halves[2 * n + 1].integrals;
                 bool agree = true;
                 for (std::size_t i = 0; i < total.size(); ++i)
-                    agree = agree && std::abs(a[i] + b[i] - open[n].integrals[i]) <= tolerance * scale[i];
+                    agree = agree && std::abs(a[i] + b[i] - open[n].integrals[i]) <= allowed[i];
                 if (agree)
                     for (std::size_t i = 0; i < total.size(); ++i) total[i] += a[i] + b[i];
                 else
@@ -96,7 +90,44 @@ public:
     }
 
 private:
-    static constexpr double tolerance = std::same_as<T, float> ? 1e-7 : 1e-13;
+    // As far out as anything contributes. At 12 deviations the density is below 1e-31, but ψ² may grow against it.
+    std::vector<Interval> first_intervals() const {
+        constexpr int first = 12, last = 42;
+        std::vector<Interval> all;
+        for (int edge = first; edge <= last; edge += 6) {
+            std::vector<Interval> outer;
+            for (int i = edge == first ? 0 : 2 * (edge - 6); i < 2 * edge; ++i) {
+                outer.push_back({-0.5 * (i + 1), -0.5 * i});
+                outer.push_back({0.5 * i, 0.5 * (i + 1)});
+            }
+            evaluate(outer);
+            if (edge == first) check_pointwise(outer.back());
+            all.insert(all.end(), outer.begin(), outer.end());
+            const Integrals allowed = errors_allowed({}, all);
+            const auto negligible = [&](const Interval& interval) {
+                for (std::size_t i = 0; i < allowed.size(); ++i)
+                    if (!(std::abs(interval.integrals[i]) <= allowed[i])) return false;
+                return true;
+            };
+            if (std::all_of(all.end() - 2, all.end(), negligible)) return all;
+        }
+        throw Error(fmt::format(
+            "init::moments: the activation grows so fast that a moment is infinite, or still rises at {} deviations",
+            last));
+    }
+
+    // Relative to the moments of |ψ| and |ψ′|: a mean that cancels is no reason for more precision.
+    static Integrals errors_allowed(const Integrals& done, const std::vector<Interval>& open) {
+        Integrals sum = done;
+        for (const Interval& interval : open)
+            for (std::size_t i = 0; i < sum.size(); ++i) sum[i] += interval.integrals[i];
+        sum[0] = sum[3];
+        for (double& value : sum) {
+            if (!std::isfinite(value)) throw Error("init::moments: a moment of the activation is beyond all numbers");
+            value *= std::same_as<T, float> ? 1e-7 : 1e-13;
+        }
+        return sum;
+    }
 
     void evaluate(std::vector<Interval>& intervals) const {
         const Rule& rule = Rule::get();
@@ -112,11 +143,14 @@ private:
                 if (!std::isfinite(y) || !std::isfinite(dy))
                     throw Error(fmt::format("init::moments: at {} the activation is {} and its derivative {}",
                                             deviation_ * at, y, dy));
-                const double weight = 0.5 * (interval.high - interval.low) * rule.weight[i] * std::exp(-0.5 * at * at) /
-                                      std::sqrt(2 * std::numbers::pi);
-                interval.integrals[0] += weight * y;
-                interval.integrals[1] += weight * y * y;
-                interval.integrals[2] += weight * dy * dy;
+                // The density alone may be too small for a number, and ψ² too large, where their product is not.
+                const double root = std::sqrt(0.5 * (interval.high - interval.low) * rule.weight[i] /
+                                              std::sqrt(2 * std::numbers::pi)) *
+                                    std::exp(-0.25 * at * at);
+                interval.integrals[0] += root * y * root;
+                interval.integrals[1] += root * y * (root * y);
+                interval.integrals[2] += root * dy * (root * dy);
+                interval.integrals[3] += root * std::abs(y) * root;
             }
         }
     }
@@ -127,6 +161,7 @@ private:
     // ψ and ψ′ at these places; a ψ that does not depend on them in a way that is recorded has the derivative 0.
     std::pair<Array<T>, Array<T>> call(const Array<T>& z) const {
         const EnableGrad enable_grad;
+        const detail::Unwatched unwatched;
         Variable<T> x(z);
         x.requires_grad(true);
         const Variable<T> y = function_(x);
@@ -156,14 +191,6 @@ double gain_of(const Moments& moments) {
     return 1 / std::sqrt(moments.second_moment);
 }
 
-// The forward of a layer alone, as in evaluation: hooks and watchers are for what goes through a network.
-template <class T> struct Forward : Layer<T> {
-    static Variable<T> of(const Layer<T>& layer, const Variable<T>& x) {
-        const EvalMode eval_mode;
-        return (const_cast<Layer<T>&>(layer).*&Forward::forward)(x);  // in evaluation mode it changes nothing
-    }
-};
-
 void check_deviation(double deviation) {
     if (!(deviation >= 0 && std::isfinite(deviation)))
         throw Error(fmt::format("init::moments: the deviation is {}; expected a finite number ≥ 0", deviation));
@@ -178,7 +205,8 @@ Moments moments(const ActivationFunction& activation, double deviation) {
 template <class T> Moments moments(const Layer<T>& activation, double deviation) {
     check_deviation(deviation);
     const typename Quadrature<T>::Function forward = [&](const Variable<T>& z) {
-        return Forward<T>::of(activation, z);
+        const EvalMode eval_mode;
+        return const_cast<Layer<T>&>(activation)(z);  // in evaluation mode it changes nothing
     };
     return Quadrature<T>(forward, deviation).run();
 }

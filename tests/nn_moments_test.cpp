@@ -75,6 +75,29 @@ TEST_CASE("Moments at another deviation", "[nn][init][moments]") {
                         "init::moments: the deviation is -1; expected a finite number ≥ 0");
 }
 
+TEST_CASE("Moments count what an activation makes of values far out, against the density", "[nn][init][moments]") {
+    for (const double s : {3.0, 6.0, 12.0}) {
+        INFO(s);
+        const init::Moments m = init::moments(xgrad::exp<double>, s);
+        CHECK(m.mean == Approx(std::exp(s * s / 2)).epsilon(1e-9));
+        CHECK(m.second_moment == Approx(std::exp(2 * s * s)).epsilon(1e-9));
+        CHECK(m.derivative_second_moment == Approx(std::exp(2 * s * s)).epsilon(1e-9));
+    }
+    // E[e^(az²)] is 1/√(1 − 2a) for a < 1/2, and infinite from there on.
+    const auto gauss = [](double a) { return [a](const auto& z) { return exp(a * z * z); }; };
+    CHECK(init::moments(gauss(0.2)).second_moment == Approx(1 / std::sqrt(1 - 0.8)).epsilon(1e-9));
+    check_refused([&] { init::moments(gauss(1.0 / 3)); }, {"init::moments: the activation grows so fast"});
+    check_refused([] { init::moments([](const auto& z) { return 1e200 * z; }); },
+                  {"init::moments: a moment of the activation is beyond all numbers"});
+}
+
+TEST_CASE("Moments are as precise for a small activation as for a large one", "[nn][init][moments]") {
+    const auto gain = [](double scale) {
+        return scale * init::gain([=](const auto& z) { return scale * hardtanh(z, -0.3137, 0.3137); });
+    };
+    for (const double scale : {1e-100, 1e-8, 1e8, 1e100}) CHECK(gain(scale) == Approx(gain(1)).epsilon(1e-10));
+}
+
 TEST_CASE("Moments of formulas and of layers of either precision", "[nn][init][moments]") {
     const auto swish = elementwise([](auto z) { return z / (1 + exp(-z)); }, "swish");
     check("formula", init::moments(swish), {0.206620964141907037, 0.355775519817352156, 0.379482351632829308});
@@ -87,16 +110,28 @@ TEST_CASE("Moments of formulas and of layers of either precision", "[nn][init][m
     check("no gradient", init::moments([](const auto& z) { return z.detach(); }), {0, 1, 0});
 }
 
-TEST_CASE("Computing moments neither tells hooks nor leaves a graph, also where nothing is recorded",
+TEST_CASE("Computing moments tells neither hooks nor watchers, and leaves no graph, also where nothing is recorded",
           "[nn][init][moments]") {
-    nn::Tanh<double> layer;
+    struct Watcher : nn::LayerWatcher<double> {
+        int calls = 0;
+        void on_call(const nn::Layer<double>&, const Variable<double>&, const Variable<double>&) override { ++calls; }
+    } watcher;
+    nn::Sequential<double> layer{nn::Identity<double>(), nn::Tanh<double>()};
     int calls = 0;
-    layer.on_forward([&](const auto&, const auto&, const auto&) { ++calls; });
+    for (nn::Layer<double>* hooked : {static_cast<nn::Layer<double>*>(&layer), &layer[1]})
+        hooked->on_forward([&](const auto&, const auto&, const auto&) { ++calls; });
     const NoGrad no_grad;
-    check("tanh", init::moments(layer), {0, 0.394294490397841174, 0.464402902448268242});
+    check("layer", init::moments(layer), {0, 0.394294490397841174, 0.464402902448268242});
+    check("function", init::moments([&](const auto& z) { return layer(z); }),
+          {0, 0.394294490397841174, 0.464402902448268242});
     CHECK(calls == 0);
+    CHECK(watcher.calls == 0);
     CHECK(layer.training());
     CHECK(Tape::current().size() == 0);
+
+    layer(Variable<double>{1, 2});
+    CHECK(calls == 2);
+    CHECK(watcher.calls == 3);
 }
 
 TEST_CASE("What has no moments is refused", "[nn][init][moments]") {
