@@ -321,27 +321,20 @@ template <class B> B log1p_batch(const B& x) {
     return log_or_special(u, log.value());
 }
 
-// Where the processor can look up eight floats in one instruction.
+// Where the processor looks up eight floats in one instruction, erf of floats has a polynomial for each eighth of 0 to 4.
 #if defined(XGRAD_LANES_AVX512) || defined(XGRAD_LANES_AVX2)
-template <class B> inline constexpr bool has_lookup = is_float<B>;
-#else
-template <class B> inline constexpr bool has_lookup = false;
-#endif
-
 using Table = float[8];
 
 // The table's numbers at the places that the lowest three bits of each lane name.
-template <class B> B lookup(const Table& table, const B& places) {
+inline Batch<float> lookup(const Table& table, const Batch<float>& places) {
 #if defined(XGRAD_LANES_AVX512)
     return _mm512_permutexvar_ps(_mm512_castps_si512(places), _mm512_broadcast_f32x8(_mm256_loadu_ps(table)));
-#elif defined(XGRAD_LANES_AVX2)
-    return _mm256_permutevar8x32_ps(_mm256_loadu_ps(table), _mm256_castps_si256(places));
 #else
-    return B(table[0]) + places;  // never called
+    return _mm256_permutevar8x32_ps(_mm256_loadu_ps(table), _mm256_castps_si256(places));
 #endif
 }
 
-// erf(t)/t for 0 ≤ t < 4 from a polynomial of degree 6 in each eighth of it: coefficients from the constant one up.
+// erf(t)/t: coefficients of each eighth, from the constant one up.
 inline constexpr Table erf_over_t[7] = {
     {1.10530555f, 0.948207498f, 0.738320112f, 0.563812375f, 0.44379434f, 0.363599777f, 0.307690978f, 0.266666651f},
     {-0.0905827433f, -0.203517556f, -0.20071967f, -0.146010697f, -0.0970337689f, -0.0660024509f, -0.0473325849f,
@@ -357,7 +350,8 @@ inline constexpr Table erf_over_t[7] = {
     {-0.000280197302f, 0.000221174458f, 0.0001559644f, -5.17633598e-05f, -4.40028343e-05f, -5.65038226e-06f,
      2.12568261e-06f, 1.39493443e-06f}};
 
-template <class B> requires(has_lookup<B>) B erf_batch(const B& x) {
+inline Batch<float> erf_batch(const Batch<float>& x) {
+    using B = Batch<float>;
     const B t = min(constant<B>(3.95), abs(x));  // beyond, erf is 1 to the last place
     const B rounder = constant<B>(0x1.8p23), u = fused(t, B(2), B(-0.5));
     const B place = u + rounder, r = u - (place - rounder);  // which eighth, and where in it, from −1/2 to 1/2
@@ -365,6 +359,7 @@ template <class B> requires(has_lookup<B>) B erf_batch(const B& x) {
     for (int i = 5; i >= 0; --i) result = fused(result, r, lookup(erf_over_t[i], place));
     return with_sign_of(x, min(B(1), t * result));
 }
+#endif
 
 template <class B> B erf_batch(const B& x) {
     const B t = min(constant<B>(is_float<B> ? 3.95 : 5.95), abs(x)), z = t * t;  // beyond, erf is 1 to the last place

@@ -121,8 +121,9 @@ void* from_system(std::size_t bytes) {
 #if defined(__linux__)
     constexpr std::size_t large_page = 2u << 20;
     if (bytes >= 2 * large_page) {
-        void* block = std::aligned_alloc(large_page, bytes);
-        if (block) madvise(block, bytes / large_page * large_page, MADV_HUGEPAGE);  // only a wish
+        void* block = nullptr;
+        if (posix_memalign(&block, large_page, bytes) != 0) return nullptr;
+        madvise(block, bytes / large_page * large_page, MADV_HUGEPAGE);  // only a wish
         return block;
     }
 #endif

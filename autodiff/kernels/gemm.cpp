@@ -12,49 +12,50 @@ constexpr std::size_t round_up(std::size_t size, std::size_t unit) { return ceil
 
 // --- Memory for what is packed: each thread keeps its own from one product to the next -------------------------------
 
+// (Small products would notice a trip to the pool.)
 constexpr std::align_val_t alignment{64};
 
-struct Scratch {
+struct Kept {
     void* memory = nullptr;
     std::size_t bytes = 0;
 };
 
 // Without destructors, as products may still be computed in destructors that run after those of the thread.
-constinit thread_local Scratch scratch_for_product, scratch_for_piece;
+constinit thread_local Kept kept_for_product, kept_for_piece;
 constinit thread_local bool thread_ends = false;
 
-void release(Scratch& scratch) {
-    ::operator delete(scratch.memory, alignment);
-    scratch = {};
+void release(Kept& kept) {
+    ::operator delete(kept.memory, alignment);
+    kept = {};
 }
 
 struct ReleaseAtThreadExit {
     ~ReleaseAtThreadExit() {
         thread_ends = true;
-        release(scratch_for_product);
-        release(scratch_for_piece);
+        release(kept_for_product);
+        release(kept_for_piece);
     }
 };
 
 template <class T> class Workspace {
 public:
-    Workspace(Scratch& scratch, std::size_t size) : scratch_(scratch) {
-        if (scratch.bytes >= size * sizeof(T)) return;
-        release(scratch);
-        scratch.memory = ::operator new(size * sizeof(T), alignment);
-        scratch.bytes = size * sizeof(T);
+    Workspace(Kept& kept, std::size_t size) : kept_(kept) {
+        if (kept.bytes >= size * sizeof(T)) return;
+        release(kept);
+        kept.memory = ::operator new(size * sizeof(T), alignment);
+        kept.bytes = size * sizeof(T);
         if (!thread_ends) static thread_local ReleaseAtThreadExit at_exit;
     }
     ~Workspace() {
-        if (thread_ends) release(scratch_);
+        if (thread_ends) release(kept_);
     }
     Workspace(const Workspace&) = delete;
     Workspace& operator=(const Workspace&) = delete;
 
-    T* data() const { return static_cast<T*>(scratch_.memory); }
+    T* data() const { return static_cast<T*>(kept_.memory); }
 
 private:
-    Scratch& scratch_;
+    Kept& kept_;
 };
 
 // --- Plans: everything here depends on the sizes alone, never on the number of threads -------------------------------
@@ -191,7 +192,7 @@ private:
 
     void run_packed_part(const Gemm<T>& g) const {
         const std::size_t rows = 8 * kernels_.tile_rows;
-        const Workspace<T> packed(scratch_for_product, kernels_.packed_a_size(g));
+        const Workspace<T> packed(kept_for_product, kernels_.packed_a_size(g));
         parallel(ceil_divide(g.rows, rows),
                  [&](std::size_t i) { kernels_.pack_a(g, i * rows, std::min(g.rows, (i + 1) * rows), packed.data()); });
         const Grid grid = choose_grid(g, plan_, kernels_);
@@ -202,7 +203,7 @@ private:
     void run_deep(const Gemm<T>& g, const Grid& grid) const {
         const std::size_t parts = std::min<std::size_t>(16, g.depth / deep), depth = ceil_divide(g.depth, parts);
         const std::size_t pieces = grid.down * grid.across, size = g.rows * g.columns;
-        const Workspace<T> sums(scratch_for_product, parts * size);
+        const Workspace<T> sums(kept_for_product, parts * size);
         parallel(parts * pieces, [&](std::size_t i) {
             Gemm<T> share = cut_depth(g, part(i / pieces, depth, g.depth));
             share.c = sums.data() + i / pieces * size;
@@ -234,7 +235,7 @@ private:
 
     void multiply(const Gemm<T>& piece, const T* packed_a = nullptr) const {
         if (plan_.dots) return kernels_.dots(piece);
-        const Workspace<T> workspace(scratch_for_piece, kernels_.workspace_size(piece, plan_));
+        const Workspace<T> workspace(kept_for_piece, kernels_.workspace_size(piece, plan_));
         kernels_.multiply(piece, plan_, packed_a, workspace.data());
     }
 

@@ -1,5 +1,5 @@
 // A classifier of drawn digits: what a user's first program may look like.
-#include <cstdio>
+#include <fmt/format.h>
 
 // [include]
 #include <xgrad/xgrad.hpp>                   // or the parts: <xgrad/nn.hpp>, <xgrad/nn/linear.hpp>
@@ -19,6 +19,6 @@ int main() {
 
     training::Accuracy accuracy;
     for (auto [images, labels] : test.batches(500)) accuracy.add(model.predict(images), labels);
-    std::printf("test accuracy %.4f\n", accuracy.value());
+    fmt::print("test accuracy {:.4f}\n", accuracy.value());
     return accuracy.value() > 0.8 ? 0 : 1;
 }
