@@ -67,6 +67,17 @@ Figure simple(const std::string& title = "Loss") {
     return figure;
 }
 
+// What gnuplot is told: with one in its place that hands on what it gets.
+std::string script(const Figure& figure) {
+    Folder folder;
+    fs::create_directory(folder / "bin");
+    std::ofstream(folder / "bin/gnuplot") << "#!/bin/sh\nexec /bin/cat\n";
+    fs::permissions(folder / "bin/gnuplot", fs::perms::owner_all);
+    const Variable path("PATH", folder / "bin");
+    figure.save(folder / "script.svg");
+    return content(folder / "script.svg");
+}
+
 bool contains(const std::string& text, const std::string& part) { return text.find(part) != std::string::npos; }
 
 }  // namespace
@@ -132,11 +143,20 @@ TEST_CASE("Numbers that are not finite leave gaps in a curve", "[figure]") {
     figure.panel({.log_y = true}).curve("loss", {0, 1, 2, 3, 4, 5, 6}, {1, 2, nan, infinity, 0, 3, 4});
     figure.save(folder / "gaps.svg");
     CHECK(contains(content(folder / "gaps.svg"), "</svg>"));
-    // Where nothing is left, gnuplot says why it cannot draw.
-    Figure nothing;
-    nothing.panel().curve("loss", {0, 1}, {nan, nan});
-    CHECK(message([&] { nothing.save(folder / "nothing.svg"); }).starts_with("Figure: gnuplot failed: "));
     CHECK(folder.files() == 1);
+}
+
+TEST_CASE("Where no value can be drawn the frame is empty", "[figure]") {
+    Folder folder;
+    const double nan = std::nan("");
+    Figure figure;
+    figure.panel({.title = "no numbers"}).curve("loss", {0, 1}, {nan, nan}).band("spread", {0, 1}, {0, nan}, {nan, 1});
+    figure.panel({.log_y = true}).curve("zeros", {0, 1}, {0, 0});
+    figure.panel({.log_x = true, .y_range = {{3, 4}}}).curve("no x", {0, -1}, {1, 1});
+    figure.panel().curve("one", {2}, {3}).curve("none", {nan}, {1});
+    figure.save(folder / "empty.svg");
+    for (const char* text : {"no numbers", "loss", "spread", "zeros", "no x", "one", "none"})
+        CHECK(contains(content(folder / "empty.svg"), text));
 }
 
 TEST_CASE("A histogram is a density", "[figure]") {
@@ -147,10 +167,37 @@ TEST_CASE("A histogram is a density", "[figure]") {
     CHECK(message([&] {
               panel.histogram("h", {1, std::nan("")}, 2);
           }) == "Figure: histogram 'h' of a value that is no finite number");
+    CHECK(message([&] {
+              panel.histogram("h", {0, 5e-324}, 2);
+          }) == "Figure: histogram 'h' from 0 to 5e-324 in 2 bins; numbers are too coarse for their widths");
+    CHECK(contains(message([&] { panel.histogram("h", {-1.5e308, 1.5e308}, 1); }), "numbers are too coarse"));
     Folder folder;
-    panel.histogram("equal numbers", {5, 5, 5}, 4);
+    panel.histogram("some", {0, 1, 1, 3, 8}, 4);
+    figure.panel().histogram("equal numbers", {5, 5, 5}, 4);
     figure.save(folder / "histogram.svg");
-    CHECK(fs::exists(folder / "histogram.svg"));
+    CHECK(contains(content(folder / "histogram.svg"), "equal numbers"));
+
+    figure.panel().histogram("wide", {-1.5e308, 1.5e308}, 4);
+    const std::string drawn = script(figure);
+    CHECK(contains(drawn, "$series0 << END\n1 0.3 1.8 \n3 0.1 1.8 \n5 0 1.8 \n7 0.1 1.8 \nEND\n"));
+    CHECK(contains(drawn, "\n-1.125e+308 6.6"));
+    CHECK(contains(drawn, "$series0 << END\n5 1 0.9 \nEND\n"));
+    CHECK(count(drawn, "set yrange [*<0:*]\n") == 3);  // bars stand on 0
+}
+
+TEST_CASE("What is drawn are the numbers themselves", "[figure]") {
+    Figure figure;
+    figure.panel({.x_range = {{1e9, 1e9 + 0.3}}}).curve("loss", {1e9, 1e9 + 0.1}, {1.00000001, 1.0 / 3});
+    const std::string drawn = script(figure);
+    CHECK(contains(drawn, "$series0 << END\n1000000000 1.00000001 \n1000000000.1 0.3333333333333333 \nEND\n"));
+    CHECK(contains(drawn, "set xrange [1000000000:1000000000.3]\n"));
+}
+
+TEST_CASE("A figure's file has the mode of any new file", "[figure]") {
+    Folder folder;
+    simple().save(folder / "figure.svg");
+    std::ofstream(folder / "other") << "text";
+    CHECK(fs::status(folder / "figure.svg").permissions() == fs::status(folder / "other").permissions());
 }
 
 TEST_CASE("A figure refuses what it cannot draw, and leaves the old file as it is", "[figure]") {

@@ -357,6 +357,77 @@ TEST_CASE("The summary of a probe is a table with the regimes in words", "[probe
                                           "gradient: vanishing from layer '2' back"));
 }
 
+TEST_CASE("A summary is in columns also with names that are not ASCII", "[probe]") {
+    struct Swish : nn::Layer<double> {
+        Variable<double> forward(const Variable<double>& x) override { return x * sigmoid(x); }
+        std::string description() const override { return "ψ(z) = z·σ(z)"; }
+    };
+    const nn::Sequential<double> layers{Swish(), nn::ReLU<double>()};
+    nn::Sequential<double> model = layers;
+    CHECK(training::probe(model, Variable<double>{{0}, {0}}).summary() ==
+          "name  layer          output  mean  variance  spread   dead  saturated  factor\n"
+          "0     ψ(z) = z·σ(z)  (2, 1)     0         0       0  100 %        0 %\n"
+          "1     ReLU           (2, 1)     0         0       0  100 %        0 %\n"
+          "signal: stable\n");
+}
+
+TEST_CASE("A probe refuses an empty batch", "[probe]") {
+    nn::Sequential<> model{nn::Linear(4, 3), nn::ReLU()};
+    const Variable<> none(empty<float>(Shape{0, 4}));
+    CHECK(message([&] { training::probe(model, none); }) ==
+          "probe: the input has the shape (0, 4); an empty batch has nothing to measure");
+    CHECK(message([&] { training::probe<float>(static_cast<nn::Module<>&>(model), [&] { return model(none); }); }) ==
+          "probe: Linear(4, 3) makes (0, 3) of (0, 4); an empty batch has nothing to measure");
+}
+
+TEST_CASE("Watchers and hooks see the one call of a layer that a probe makes", "[probe]") {
+    struct Watcher : nn::LayerWatcher<> {
+        std::vector<Shape> shapes;
+        void on_call(const nn::Layer<>&, const Variable<>& x, const Variable<>&) override {
+            shapes.push_back(x.shape());
+        }
+    } watcher;
+    nn::Sequential<> model{nn::Sequential{nn::Identity(), nn::Tanh()}, nn::Linear(4, 4)};
+    struct Twice : nn::Layer<> {  // no parameters, and layers within it
+        nn::Tanh<> tanh;
+        void fields(nn::Fields<>& f) override { f("tanh", tanh); }
+        Variable<> forward(const Variable<>& x) override { return 2 * tanh(x); }
+    };
+    nn::Sequential<> twice{Twice()};
+    int calls = 0;
+    dynamic_cast<Twice&>(twice[0]).tanh.on_forward([&](const auto&, const auto&, const auto&) { ++calls; });
+    const auto probe = training::probe(twice, random<float>({2, 4}), [&](const Variable<>& y) {
+        return square_loss(model(y));  // a loss may have layers of its own
+    });
+    CHECK(probe.layers.size() == 2);
+    CHECK(probe.layers[1].saturated.has_value());
+    CHECK(calls == 1);
+    CHECK(watcher.shapes == std::vector<Shape>(3 + 5, Shape{2, 4}));
+}
+
+TEST_CASE("A probe draws what is zero everywhere, frozen or without layers", "[probe][figure]") {
+    const auto file = std::filesystem::temp_directory_path() / fmt::format("xgrad-probe-{}.svg", ::getpid());
+    const Variable<> x = normal({4, 10}, 1);
+    const auto draws = [&](const training::Probe& probe) {
+        std::filesystem::remove(file);
+        probe.figure().save(file);
+        return std::filesystem::exists(file);
+    };
+    auto zero = deep<nn::Tanh<>>(3, 10, 0);
+    CHECK(draws(training::probe(zero, x, square_loss)));
+    CHECK(draws(training::probe(zero, x)));
+    seed(50);
+    auto frozen = deep<nn::Tanh<>>(3, 10, 1);
+    frozen.freeze();
+    const auto probe = training::probe(frozen, x, square_loss);
+    CHECK_FALSE(probe.layers[0].gradient_ratio.has_value());
+    CHECK(draws(probe));
+    nn::Sequential<> nothing;
+    CHECK(training::probe(nothing, x, square_loss).layers.empty());
+    CHECK(draws(training::probe(nothing, x, square_loss)));
+    std::filesystem::remove(file);
+}
+
 TEST_CASE("A probe draws itself", "[probe][figure]") {
     const auto folder = std::filesystem::temp_directory_path() / fmt::format("xgrad-probe-{}", ::getpid());
     std::filesystem::create_directory(folder);

@@ -7,6 +7,7 @@
 #include <iterator>
 #include <limits>
 #include <memory>
+#include <random>
 #include <spawn.h>
 #include <string_view>
 #include <sys/stat.h>
@@ -50,7 +51,7 @@ void append_data(std::string& script, const std::string& name, const std::vector
     for (std::size_t i = 0; i < columns[0].size(); ++i) {
         for (const std::vector<double>& column : columns)
             if (std::isfinite(column[i]))
-                fmt::format_to(out, "{:.7g} ", column[i]);
+                fmt::format_to(out, "{} ", column[i]);
             else
                 script += "NaN ";
         script += '\n';
@@ -58,7 +59,7 @@ void append_data(std::string& script, const std::string& name, const std::vector
     script += "END\n";
 }
 
-std::string style(std::optional<Mark> mark, std::string_view colour) {
+std::string style(std::optional<Mark> mark, std::size_t columns, std::string_view colour) {
     if (!mark)
         return fmt::format("using 1:2:3 with filledcurves fc rgb '{}' fs transparent solid 0.2 noborder", colour);
     switch (*mark) {
@@ -69,28 +70,26 @@ std::string style(std::optional<Mark> mark, std::string_view colour) {
         case Mark::points:
             return fmt::format("with points pt 7 ps 0.5 lc rgb '{}'", colour);
         case Mark::bars:
-            return fmt::format("with boxes lc rgb '{}' fs transparent solid 0.5 noborder", colour);
+            return fmt::format("using {} with boxes lc rgb '{}' fs transparent solid 0.5 noborder",
+                               columns == 3 ? "1:2:3" : "1:2", colour);
     }
     throw Error("Figure: there is no such mark");
 }
 
-std::string axis(char name, const std::string& label, bool logarithmic,
-                 const std::optional<std::array<double, 2>>& range) {
+std::string axis(char name, const std::string& label, bool logarithmic, const std::string& range) {
     std::string text = fmt::format("set {}label {} noenhanced\n", name, quoted(label));
     text += logarithmic ? fmt::format("set logscale {0} 10\nset format {0} '10^{{%T}}'\n", name)
                         : fmt::format("unset logscale {0}\nset format {0} '%h'\n", name);
-    text += range ? fmt::format("set {}range [{:.9g}:{:.9g}]\n", name, (*range)[0], (*range)[1])
-                  : fmt::format("set {}range [*:*]\n", name);
-    return text;
+    return text + fmt::format("set {}range [{}]\n", name, range);
 }
 
 // Ticks on a linear x axis: so few that the numbers at them do not touch.
 std::string ticks(double low, double high) {
-    if (!(low < high)) return "set xtics autofreq\n";
+    if (!(low < high && std::isfinite(high - low))) return "set xtics autofreq\n";
     const double least = (high - low) / 6, power = std::pow(10, std::floor(std::log10(least)));
     for (double step : {1, 2, 5})
-        if (step * power >= least) return fmt::format("set xtics {:.7g}\n", step * power);
-    return fmt::format("set xtics {:.7g}\n", 10 * power);
+        if (step * power >= least) return fmt::format("set xtics {}\n", step * power);
+    return fmt::format("set xtics {}\n", 10 * power);
 }
 
 using File = std::unique_ptr<std::FILE, int (*)(std::FILE*)>;
@@ -116,8 +115,13 @@ std::string content(std::FILE* file) {
 // A file that takes another one's place when it is complete, and is gone when it never is.
 class Replacement {
 public:
-    explicit Replacement(const fs::path& path) : path_(path), temporary_(path.string() + ".XXXXXX") {
-        descriptor_ = mkostemp(temporary_.data(), O_CLOEXEC);
+    explicit Replacement(const fs::path& path) : path_(path) {
+        std::random_device random;
+        do {
+            temporary_ = fmt::format("{}.{:08x}", path.string(), random());
+            // The mode of any new file: the kernel takes the process's mask from it.
+            descriptor_ = ::open(temporary_.c_str(), O_CREAT | O_EXCL | O_WRONLY | O_CLOEXEC, 0666);
+        } while (descriptor_ < 0 && errno == EEXIST);
         if (descriptor_ < 0) refuse();
         created_ = true;
     }
@@ -131,9 +135,7 @@ public:
     int descriptor() const { return descriptor_; }
 
     void commit() {
-        const mode_t mask = ::umask(0);
-        ::umask(mask);
-        if (::fchmod(descriptor_, 0666 & ~mask) != 0 || ::fsync(descriptor_) != 0) refuse();
+        if (::fsync(descriptor_) != 0) refuse();
         if (::close(std::exchange(descriptor_, -1)) != 0) refuse();
         if (std::rename(temporary_.c_str(), path_.c_str()) != 0) refuse();
         created_ = false;
@@ -218,14 +220,25 @@ Panel& Panel::histogram(const std::string& label, const std::vector<double>& val
     if (!std::all_of(values.begin(), values.end(), [](double value) { return std::isfinite(value); }))
         throw Error(fmt::format("Figure: histogram '{}' of a value that is no finite number", label));
     const auto [least, greatest] = std::minmax_element(values.begin(), values.end());
-    const double low = *least, width = *greatest > low ? (*greatest - low) / static_cast<double>(bins) : 1;
+    const double low = *least, high = *greatest, count = static_cast<double>(values.size());
+    if (low == high) return add("histogram", {label, {{low}, {1}, {0.9}}, Mark::bars, 0}, std::nullopt);
+    // In halves: the difference of two numbers may be beyond all numbers.
+    const double half_width = (high / 2 - low / 2) / static_cast<double>(bins), width = 2 * half_width;
+    if (!(width > 0 && std::isfinite(width) && std::isfinite(1 / width)))
+        throw Error(
+            fmt::format("Figure: histogram '{}' from {} to {} in {} bins; numbers are too coarse for their widths",
+                        label, low, high, bins));
     std::vector<double> centres(bins), densities(bins, 0);
-    for (std::size_t i = 0; i < bins; ++i) centres[i] = low + (static_cast<double>(i) + 0.5) * width;
+    for (std::size_t i = 0; i < bins; ++i)
+        centres[i] = std::lerp(low, high, (static_cast<double>(i) + 0.5) / static_cast<double>(bins));
     for (double value : values) {
-        const auto bin = static_cast<std::size_t>((value - low) / width);
-        densities[std::min(bin, bins - 1)] += 1 / (static_cast<double>(values.size()) * width);
+        const auto bin = static_cast<std::size_t>((value / 2 - low / 2) / half_width);
+        ++densities[std::min(bin, bins - 1)];
     }
-    return curve(label, std::move(centres), std::move(densities), {.mark = Mark::bars});
+    for (double& density : densities) density = density / count / width;
+    std::vector<double> widths(bins, 0.9 * width);
+    return add("histogram", {label, {std::move(centres), std::move(densities), std::move(widths)}, Mark::bars, 0},
+               std::nullopt);
 }
 
 std::array<double, 2> Panel::x_extent() const {
@@ -234,6 +247,25 @@ std::array<double, 2> Panel::x_extent() const {
         for (double x : series.columns[0])
             if (std::isfinite(x)) extent = {std::min(extent[0], x), std::max(extent[1], x)};
     return extent;
+}
+
+bool Panel::is_empty() const {
+    const auto shown = [](double value, bool logarithmic) {
+        return std::isfinite(value) && (!logarithmic || value > 0);
+    };
+    for (const Series& series : series_)
+        for (std::size_t i = 0; i < series.columns[0].size(); ++i)
+            if (shown(series.columns[0][i], options_.log_x) &&
+                std::all_of(series.columns.begin() + 1, series.columns.end(),
+                            [&](const auto& y) { return shown(y[i], options_.log_y); }))
+                return false;
+    return true;
+}
+
+std::string Panel::range(const std::optional<std::array<double, 2>>& given, bool logarithmic, bool of_bars) const {
+    if (given) return fmt::format("{}:{}", (*given)[0], (*given)[1]);
+    if (is_empty()) return logarithmic ? "1:10" : "0:1";  // gnuplot draws no frame without a range
+    return of_bars && !logarithmic ? "*<0:*" : "*:*";
 }
 
 Figure::Figure(FigureOptions options) : options_(std::move(options)) {
@@ -279,8 +311,10 @@ std::string Figure::script(const std::string& terminal) const {
     for (const Panel& panel : panels_) {
         const PanelOptions& options = panel.options_;
         script += fmt::format("set title {} noenhanced\n", quoted(options.title));
-        script += axis('x', options.x_label, options.log_x, options.x_range);
-        script += axis('y', options.y_label, options.log_y, options.y_range);
+        const bool bars = std::any_of(panel.series_.begin(), panel.series_.end(),
+                                      [](const Panel::Series& series) { return series.mark == Mark::bars; });
+        script += axis('x', options.x_label, options.log_x, panel.range(options.x_range, options.log_x, false));
+        script += axis('y', options.y_label, options.log_y, panel.range(options.y_range, options.log_y, bars));
         if (options.log_x) {
             script += "set xtics autofreq\n";
         } else {
@@ -295,7 +329,7 @@ std::string Figure::script(const std::string& terminal) const {
                 if (series.mark.has_value() == bands) continue;
                 append_data(script, fmt::format("series{}", i), series.columns);
                 plot += fmt::format("{}$series{} {} {}", plot.empty() ? "plot " : ", ", i,
-                                    style(series.mark, palette[series.colour]),
+                                    style(series.mark, series.columns.size(), palette[series.colour]),
                                     series.label.empty() ? "notitle" : "title " + quoted(series.label));
             }
         script += plot + "\n";

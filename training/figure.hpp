@@ -31,17 +31,19 @@ struct PanelOptions {
     std::optional<std::array<double, 2>> x_range = std::nullopt, y_range = std::nullopt;
 };
 
-/// One chart of a Figure. A value that is no finite number, or not positive on a logarithmic axis, leaves a gap. Curves
-/// without a label are not listed in the legend. Labels are plain text (UTF-8). All of these throw Error for
-/// coordinates that differ in number, for none at all, and for a label with control characters.
+/// One chart of a Figure. A value that is no finite number, or not positive on a logarithmic axis, leaves a gap; where
+/// nothing is left the frame is empty. Curves without a label are not listed in the legend. Labels are plain text
+/// (UTF-8). All of these throw Error for coordinates that differ in number, for none at all, and for a label with
+/// control characters.
 class Panel {
 public:
     Panel& curve(const std::string& label, std::vector<double> x, std::vector<double> y, CurveOptions options = {});
     /// The area between two curves, pale; behind all curves.
     Panel& band(const std::string& label, std::vector<double> x, std::vector<double> low, std::vector<double> high,
                 std::optional<std::size_t> colour = std::nullopt);
-    /// The density of some numbers: bars of equal widths from the least to the greatest. Throws Error for 0 bins, and
-    /// when a value is no finite number.
+    /// The density of some numbers: bars of equal widths from the least to the greatest; one bar of width 1 around
+    /// numbers that are all equal. Throws Error for 0 bins, when a value is no finite number, and when a bar's width or
+    /// its inverse would be none.
     Panel& histogram(const std::string& label, const std::vector<double>& values, std::size_t bins = 40);
 
 private:
@@ -49,7 +51,7 @@ private:
 
     struct Series {
         std::string label;
-        std::vector<std::vector<double>> columns;  // x and y, or x, low and high
+        std::vector<std::vector<double>> columns;  // x and y; x, low and high; centre, density and width
         std::optional<Mark> mark;                  // none for a band
         std::size_t colour;
     };
@@ -57,6 +59,8 @@ private:
     explicit Panel(PanelOptions options);
     Panel& add(const char* what, Series series, std::optional<std::size_t> colour);
     std::array<double, 2> x_extent() const;
+    bool is_empty() const;
+    std::string range(const std::optional<std::array<double, 2>>& given, bool logarithmic, bool of_bars) const;
 
     PanelOptions options_;
     std::vector<Series> series_;

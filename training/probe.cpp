@@ -62,7 +62,6 @@ template <class T> void measure_output(LayerSignal& row, const Array<T>& h) {
     const Statistics all(h);
     row.mean = all.mean;
     row.variance = all.variance;
-    if (h.size() == 0) return;
     const std::size_t samples = h.dimension() > 0 ? h.shape()[0] : 1, units = h.size() / samples;
     std::vector<double> means(units);
     std::vector<char> dead(units, true);
@@ -248,13 +247,25 @@ private:
     std::map<const xgrad::detail::Node*, const Call<T>*> producers_;
 };
 
+// The output, and the calls of layers on the way to it.
+template <class T>
+std::pair<Variable<T>, std::vector<Call<T>>> record(const nn::Module<T>& module,
+                                                    const std::function<Variable<T>()>& forward) {
+    Recorder<T> recorder(module);
+    Variable<T> output = forward();
+    for (const Call<T>& call : recorder.calls)
+        if (call.output.size() == 0)
+            throw Error(fmt::format("probe: {} makes {} of {}; an empty batch has nothing to measure",
+                                    call.layer->description(), describe(call.output.shape()),
+                                    describe(call.input.shape())));
+    return {std::move(output), std::move(recorder.calls)};
+}
+
 template <class T>
 Probe run(nn::Module<T>& module, const std::function<Variable<T>()>& forward, const LossFunction<T>& loss_function) {
     const EnableGrad enable_grad;
     const nn::detail::Preserve<T> preserve(module);
-    Recorder<T> recorder(module);
-    const Variable<T> output = forward();
-    std::vector<Call<T>> calls = std::move(recorder.calls);
+    auto [output, calls] = record(module, forward);
 
     Probe probe;
     for (Call<T>& call : calls) {
@@ -306,6 +317,11 @@ Probe run(nn::Module<T>& module, const std::function<Variable<T>()>& forward, co
 std::string number(std::optional<double> value) { return value ? fmt::format("{:.3g}", *value) : ""; }
 std::string percent(std::optional<double> value) { return value ? fmt::format("{:.0f} %", 100 * *value) : ""; }
 
+// In characters, as fmt fills up.
+std::size_t width_of(const std::string& text) {
+    return static_cast<std::size_t>(std::ranges::count_if(text, [](char c) { return (c & 0xc0) != 0x80; }));
+}
+
 std::string in_words(const char* what, const char* direction, const Trend& trend) {
     if (trend.regime == Regime::stable) return fmt::format("{}: stable\n", what);
     return fmt::format("{}: {} from layer '{}' {}, × {:.3g} per layer, × {:.3g} in all\n    cure: {}\n", what,
@@ -318,6 +334,9 @@ std::string in_words(const char* what, const char* direction, const Trend& trend
 template <class T>
 Probe probe(nn::Layer<T>& model, const std::type_identity_t<Variable<T>>& x,
             const std::type_identity_t<LossFunction<T>>& loss) {
+    if (x.size() == 0)
+        throw Error(fmt::format("probe: the input has the shape {}; an empty batch has nothing to measure",
+                                describe(x.shape())));
     Variable<T> input = x.detach();
     input.requires_grad(true);  // so that a first activation has a derivative, too
     return run<T>(
@@ -341,7 +360,7 @@ std::string Probe::summary() const {
     const std::size_t columns = gradient ? rows[0].size() : rows[0].size() - 2;
     std::array<std::size_t, 11> width{};
     for (const Row& row : rows)
-        for (std::size_t i = 0; i < columns; ++i) width[i] = std::max(width[i], row[i].size());
+        for (std::size_t i = 0; i < columns; ++i) width[i] = std::max(width[i], width_of(row[i]));
     std::string table;
     for (const Row& row : rows) {
         std::string line;
@@ -358,10 +377,12 @@ Figure Probe::figure() const {
     Figure figure({.columns = 2});
     std::vector<double> place;
     for (std::size_t i = 0; i < layers.size(); ++i) place.push_back(static_cast<double>(i + 1));
-    // A member of LayerSignal as a curve; a gap where a layer has none.
+    if (layers.empty()) place.push_back(1);
+    // A member of LayerSignal as a curve; a gap where a layer has none, or there is no layer.
     const auto curve = [&](Panel& panel, const char* label, auto member, Mark mark = Mark::line) {
         std::vector<double> values;
         for (const LayerSignal& layer : layers) values.push_back(std::optional<double>(layer.*member).value_or(NAN));
+        values.resize(place.size(), NAN);
         panel.curve(label, place, std::move(values), {.mark = mark});
     };
     Panel& forth = figure.panel({.title = "signal", .x_label = "layer", .log_y = true});

@@ -75,7 +75,7 @@ template <class T> using LossFunction = std::function<Variable<T>(const Variable
 /// layers through nn::LayerWatcher, of any composition; a layer that hands on the very result of one within it
 /// (Sequential) has no row of its own. Hooks are called as in any forward. A regime is meant for wide networks: that of
 /// depth L and width n has chance fluctuations of √(5L/n) in the logarithm. Throws Error when the loss is not one
-/// number.
+/// number, and for an empty batch.
 template <class T>
 Probe probe(nn::Layer<T>& model, const std::type_identity_t<Variable<T>>& x,
             const std::type_identity_t<LossFunction<T>>& loss = {});
