@@ -8,6 +8,7 @@
 #include <fmt/format.h>
 #include <xtensor/xmath.hpp>
 
+#include "program.hpp"
 #include <xgrad/xgrad.hpp>
 
 using xgrad::Array;
@@ -104,18 +105,18 @@ int main(int argc, char** argv) {
     app.option_defaults()->always_capture_default();
     app.add_option("--epochs", epochs, "passes over the training data");
     app.add_option("--seed", seed, "of the initial weights and the data");
-    CLI11_PARSE(app, argc, argv);
+    return run(app, argc, argv, [&] {
+        // [gradcheck]
+        const Variable<double> x = {{-2.0, -0.3, 0.0}, {0.4, 1.0, 3.0}};
+        xgrad::gradcheck([](const Variable<double>& v) { return snake(v); }, {x});
+        xgrad::gradcheck([](const Variable<double>& v) { return log_cosh(v); }, {x});
+        // [gradcheck]
+        fmt::print("the derivatives of snake and log_cosh are right, to second order\n");
 
-    // [gradcheck]
-    const Variable<double> x = {{-2.0, -0.3, 0.0}, {0.4, 1.0, 3.0}};
-    xgrad::gradcheck([](const Variable<double>& v) { return snake(v); }, {x});
-    xgrad::gradcheck([](const Variable<double>& v) { return log_cosh(v); }, {x});
-    // [gradcheck]
-    fmt::print("the derivatives of snake and log_cosh are right, to second order\n");
-
-    xgrad::seed(seed);
-    Trainer trainer(epochs, seed);
-    fmt::print("error before training {:.4f}\n", trainer.error());
-    trainer.train();
-    fmt::print("error after training {:.4f}\n", trainer.error());
+        xgrad::seed(seed);
+        Trainer trainer(epochs, seed);
+        fmt::print("error before training {:.4f}\n", trainer.error());
+        trainer.train();
+        fmt::print("error after training {:.4f}\n", trainer.error());
+    });
 }

@@ -5,6 +5,7 @@
 #include <xgrad/xgrad.hpp>
 
 #include "digits_options.hpp"
+#include "program.hpp"
 
 using namespace xgrad;
 
@@ -14,23 +15,23 @@ int main(int argc, char** argv) {
     app.option_defaults()->always_capture_default();
     app.add_option("--epochs", epochs, "passes over the training data");
     DigitsOptions options(app);
-    CLI11_PARSE(app, argc, argv);
+    return run(app, argc, argv, [&] {
+        const auto [train, test] = options.load();
+        Generator generator(options.seed);
 
-    const auto [train, test] = options.load();
-    Generator generator(options.seed);
+        // [training]
+        nn::Sequential model{nn::Linear(784, 256, {.bias = false}), nn::BatchNorm(256), nn::ReLU(),
+                             nn::Linear(256, 128, {.bias = false}), nn::BatchNorm(128), nn::ReLU(),
+                             nn::Linear(128, 10)};
+        optim::Adam optimizer(model.parameters(), {.learning_rate = 1e-3});
 
-    // [training]
-    nn::Sequential model{nn::Linear(784, 256, {.bias = false}), nn::BatchNorm(256), nn::ReLU(),
-                         nn::Linear(256, 128, {.bias = false}), nn::BatchNorm(128), nn::ReLU(),
-                         nn::Linear(128, 10)};
-    optim::Adam optimizer(model.parameters(), {.learning_rate = 1e-3});
+        for (int epoch = 0; epoch < epochs; ++epoch) {
+            training::Progress bar(train.batches(128, generator));
+            for (auto [images, labels] : bar)
+                bar.loss(optimizer.minimize(nn::cross_entropy(model(images), labels)));
+        }
 
-    for (int epoch = 0; epoch < epochs; ++epoch) {
-        training::Progress bar(train.batches(128, generator));
-        for (auto [images, labels] : bar)
-            bar.loss(optimizer.minimize(nn::cross_entropy(model(images), labels)));
-    }
-
-    fmt::print("test accuracy {:.4f}\n", training::accuracy(model, test));
-    // [training]
+        fmt::print("test accuracy {:.4f}\n", training::accuracy(model, test));
+        // [training]
+    });
 }

@@ -23,10 +23,11 @@ struct DigitsOptions {
 
     explicit DigitsOptions(CLI::App& app) {
         app.add_option("--data", data,
-                       "folder with MNIST's four IDX files, gzipped or not; generated digits if none is given");
-        app.add_option("--samples", samples, "how many digits to generate for training");
+                       "folder with MNIST's four IDX files, gzipped or not; generated digits if none is given")
+            ->check(CLI::ExistingDirectory);
+        app.add_option("--samples", samples, "how many digits to generate for training")->check(CLI::PositiveNumber);
         app.add_option("--seed", seed, "of the initial weights, the order of the samples and the generated digits");
-        app.add_option("--threads", threads, "threads to compute with");
+        app.add_option("--threads", threads, "threads to compute with")->check(CLI::PositiveNumber);
     }
 
     /// Seeds the generator of the initial weights, sets the threads, and reads or generates the digits.

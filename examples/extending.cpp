@@ -9,6 +9,7 @@
 #include <CLI/CLI.hpp>
 #include <fmt/format.h>
 
+#include "program.hpp"
 #include <xgrad/xgrad.hpp>
 
 using namespace xgrad;
@@ -214,9 +215,9 @@ int main(int argc, char** argv) {
     CLI::App app("Runs the code of docs/extending.md and checks what the page says about it.");
     app.option_defaults()->always_capture_default();
     app.add_option("--steps", steps, "steps of training with an optimizer of one's own");
-    CLI11_PARSE(app, argc, argv);
-
-    operations();
-    modules();
-    optimizers(steps);
+    return run(app, argc, argv, [&] {
+        operations();
+        modules();
+        optimizers(steps);
+    });
 }

@@ -18,6 +18,7 @@
 #include <fmt/format.h>
 
 #include "digits_options.hpp"
+#include "program.hpp"
 #include <xgrad/xgrad.hpp>
 
 using namespace xgrad;
@@ -102,9 +103,7 @@ struct Case {
 void print(const std::vector<Case>& cases) {
     fmt::print("error on unseen digits in percent, N for the normalised initialisation\n\n");
     fmt::print("{:<12}{:>14}{:>14}{:>14}{:>14}\n", "", "first epoch", "last epoch", "least", "published");
-    const auto first = [](const Case& c) {
-        return c.course.errors[std::min<std::size_t>(1, c.course.errors.size() - 1)];
-    };
+    const auto first = [](const Case& c) { return c.course.errors[1]; };
     for (const Case& c : cases) {
         const std::vector<double>& errors = c.course.errors;
         fmt::print("{:<12}{:>14.2f}{:>14.2f}{:>14.2f}{:>14}\n", c.name, first(c), errors.back(),
@@ -132,11 +131,13 @@ void draw(const std::string& picture, const std::array<std::string, 2>& titles, 
           const Course& kept, const Course& shrunk) {
     using training::Mark;
     training::Figure figure;
-    training::Panel& errors =
-        figure.panel({.title = titles[0], .x_label = "epoch", .y_label = "error on unseen digits in %", .log_y = true});
-    for (std::size_t i = 0; i < cases.size(); ++i)
-        errors.curve(cases[i].name, cases[i].course.test_epochs, cases[i].course.errors,
-                     {.mark = i % 2 == 0 ? Mark::dashes : Mark::line, .colour = i / 2});
+    if (cases[0].course.errors.size() > 1) {
+        training::Panel& errors = figure.panel(
+            {.title = titles[0], .x_label = "epoch", .y_label = "error on unseen digits in %", .log_y = true});
+        for (std::size_t i = 0; i < cases.size(); ++i)
+            errors.curve(cases[i].name, cases[i].course.test_epochs, cases[i].course.errors,
+                         {.mark = i % 2 == 0 ? Mark::dashes : Mark::line, .colour = i / 2});
+    }
     if (!kept.losses.empty())
         figure.panel({.title = titles[1], .x_label = "epoch", .y_label = "loss"})
             .curve("Var(θ) = 2/k", kept.loss_epochs, kept.losses)
@@ -165,31 +166,31 @@ int main(int argc, char** argv) {
     app.add_option("--deep-learning-rate", deep_learning_rate, "of stochastic gradient descent with rectifiers");
     app.add_option("--picture", picture, "file to draw the results into, .svg or .png");
     const DigitsOptions options(app);
-    CLI11_PARSE(app, argc, argv);
+    return run(app, argc, argv, [&] {
+        const Digits digits = options.load();
+        Generator generator(options.seed);
 
-    const Digits digits = options.load();
-    Generator generator(options.seed);
+        const auto make = [&](auto activation, Initialiser initialise) {
+            return network(layers, width, activation, initialise);
+        };
+        std::vector<Case> cases{{"softsign", make(nn::Softsign(), old_uniform), learning_rate, "1.64"},
+                                {"softsign N", make(nn::Softsign(), normalised), learning_rate, "1.72"},
+                                {"tanh", make(nn::Tanh(), old_uniform), learning_rate, "1.76"},
+                                {"tanh N", make(nn::Tanh(), normalised), learning_rate, "1.64"},
+                                {"sigmoid", make(nn::Sigmoid(), old_uniform), sigmoid_learning_rate, "2.21"},
+                                {"sigmoid N", make(nn::Sigmoid(), normalised), sigmoid_learning_rate, "none"}};
+        for (Case& c : cases)
+            c.course = train(c.name, c.model, digits, {batch_size, c.learning_rate, epochs}, generator);
+        if (epochs > 0) print(cases);
 
-    const auto make = [&](auto activation, Initialiser initialise) {
-        return network(layers, width, activation, initialise);
-    };
-    std::vector<Case> cases{{"softsign", make(nn::Softsign(), old_uniform), learning_rate, "1.64"},
-                            {"softsign N", make(nn::Softsign(), normalised), learning_rate, "1.72"},
-                            {"tanh", make(nn::Tanh(), old_uniform), learning_rate, "1.76"},
-                            {"tanh N", make(nn::Tanh(), normalised), learning_rate, "1.64"},
-                            {"sigmoid", make(nn::Sigmoid(), old_uniform), sigmoid_learning_rate, "2.21"},
-                            {"sigmoid N", make(nn::Sigmoid(), normalised), sigmoid_learning_rate, "none"}};
-    for (Case& c : cases) c.course = train(c.name, c.model, digits, {batch_size, c.learning_rate, epochs}, generator);
-
-    print(cases);
-
-    const Settings deep{batch_size, deep_learning_rate, deep_epochs};
-    nn::Sequential<> two = network(deep_layers, deep_width, nn::ReLU(), two_over_k);
-    nn::Sequential<> one = network(deep_layers, deep_width, nn::ReLU(), one_over_k);
-    const Course kept = train("Var(θ) = 2/k", two, digits, deep, generator);
-    const Course shrunk = train("Var(θ) = 1/k", one, digits, deep, generator);
-    if (deep_epochs > 0) print(kept, shrunk);
-    if (picture.empty()) return 0;
-    const std::string title = fmt::format("{} hidden layers of {} units", layers, width);
-    draw(picture, {title, fmt::format("{} layers of rectifiers", deep_layers + 1)}, cases, kept, shrunk);
+        const Settings deep{batch_size, deep_learning_rate, deep_epochs};
+        nn::Sequential<> two = network(deep_layers, deep_width, nn::ReLU(), two_over_k);
+        nn::Sequential<> one = network(deep_layers, deep_width, nn::ReLU(), one_over_k);
+        const Course kept = train("Var(θ) = 2/k", two, digits, deep, generator);
+        const Course shrunk = train("Var(θ) = 1/k", one, digits, deep, generator);
+        if (deep_epochs > 0) print(kept, shrunk);
+        if (picture.empty()) return;
+        const std::string title = fmt::format("{} hidden layers of {} units", layers, width);
+        draw(picture, {title, fmt::format("{} layers of rectifiers", deep_layers + 1)}, cases, kept, shrunk);
+    });
 }

@@ -13,6 +13,7 @@
 #include <CLI/CLI.hpp>
 #include <fmt/format.h>
 
+#include "program.hpp"
 #include <xgrad/xgrad.hpp>
 
 using namespace xgrad;
@@ -163,49 +164,50 @@ int main(int argc, char** argv) {
     app.add_option("--steps", steps, "batches of 100 to learn from");
     app.add_option("--seed", seed, "of the initial weights and the samples");
     app.add_option("--picture", picture, "file to draw the results into, .svg or .png");
-    CLI11_PARSE(app, argc, argv);
+    return run(app, argc, argv, [&] {
+        xgrad::seed(seed);
+        Generator generator(seed);
+        const Samples seen = draw(samples, generator), unseen = draw(20000, generator);
 
-    xgrad::seed(seed);
-    Generator generator(seed);
-    const Samples seen = draw(samples, generator), unseen = draw(20000, generator);
+        nn::Sequential<> identity = network(1), logistic = network(1), by_heart = network(1),
+                         softmaxed = network(classes);
+        train(identity, seen.numbers, squared_error, steps, generator);
+        train(logistic, seen.pairs, binary_cross_entropy, steps, generator);
+        train(by_heart, seen.pairs.take(few), binary_cross_entropy, steps, generator);
+        train(softmaxed, seen.triples, cross_entropy, steps, generator);
 
-    nn::Sequential<> identity = network(1), logistic = network(1), by_heart = network(1), softmaxed = network(classes);
-    train(identity, seen.numbers, squared_error, steps, generator);
-    train(logistic, seen.pairs, binary_cross_entropy, steps, generator);
-    train(by_heart, seen.pairs.take(few), binary_cross_entropy, steps, generator);
-    train(softmaxed, seen.triples, cross_entropy, steps, generator);
+        fmt::print("{:<12}{:<24}{:>16}{:>16}{:>10}\n", "ŷ", "loss", "unseen samples", "least possible", "ratio");
+        const auto row = [](const char* output, const std::string& name, Loss loss) {
+            fmt::print("{:<12}{:<24}{:>16.4f}{:>16.4f}{:>10.4f}\n", output, name, loss.network, loss.least,
+                       loss.network / loss.least);
+        };
+        row("I(z)", "mean squared error", loss_of(identity, unseen.numbers, squared_error, 1));
+        row("σ(z)", "binary cross-entropy", loss_of(logistic, unseen.pairs, binary_cross_entropy, 1));
+        row("Softmax(z)", "cross-entropy", loss_of(softmaxed, unseen.triples, cross_entropy, classes));
+        row("σ(z)", fmt::format("the same, {} samples", few), loss_of(by_heart, unseen.pairs, binary_cross_entropy, 1));
 
-    fmt::print("{:<12}{:<24}{:>16}{:>16}{:>10}\n", "ŷ", "loss", "unseen samples", "least possible", "ratio");
-    const auto row = [](const char* output, const std::string& name, Loss loss) {
-        fmt::print("{:<12}{:<24}{:>16.4f}{:>16.4f}{:>10.4f}\n", output, name, loss.network, loss.least,
-                   loss.network / loss.least);
-    };
-    row("I(z)", "mean squared error", loss_of(identity, unseen.numbers, squared_error, 1));
-    row("σ(z)", "binary cross-entropy", loss_of(logistic, unseen.pairs, binary_cross_entropy, 1));
-    row("Softmax(z)", "cross-entropy", loss_of(softmaxed, unseen.triples, cross_entropy, classes));
-    row("σ(z)", fmt::format("the same, {} samples", few), loss_of(by_heart, unseen.pairs, binary_cross_entropy, 1));
+        const training::Calibration learnt = calibration(logistic, unseen.pairs),
+                                    heart = calibration(by_heart, unseen.pairs);
+        fmt::print("\nσ(z) on unseen samples\n\n{:>12}{:>12}{:>12}\n", "samples", "told", "found");
+        for (const training::Calibration::Bin& bin : learnt.bins())
+            fmt::print("{:>12}{:>12.3f}{:>12.3f}\n", bin.count, bin.probability, bin.frequency);
+        fmt::print("\nexpected calibration error from {} samples {:.4f}\n", samples, learnt.error());
+        fmt::print("expected calibration error when learnt by heart from {} samples {:.4f}\n", few, heart.error());
+        if (picture.empty()) return;
 
-    const training::Calibration learnt = calibration(logistic, unseen.pairs),
-                                heart = calibration(by_heart, unseen.pairs);
-    fmt::print("\nσ(z) on unseen samples\n\n{:>12}{:>12}{:>12}\n", "samples", "told", "found");
-    for (const training::Calibration::Bin& bin : learnt.bins())
-        fmt::print("{:>12}{:>12.3f}{:>12.3f}\n", bin.count, bin.probability, bin.frequency);
-    fmt::print("\nexpected calibration error from {} samples {:.4f}\n", samples, learnt.error());
-    fmt::print("expected calibration error when learnt by heart from {} samples {:.4f}\n", few, heart.error());
-    if (picture.empty()) return 0;
-
-    training::Figure figure({.columns = 2});
-    const CrossSection section;
-    const auto identical = [](const Variable<>& z) { return z; };
-    const auto sigmoid_of = [](const Variable<>& z) { return sigmoid(z); };
-    const auto softmax_of = [](const Variable<>& z) { return softmax(z, 1); };
-    section.draw(figure, "ŷ = I(z): the mean of y", identity, 1, identical);
-    section.draw(figure, "ŷ = σ(z): the probability of class 1", logistic, 1, sigmoid_of);
-    section.draw(figure, "ŷ = Softmax(z): those of three classes", softmaxed, classes, softmax_of);
-    training::Panel& reliability =
-        figure.panel({.title = "Calibration of σ", .x_label = "probability told", .y_label = "frequency found"});
-    draw_reliability(reliability, fmt::format("from {} samples", samples), learnt);
-    draw_reliability(reliability, fmt::format("{} samples by heart", few), heart);
-    reliability.curve("perfect", {0, 1}, {0, 1}, {.mark = training::Mark::dashes, .colour = 6});
-    figure.save(picture);
+        training::Figure figure({.columns = 2});
+        const CrossSection section;
+        const auto identical = [](const Variable<>& z) { return z; };
+        const auto sigmoid_of = [](const Variable<>& z) { return sigmoid(z); };
+        const auto softmax_of = [](const Variable<>& z) { return softmax(z, 1); };
+        section.draw(figure, "ŷ = I(z): the mean of y", identity, 1, identical);
+        section.draw(figure, "ŷ = σ(z): the probability of class 1", logistic, 1, sigmoid_of);
+        section.draw(figure, "ŷ = Softmax(z): those of three classes", softmaxed, classes, softmax_of);
+        training::Panel& reliability =
+            figure.panel({.title = "Calibration of σ", .x_label = "probability told", .y_label = "frequency found"});
+        draw_reliability(reliability, fmt::format("from {} samples", samples), learnt);
+        draw_reliability(reliability, fmt::format("{} samples by heart", few), heart);
+        reliability.curve("perfect", {0, 1}, {0, 1}, {.mark = training::Mark::dashes, .colour = 6});
+        figure.save(picture);
+    });
 }

@@ -6,6 +6,7 @@
 #include <CLI/CLI.hpp>
 #include <fmt/format.h>
 
+#include "program.hpp"
 #include <xgrad/xgrad.hpp>
 
 using namespace xgrad;
@@ -33,20 +34,20 @@ int main(int argc, char** argv) {
     app.add_option("--epochs", epochs, "passes over the training data");
     app.add_option("--seed", seed, "of the initial weights and the samples");
     app.add_option("--noise", noise, "standard deviation of the noise");
-    CLI11_PARSE(app, argc, argv);
+    return run(app, argc, argv, [&] {
+        xgrad::seed(seed);
+        Generator generator(seed);
+        const auto train = samples(8000, static_cast<float>(noise), generator);
+        const auto test = samples(8000, static_cast<float>(noise), generator);
 
-    xgrad::seed(seed);
-    Generator generator(seed);
-    const auto train = samples(8000, static_cast<float>(noise), generator);
-    const auto test = samples(8000, static_cast<float>(noise), generator);
+        nn::Sequential model{nn::Linear(2, 64), nn::Tanh(), nn::Linear(64, 64), nn::Tanh(), nn::Linear(64, 1)};
+        const auto steps = static_cast<std::int64_t>(epochs) * static_cast<std::int64_t>(train.batches(64).size());
+        optim::Adam optimizer(model.parameters(), {.learning_rate = optim::cosine(3e-3, steps)});
+        for (int epoch = 0; epoch < epochs; ++epoch)
+            for (auto [x, y] : train.batches(64, generator)) optimizer.minimize(nn::mse_loss(model(x), y));
 
-    nn::Sequential model{nn::Linear(2, 64), nn::Tanh(), nn::Linear(64, 64), nn::Tanh(), nn::Linear(64, 1)};
-    const auto steps = static_cast<std::int64_t>(epochs) * static_cast<std::int64_t>(train.batches(64).size());
-    optim::Adam optimizer(model.parameters(), {.learning_rate = optim::cosine(3e-3, steps)});
-    for (int epoch = 0; epoch < epochs; ++epoch)
-        for (auto [x, y] : train.batches(64, generator)) optimizer.minimize(nn::mse_loss(model(x), y));
-
-    const double error = nn::mse_loss(model.predict(test.inputs()), test.targets()).item();
-    fmt::print("mean squared error on unseen samples {:.5f}, of which noise {:.5f}\n", error, noise * noise);
-    fmt::print("error over noise {:.4f}\n", error / (noise * noise));
+        const double error = nn::mse_loss(model.predict(test.inputs()), test.targets()).item();
+        fmt::print("mean squared error on unseen samples {:.5f}, of which noise {:.5f}\n", error, noise * noise);
+        fmt::print("error over noise {:.4f}\n", error / (noise * noise));
+    });
 }

@@ -11,6 +11,7 @@
 #include <CLI/CLI.hpp>
 #include <fmt/format.h>
 
+#include "program.hpp"
 #include <xgrad/xgrad.hpp>
 
 using namespace xgrad;
@@ -118,6 +119,9 @@ Measurement theory(const Nonlinearity& activation, double scale, const Settings&
     return all;
 }
 
+// The larger one; NaN if either is.
+double larger(double a, double b) { return std::isnan(a) || a >= b ? a : b; }
+
 // With batch normalisation, in training mode, the variance of z* is 1 in each layer.
 struct Normalised {
     double deviation = 0;  // from that, the largest
@@ -134,8 +138,7 @@ Normalised measure_normalised(const Nonlinearity& activation, double scale, int 
         const Variable<> x = normal({8 * settings.depth, settings.width});
         const auto probe = training::probe(model, x);
         for (const training::LayerSignal& layer : probe.layers)
-            if (layer.layer.starts_with("BatchNorm"))
-                all.deviation = std::max(all.deviation, std::abs(layer.spread - 1));
+            if (layer.layer.starts_with("BatchNorm")) all.deviation = larger(all.deviation, std::abs(layer.spread - 1));
         all.spread += probe.layers.back().spread / networks;
         {
             const NoGrad no_grad;
@@ -144,9 +147,9 @@ Normalised measure_normalised(const Nonlinearity& activation, double scale, int 
         all.jacobian += jacobian_square(model, x) / networks;
     }
     all.jacobian = std::sqrt(all.jacobian);
-    // What the next normalisation divides by is the variance of ψ(z) over the samples, so ∂ŷ/∂x grows by
-    // E[ψ′(z)²]/Var(ψ(z)) per layer, whatever the weights (Yang et al. 2019, "A mean field theory of batch
-    // normalization").
+    // What the next normalisation divides by is the variance of ψ(z) over the samples, so the square of
+    // ∂ŷ/∂x grows by E[ψ′(z)²]/Var(ψ(z)) per layer, whatever the weights (Yang et al. 2019, "A mean field theory of
+    // batch normalization").
     const auto m = nn::init::moments(activation.function);
     const double variance = m.second_moment - m.mean * m.mean, growth = m.derivative_second_moment / variance;
     all.spread_theory = scale * variance;
@@ -206,9 +209,9 @@ void print_claims(const Nonlinearity& activation, const std::vector<Row>& rows) 
     double factor = 0, jacobian = 0, normalised = 0;
     for (const Row& row : rows) {
         const auto depth = static_cast<double>(row.measured.variance.size());
-        factor = std::max(factor, std::expm1(apart(row.measured.factor, row.theory.factor)));
-        jacobian = std::max(jacobian, std::expm1(apart(row.measured.jacobian, row.theory.jacobian) / depth));
-        normalised = std::max(normalised, row.normalised.deviation);
+        factor = larger(factor, std::expm1(apart(row.measured.factor, row.theory.factor)));
+        jacobian = larger(jacobian, std::expm1(apart(row.measured.jacobian, row.theory.jacobian) / depth));
+        normalised = larger(normalised, row.normalised.deviation);
         if (row.scale == activation.right_scale())
             fmt::print("{}: at k·Var(θ) = {:.4g} the variance changes over all layers by a factor of {:.3f}\n",
                        activation.name, row.scale,
@@ -266,22 +269,24 @@ int main(int argc, char** argv) {
         ->check(CLI::IsMember({"tanh", "ReLU", "SELU", "identity"}));
     app.add_option("--seed", settings.seed, "of the weights and the inputs");
     app.add_option("--picture", settings.picture, "an .svg or .png file to draw into (needs gnuplot)");
-    CLI11_PARSE(app, argc, argv);
-    xgrad::seed(settings.seed);
+    return run(app, argc, argv, [&] {
+        xgrad::seed(settings.seed);
 
-    const std::vector<Nonlinearity> activations{
-        {"tanh", tanh<double>, [](nn::Sequential<>& model) { model.add(nn::Tanh<>()); }},
-        {"ReLU", relu<double>, [](nn::Sequential<>& model) { model.add(nn::ReLU<>()); }},
-        {"SELU", selu<double>, [](nn::Sequential<>& model) { model.add(nn::SELU<>()); }},
-        {"identity", [](const auto& z) { return z; }, [](nn::Sequential<>& model) { model.add(nn::Identity<>()); }}};
+        const std::vector<Nonlinearity> activations{
+            {"tanh", tanh<double>, [](nn::Sequential<>& model) { model.add(nn::Tanh<>()); }},
+            {"ReLU", relu<double>, [](nn::Sequential<>& model) { model.add(nn::ReLU<>()); }},
+            {"SELU", selu<double>, [](nn::Sequential<>& model) { model.add(nn::SELU<>()); }},
+            {"identity", [](const auto& z) { return z; },
+             [](nn::Sequential<>& model) { model.add(nn::Identity<>()); }}};
 
-    training::Figure figure({.columns = 2, .panel_width = 520});
-    for (const Nonlinearity& activation : activations) {
-        if (!only.empty() && activation.name != only) continue;
-        const std::vector<Row> rows = experiment(activation, settings);
-        print(activation, rows);
-        print_claims(activation, rows);
-        if (!settings.picture.empty()) draw(figure, activation, rows);
-    }
-    if (!settings.picture.empty()) figure.save(settings.picture);
+        training::Figure figure({.columns = 2, .panel_width = 520});
+        for (const Nonlinearity& activation : activations) {
+            if (!only.empty() && activation.name != only) continue;
+            const std::vector<Row> rows = experiment(activation, settings);
+            print(activation, rows);
+            print_claims(activation, rows);
+            if (!settings.picture.empty()) draw(figure, activation, rows);
+        }
+        if (!settings.picture.empty()) figure.save(settings.picture);
+    });
 }

@@ -7,6 +7,7 @@
 #include <CLI/CLI.hpp>
 #include <fmt/format.h>
 
+#include "program.hpp"
 #include <xgrad/xgrad.hpp>
 
 using namespace xgrad;
@@ -46,19 +47,20 @@ int main(int argc, char** argv) {
     app.option_defaults()->always_capture_default();
     app.add_option("--epochs", epochs, "passes over the training data");
     app.add_option("--seed", seed, "of the initial weights and the points");
-    CLI11_PARSE(app, argc, argv);
+    return run(app, argc, argv, [&] {
+        xgrad::seed(seed);
+        Generator generator(seed);
+        const auto seen = spirals(2000, generator), unseen = spirals(2000, generator);
 
-    xgrad::seed(seed);
-    Generator generator(seed);
-    const auto seen = spirals(2000, generator), unseen = spirals(2000, generator);
+        nn::Sequential line{nn::Linear(2, 1)};
+        nn::Sequential network{nn::Linear(2, 64), nn::ReLU(), nn::Linear(64, 64), nn::ReLU(), nn::Linear(64, 1)};
+        train(line, seen, epochs, generator);
+        train(network, seen, epochs, generator);
+        fmt::print("test accuracy of a straight line {:.4f}\n", training::accuracy(line, unseen));
+        fmt::print("test accuracy of the network {:.4f}\n", training::accuracy(network, unseen));
 
-    nn::Sequential line{nn::Linear(2, 1)};
-    nn::Sequential network{nn::Linear(2, 64), nn::ReLU(), nn::Linear(64, 64), nn::ReLU(), nn::Linear(64, 1)};
-    train(line, seen, epochs, generator);
-    train(network, seen, epochs, generator);
-    fmt::print("test accuracy of a straight line {:.4f}\n", training::accuracy(line, unseen));
-    fmt::print("test accuracy of the network {:.4f}\n", training::accuracy(network, unseen));
-
-    const Variable<> where = {{0.5f, 0.f}};
-    fmt::print("the probability of the second class at (0.5, 0) is {:.3f}\n", sigmoid(network.predict(where)).item());
+        const Variable<> where = {{0.5f, 0.f}};
+        fmt::print("the probability of the second class at (0.5, 0) is {:.3f}\n",
+                   sigmoid(network.predict(where)).item());
+    });
 }

@@ -6,6 +6,8 @@
 
 #include <CLI/CLI.hpp>
 
+#include "program.hpp"
+
 // [include]
 #include <fmt/format.h>
 #include <xgrad/xgrad.hpp>
@@ -223,13 +225,13 @@ int main(int argc, char** argv) {
     app.option_defaults()->always_capture_default();
     app.add_option("--epochs", epochs, "passes over the training data");
     app.add_option("--samples", samples, "digits to learn from and to validate with");
-    CLI11_PARSE(app, argc, argv);
-
-    values();
-    gradients();
-    mistakes();
-    descent();
-    modules();
-    training_loop(epochs, samples);
-    seeds();
+    return run(app, argc, argv, [&] {
+        values();
+        gradients();
+        mistakes();
+        descent();
+        modules();
+        training_loop(epochs, samples);
+        seeds();
+    });
 }
