@@ -116,29 +116,29 @@ bool cache_is_open() {
 }
 
 // Large blocks ask for large pages: a pass over them then waits less for addresses to be translated, and the first one
-// for pages to be made.
-void* from_system(std::size_t bytes) {
+// for pages to be made. Not for what is beyond the bytes `used`: touched once, a large page is there as a whole.
+void* from_system(std::size_t bytes, std::size_t used) {
 #if defined(__linux__)
     constexpr std::size_t large_page = 2u << 20;
-    if (bytes >= 2 * large_page) {
+    if (bytes >= large_page) {
         void* block = nullptr;
         if (posix_memalign(&block, large_page, bytes) != 0) return nullptr;
-        madvise(block, bytes / large_page * large_page, MADV_HUGEPAGE);  // only a wish
+        madvise(block, used / large_page * large_page, MADV_HUGEPAGE);  // only a wish
         return block;
     }
 #endif
     return std::aligned_alloc(unit, bytes);
 }
 
-void* allocate_elsewhere(const SizeClass& size) {
+void* allocate_elsewhere(const SizeClass& size, std::size_t used) {
     {
         std::lock_guard lock(shared_mutex);
         if (void* block = shared_lists[size.index].pop(size.bytes)) return block;
     }
-    void* block = from_system(size.bytes);
+    void* block = from_system(size.bytes, used);
     if (!block) {
         trim();
-        block = from_system(size.bytes);
+        block = from_system(size.bytes, used);
     }
     if (!block) throw std::bad_alloc();
     system_allocations.fetch_add(1, std::memory_order_relaxed);
@@ -152,7 +152,7 @@ void* allocate(std::size_t bytes) {
     if (bytes > (std::size_t{1} << 46)) throw std::bad_alloc();
     const SizeClass size = size_class(bytes);
     if (void* block = thread_lists[size.index].pop(size.bytes)) return block;
-    return allocate_elsewhere(size);
+    return allocate_elsewhere(size, bytes);
 }
 
 void deallocate(void* block, std::size_t bytes) noexcept {

@@ -197,7 +197,7 @@ TEMPLATE_TEST_CASE("NaN and infinity go through a product as arithmetic has it",
 TEST_CASE("large products equal BLAS", "[gemm]") {
     for (Level level : levels())
         for (auto [rows, columns, depth] :
-             {std::array{257, 300, 500}, {128, 256, 784}, {600, 70, 129}, {20, 520, 1030}})
+             {std::array{257, 300, 500}, {128, 256, 784}, {600, 70, 129}, {20, 520, 1030}, {350, 400, 2100}})
             for (bool transpose_a : {false, true})
                 for (bool transpose_b : {false, true}) {
                     Case<float> product(rows, columns, depth, transpose_a, transpose_b, 1);
@@ -218,15 +218,16 @@ TEST_CASE("large products equal BLAS", "[gemm]") {
 
 TEMPLATE_TEST_CASE("any number of threads gives bitwise the same product", "[gemm][threads]", float, double) {
     for (auto [rows, columns, depth] :
-         {std::array{300, 400, 130}, {1000, 33, 200}, {33, 1000, 200}, {40, 50, 5000}, {70, 600, 90}}) {
-        const Case<TestType> product(rows, columns, depth, false, true);
-        const Threads scope(1);
-        const auto expected = product.run(xgrad::level());
-        for (std::size_t threads : {2, 3, 4}) {
-            xgrad::set_threads(threads);
-            CHECK(product.run(xgrad::level()) == expected);
+         {std::array{300, 400, 130}, {1000, 33, 200}, {33, 1000, 200}, {40, 50, 5000}, {70, 600, 90}, {90, 250, 4500}})
+        for (bool transpose_b : {false, true}) {
+            const Case<TestType> product(rows, columns, depth, false, transpose_b);
+            const Threads scope(1);
+            const auto expected = product.run(xgrad::level());
+            for (std::size_t threads : {2, 3, 4}) {
+                xgrad::set_threads(threads);
+                CHECK(product.run(xgrad::level()) == expected);
+            }
         }
-    }
 }
 
 TEMPLATE_TEST_CASE("a batch of products equals its products", "[gemm]", float, double) {

@@ -1,19 +1,24 @@
 #include <algorithm>
-#include <new>
 
 #include <xgrad/autodiff/kernels/gemm.hpp>
 #include <xgrad/autodiff/kernels/threads.hpp>
+#include <xgrad/autodiff/memory.hpp>
 
 namespace xgrad::kernels {
 namespace {
 
 constexpr std::size_t ceil_divide(std::size_t size, std::size_t unit) { return (size + unit - 1) / unit; }
+// The size of parts of about the same size, of at most `most` each.
+constexpr std::size_t even_part(std::size_t size, std::size_t most) {
+    return size <= most ? size : ceil_divide(size, ceil_divide(size, most));
+}
 constexpr std::size_t round_up(std::size_t size, std::size_t unit) { return ceil_divide(size, unit) * unit; }
 
 // --- Memory for what is packed: each thread keeps its own from one product to the next -------------------------------
 
-// (Small products would notice a trip to the pool.)
-constexpr std::align_val_t alignment{64};
+// (Small products would notice a trip to the pool.) What fills the second-level cache is given a large page, in which
+// no two lines compete for the same place in it by chance.
+constexpr std::size_t fills_cache = 512u << 10, large_page = 2u << 20;
 
 struct Kept {
     void* memory = nullptr;
@@ -25,7 +30,7 @@ constinit thread_local Kept kept_for_product, kept_for_piece;
 constinit thread_local bool thread_ends = false;
 
 void release(Kept& kept) {
-    ::operator delete(kept.memory, alignment);
+    if (kept.memory) memory::deallocate(kept.memory, kept.bytes);
     kept = {};
 }
 
@@ -40,10 +45,12 @@ struct ReleaseAtThreadExit {
 template <class T> class Workspace {
 public:
     Workspace(Kept& kept, std::size_t size) : kept_(kept) {
-        if (kept.bytes >= size * sizeof(T)) return;
+        const std::size_t bytes = size * sizeof(T);
+        if (kept.bytes >= bytes) return;
         release(kept);
-        kept.memory = ::operator new(size * sizeof(T), alignment);
-        kept.bytes = size * sizeof(T);
+        const std::size_t wanted = bytes < fills_cache ? bytes : std::max(bytes, large_page);
+        kept.memory = memory::allocate(wanted);
+        kept.bytes = wanted;
         if (!thread_ends) static thread_local ReleaseAtThreadExit at_exit;
     }
     ~Workspace() {
@@ -58,7 +65,7 @@ private:
     Kept& kept_;
 };
 
-// --- Plans: everything here depends on the sizes alone, never on the number of threads -------------------------------
+// --- Plans: how sums are made depends on the sizes alone, never on the number of threads ------------------------------
 
 // How C is cut into pieces, a thread's unit of work.
 struct Grid {
@@ -67,7 +74,7 @@ struct Grid {
 };
 
 // In operations: what takes a core longer than waking another, and what is worth a trip to the counter of pieces.
-constexpr double worth_waking = 2e6, worth_a_piece = 1e6;
+constexpr double worth_waking = 1.5e6, worth_a_piece = 0.5e6;
 
 template <class T> double work(const Gemm<T>& g) {
     return 2.0 * static_cast<double>(g.rows) * static_cast<double>(g.columns) * static_cast<double>(g.depth);
@@ -84,24 +91,30 @@ template <class T> bool suits_dots(const Gemm<T>& g) {
 }
 
 template <class T> GemmPlan choose_plan(const Gemm<T>& g, const GemmKernels<T>& kernels) {
-    const std::size_t blocks = std::max<std::size_t>(1, ceil_divide(g.depth, kernels.block_depth));
+    const std::size_t block_depth = even_part(std::max<std::size_t>(1, g.depth), kernels.block_depth);
     return {.block_rows = kernels.block_rows,
-            .block_depth = std::max<std::size_t>(1, ceil_divide(g.depth, blocks)),
+            .block_depth = block_depth,
+            .run_depth = 4 * block_depth,
             .pack_a = g.columns > 384 && g.rows > 2 * kernels.tile_rows,
-            .pack_b = g.transpose_b || g.rows > 320,
+            .pack_b = g.transpose_b || g.rows > kernels.reread_rows,
             .dots = suits_dots(g)};
 }
 
+// Only here does the number of threads matter: how C is cut changes no sum.
 template <class T> Grid choose_grid(const Gemm<T>& g, const GemmPlan& plan, const GemmKernels<T>& kernels) {
     if (work(g) < worth_waking) return {g.rows, g.columns, 1, 1};
     const auto wanted = static_cast<std::size_t>(std::min(64.0, work(g) / worth_a_piece));
     // Columns first, for a piece packs the columns of B that it needs, and pieces in one row of the grid share none.
-    const std::size_t across = std::clamp<std::size_t>(g.columns / (g.columns < 1024 ? 64 : 128), 1, wanted);
-    const std::size_t columns = round_up(ceil_divide(g.columns, across), kernels.tile_columns);
-    const std::size_t few_rows = plan.pack_b && !plan.dots ? 192 : 4 * kernels.tile_rows;
-    const std::size_t down = std::clamp<std::size_t>(g.rows / few_rows, 1, std::max<std::size_t>(1, wanted / across));
+    const std::size_t few_columns = g.columns >= 1024 ? 128 : threads() == 1 || g.columns >= 256 * threads() ? 64 : 32;
+    const std::size_t columns =
+        std::max(few_columns, round_up(ceil_divide(g.columns, wanted), kernels.tile_columns));
+    const std::size_t across = ceil_divide(g.columns, columns);
+    const bool packs_b = plan.pack_b && !plan.dots;
+    const std::size_t few_rows = packs_b ? 192 : 4 * kernels.tile_rows;
+    const std::size_t enough = (packs_b ? std::min(wanted, 4 * threads()) : wanted) / across;
+    const std::size_t down = std::clamp<std::size_t>(g.rows / few_rows, 1, std::max<std::size_t>(1, enough));
     const std::size_t rows = round_up(ceil_divide(g.rows, down), kernels.tile_rows);
-    return {rows, columns, ceil_divide(g.rows, rows), ceil_divide(g.columns, columns)};
+    return {rows, columns, ceil_divide(g.rows, rows), across};
 }
 
 // --- Products --------------------------------------------------------------------------------------------------------
@@ -136,7 +149,7 @@ template <class T> Gemm<T> cut_depth(Gemm<T> g, Range depth) {
 }
 
 template <class T> struct Batch {
-    Gemm<T> first;
+    const Gemm<T>& first;
     std::size_t count, a_step, b_step, c_step;
 
     Gemm<T> operator[](std::size_t index) const {
@@ -158,7 +171,7 @@ public:
         const Grid grid = choose_grid(g, plan_, kernels_);
         const std::size_t pieces = grid.down * grid.across;
         if (pieces == 1 && work(g) < worth_a_piece) return run_small(batch);
-        if (batch.count * pieces < 8 && g.depth >= 4 * deep)
+        if (g.depth >= 4 * deep && batch.count * ceil_divide(g.rows, 192) * ceil_divide(g.columns, 64) < 8)
             return each(batch, [&](const Gemm<T>& one) { run_deep(one, grid); });
         if (plan_.pack_a && !plan_.dots) return each(batch, [&](const Gemm<T>& one) { run_packed(one); });
         parallel(batch.count * pieces, [&](std::size_t i) { multiply_piece(batch[i / pieces], grid, i % pieces); });
@@ -191,7 +204,7 @@ private:
     }
 
     void run_packed_part(const Gemm<T>& g) const {
-        const std::size_t rows = 8 * kernels_.tile_rows;
+        const std::size_t rows = 4 * kernels_.tile_rows;
         const Workspace<T> packed(kept_for_product, kernels_.packed_a_size(g));
         parallel(ceil_divide(g.rows, rows),
                  [&](std::size_t i) { kernels_.pack_a(g, i * rows, std::min(g.rows, (i + 1) * rows), packed.data()); });

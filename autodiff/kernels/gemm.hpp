@@ -47,6 +47,7 @@ void gemm_batch(const Gemm<T>& first, std::size_t count, std::size_t a_step, std
 // How a product is gone about. It is chosen once from the sizes of the whole product and the same for all pieces of it.
 struct GemmPlan {
     std::size_t block_rows = 0, block_depth = 0;  // of A, which stay in the cache while they are multiplied with B
+    std::size_t run_depth = 0;  // of B that is packed in one go, a multiple of block_depth
     bool pack_a = false, pack_b = false;
     bool dots = false;
 };
@@ -54,6 +55,7 @@ struct GemmPlan {
 template <class T> struct GemmKernels {
     std::size_t tile_rows, tile_columns;  // of C that are held in registers
     std::size_t block_rows, block_depth;  // of A that suit the caches of processors with this level
+    std::size_t reread_rows;              // of A, up to which B is read as it stands again and again
     // Packs the rows from begin to end of op(A), begin being divisible by tile_rows, into memory for packed_a_size
     // numbers. All pieces of a product share it; the one from `row` on finds its rows at packed_a_place.
     std::size_t (*packed_a_size)(const Gemm<T>& product);

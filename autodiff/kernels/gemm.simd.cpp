@@ -18,14 +18,14 @@ namespace {
 using std::size_t;
 
 #if defined(__AVX512F__)
-constexpr size_t vector_bytes = 64, max_rows = 14;      // 14 × 2 sums in 32 registers
-constexpr size_t block_rows = 252, block_bytes = 2048;  // half a second-level cache of 1 MB
+constexpr size_t vector_bytes = 64, max_rows = 14;                         // 14 × 2 sums in 32 registers
+constexpr size_t block_rows = 182, block_bytes = 2048, reread_rows = 320;  // for a second-level cache of 1 MB
 #elif defined(__AVX2__)
-constexpr size_t vector_bytes = 32, max_rows = 6;       // 6 × 2 sums in 16 registers
-constexpr size_t block_rows = 192, block_bytes = 1536;  // half a second-level cache of 512 KB
+constexpr size_t vector_bytes = 32, max_rows = 6;                          // 6 × 2 sums in 16 registers
+constexpr size_t block_rows = 192, block_bytes = 1536, reread_rows = 112;  // for a second-level cache of 512 KB
 #else
 constexpr size_t vector_bytes = 16, max_rows = 4;
-constexpr size_t block_rows = 160, block_bytes = 1024;
+constexpr size_t block_rows = 160, block_bytes = 1024, reread_rows = 112;
 #endif
 constexpr size_t max_vectors = 2;  // of a tile's row
 
@@ -41,7 +41,9 @@ constexpr size_t min(size_t a, size_t b) { return a < b ? a : b; }
 constexpr size_t ceil_divide(size_t size, size_t unit) { return (size + unit - 1) / unit; }
 constexpr size_t round_up(size_t size, size_t unit) { return ceil_divide(size, unit) * unit; }
 // The size of parts of about the same size, of at most `most` each.
-constexpr size_t even_part(size_t size, size_t most) { return ceil_divide(size, ceil_divide(size, most)); }
+constexpr size_t even_part(size_t size, size_t most) {
+    return size <= most ? size : ceil_divide(size, ceil_divide(size, most));
+}
 
 // --- Vectors ---------------------------------------------------------------------------------------------------------
 
@@ -99,38 +101,62 @@ template <class T> [[gnu::always_inline]] inline Vector<T> activate(Vector<T> x,
     return x;
 }
 
-// --- Transposes in registers: exchange ever smaller squares beside the diagonal --------------------------------------
+// --- Transposes in registers: parts of pairs of rows are parted by even and odd, at ever greater distances ------------
 
-template <size_t Side, class V, size_t... Lane>
-[[gnu::always_inline]] inline void exchange(V& x, V& y, std::index_sequence<Lane...>) {
-    constexpr size_t count = sizeof...(Lane);
-    const V low = __builtin_shufflevector(x, y, (Lane & Side ? count + Lane - Side : Lane)...);
-    y = __builtin_shufflevector(x, y, (Lane & Side ? count + Lane : Lane + Side)...);
-    x = low;
+// x becomes the even parts of x and then those of y, y the odd ones: within each unit of 16 bytes for single numbers,
+// within the whole vector for such units. Both are one instruction.
+template <size_t Part, size_t Whole, class V, size_t... Lane>
+[[gnu::always_inline]] inline void part(V& x, V& y, std::index_sequence<Lane...>) {
+    constexpr auto source = [](size_t lane, size_t odd) {
+        const size_t place = 2 * (lane % Whole / Part) + odd, count = Whole / Part;
+        return lane / Whole * Whole + place % count * Part + lane % Part + (place < count ? 0 : sizeof...(Lane));
+    };
+    const V even = __builtin_shufflevector(x, y, source(Lane, 0)...);
+    y = __builtin_shufflevector(x, y, source(Lane, 1)...);
+    x = even;
 }
 
-template <class T, size_t Side = lanes<T> / 2> [[gnu::always_inline]] inline void transpose(Vector<T> (&x)[lanes<T>]) {
-    if constexpr (Side > 0) {
+template <class T, size_t Distance> [[gnu::always_inline]] inline void part(Vector<T>& x, Vector<T>& y) {
+    constexpr auto all = std::make_index_sequence<lanes<T>>{};
+    constexpr size_t unit = 16 / sizeof(T);
+    if constexpr (Distance < unit)
+        part<1, unit>(x, y, all);
+    else
+        part<unit, lanes<T>>(x, y, all);
+}
+
+template <class T, size_t Distance = 1> [[gnu::always_inline]] inline void transpose(Vector<T> (&x)[lanes<T>]) {
+    if constexpr (Distance < lanes<T>) {
 #pragma GCC unroll 16
         for (size_t i = 0; i < lanes<T>; ++i)
-            if ((i & Side) == 0) exchange<Side>(x[i], x[i + Side], std::make_index_sequence<lanes<T>>{});
-        transpose<T, Side / 2>(x);
+            if ((i & Distance) == 0) part<T, Distance>(x[i], x[i + Distance]);
+        transpose<T, 2 * Distance>(x);
     }
 }
 
-// Up to lanes × lanes numbers, in rows that are `stride` apart.
+// Writes the transpose of lanes × lanes numbers. (A function of its own, or else the compiler keeps some thirty addresses
+// up to date on the stack for whoever calls it in a loop.)
 template <class T>
-[[gnu::always_inline]] inline void load_square(Vector<T> (&x)[lanes<T>], const T* from, size_t stride, size_t rows,
-                                               size_t columns) {
-    if (rows >= lanes<T> && columns >= lanes<T>) {
+[[gnu::noinline]] void transpose_square(T* to, size_t to_stride, const T* from, size_t from_stride) {
+    Vector<T> x[lanes<T>];
 #pragma GCC unroll 16
-        for (size_t i = 0; i < lanes<T>; ++i) x[i] = load(from + i * stride);
-    } else {
-        for (size_t i = 0; i < lanes<T>; ++i)
-            x[i] = i >= rows            ? Vector<T>{}
-                   : columns < lanes<T> ? load(from + i * stride, columns)
-                                        : load(from + i * stride);
-    }
+    for (size_t i = 0; i < lanes<T>; ++i) x[i] = load(from + i * from_stride);
+    transpose<T>(x);
+#pragma GCC unroll 16
+    for (size_t i = 0; i < lanes<T>; ++i) store(to + i * to_stride, x[i]);
+}
+
+// The same for an edge: `rows` rows of `columns` numbers, at most lanes each. The rows written are whole vectors.
+template <class T>
+[[gnu::noinline]] void transpose_part(T* to, size_t to_stride, const T* from, size_t from_stride, size_t rows,
+                                      size_t columns) {
+    Vector<T> x[lanes<T>];
+#pragma GCC unroll 16
+    for (size_t i = 0; i < lanes<T>; ++i) x[i] = load(from + i * from_stride, i < rows ? columns : 0);
+    transpose<T>(x);
+#pragma GCC unroll 16
+    for (size_t i = 0; i < lanes<T>; ++i)
+        if (i < columns) store(to + i * to_stride, x[i]);
 }
 
 // --- Packing ---------------------------------------------------------------------------------------------------------
@@ -154,15 +180,12 @@ template <class T> void pack_columns(T* to, size_t width, const T* from, size_t 
         // From the last vector to the first, as a vector's surplus lanes overlap the first one of the next step.
         for (size_t i = round_up(size, lanes<T>); i > 0;) {
             i -= lanes<T>;
-            Vector<T> x[lanes<T>];
-            load_square(x, from + i * stride + k, stride, size - i, steps);
-            transpose<T>(x);
-            if (steps == lanes<T>) {
-#pragma GCC unroll 16
-                for (size_t step = 0; step < lanes<T>; ++step) store(to + (k + step) * width + i, x[step]);
-            } else {
-                for (size_t step = 0; step < steps; ++step) store(to + (k + step) * width + i, x[step]);
-            }
+            T* const target = to + k * width + i;
+            const T* const source = from + i * stride + k;
+            if (size - i >= lanes<T> && steps == lanes<T>)
+                transpose_square(target, width, source, stride);
+            else
+                transpose_part(target, width, source, stride, min(lanes<T>, size - i), steps);
         }
     }
 }
@@ -298,48 +321,64 @@ template <class T> size_t packed_a_place(const Gemm<T>& g, size_t row) { return 
 template <class T> size_t packed_a_size(const Gemm<T>& g) { return packed_a_place(g, round_up(g.rows, max_rows)); }
 
 template <class T> void pack_a(const Gemm<T>& g, size_t begin, size_t end, T* packed) {
-    for (size_t k = 0; k < g.depth; k += packed_together)
+    const size_t together = g.transpose_a ? packed_together : g.depth;
+    for (size_t k = 0; k < g.depth; k += together)
         for (size_t row = begin; row < end; row += max_rows)
             pack(packed + packed_a_place(g, row) + k * max_rows, max_rows, a_at(g, row, k), g.a_stride, g.transpose_a,
-                 min(max_rows, end - row), min(packed_together, g.depth - k));
+                 min(max_rows, end - row), min(together, g.depth - k));
 }
 
-// One block of the depth: C += A·B over all rows and columns of a piece.
-template <class T> class Block {
+// A run of the depth: C += A·B over all rows and columns of a piece. B is packed once for all of it; then the rows go
+// block by block, so that what C has of one stays in the cache from the first step of the depth to the last.
+template <class T> class Run {
 public:
-    Block(const Gemm<T>& piece, const GemmPlan& plan, const T* packed_a, T* packed_b, size_t begin, size_t depth)
-        : g_(piece), plan_(plan), packed_a_(packed_a), packed_b_(packed_b), begin_(begin), depth_(depth) {}
+    Run(const Gemm<T>& piece, const GemmPlan& plan, const T* packed_a, T* packed_b, size_t begin, size_t end)
+        : g_(piece), plan_(plan), packed_a_(packed_a), packed_b_(packed_b), begin_(begin), end_(end) {}
 
     static size_t room_for_b(const Gemm<T>& g, const GemmPlan& plan) {
-        return plan.pack_b ? plan.block_depth * round_up(g.columns, max_columns<T>) : 0;
+        return plan.pack_b ? min(plan.run_depth, g.depth) * round_up(g.columns, max_columns<T>) : 0;
     }
 
     void multiply() {
         if (plan_.pack_b) pack_b();
-        for (size_t row = 0; row < g_.rows; row += plan_.block_rows)
-            for (size_t column = 0; column < g_.columns; column += max_columns<T>)
-                multiply_panel(row, min(row + plan_.block_rows, g_.rows), column);
+        for (size_t row = 0; row < g_.rows; row += plan_.block_rows) {
+            size_t k = begin_;
+            do {
+                multiply_block({row, min(row + plan_.block_rows, g_.rows)}, {k, min(k + plan_.block_depth, end_)});
+                k += plan_.block_depth;
+            } while (k < end_);
+        }
     }
 
 private:
+    struct Range {
+        size_t begin, end;
+    };
+
     size_t width(size_t column) const { return g_.columns - column <= lanes<T> ? lanes<T> : max_columns<T>; }
     size_t used(size_t column) const { return min(max_columns<T>, g_.columns - column); }
-    T* packed_b(size_t column) const { return packed_b_ + column * depth_; }
+    T* packed_b(size_t k, size_t column) const {
+        return packed_b_ + column * (end_ - begin_) + (k - begin_) * width(column);
+    }
 
     void pack_b() {
         // A transposed panel's parts stand side by side along the depth.
-        const size_t together = g_.transpose_b ? depth_ : packed_together;
-        for (size_t k = 0; k < depth_; k += together)
+        const size_t together = g_.transpose_b ? plan_.block_depth : packed_together;
+        for (size_t k = begin_; k < end_; k += together)
             for (size_t column = 0; column < g_.columns; column += max_columns<T>)
-                pack(packed_b(column) + k * width(column), width(column), b_at(g_, begin_ + k, column), g_.b_stride,
-                     !g_.transpose_b, used(column), min(together, depth_ - k));
+                pack(packed_b(k, column), width(column), b_at(g_, k, column), g_.b_stride, !g_.transpose_b, used(column),
+                     min(together, end_ - k));
     }
 
-    void multiply_panel(size_t begin, size_t end, size_t column) {
-        const bool first = begin_ == 0, last = begin_ + depth_ == g_.depth;
+    void multiply_block(Range rows, Range depth) {
+        for (size_t column = 0; column < g_.columns; column += max_columns<T>) multiply_panel(rows, depth, column);
+    }
+
+    void multiply_panel(Range rows, Range depth, size_t column) {
+        const bool first = depth.begin == 0, last = depth.end == g_.depth;
         Tile<T> tile{};
-        tile.depth = depth_;
-        tile.b = plan_.pack_b ? packed_b(column) : b_at(g_, begin_, column);
+        tile.depth = depth.end - depth.begin;
+        tile.b = plan_.pack_b ? packed_b(depth.begin, column) : b_at(g_, depth.begin, column);
         tile.b_step = plan_.pack_b ? width(column) : g_.b_stride;
         tile.c_stride = g_.c_stride;
         tile.columns = used(column) % lanes<T>;
@@ -350,13 +389,13 @@ private:
         tile.a_step = packed_a_ ? max_rows : g_.transpose_a ? g_.a_stride : 1;
         const TileKernels<T>& kernels = tile_kernels<T>(used(column));
         // Rows of A as they stand can be shared out evenly: 16 rows are 8 and 8 rather than 14 and 2.
-        const size_t height = packed_a_ ? max_rows : even_part(end - begin, max_rows);
-        for (size_t row = begin; row < end; row += height) {
-            const size_t rows = min(height, end - row);
-            tile.a = packed_a_ ? packed_a_ + packed_a_place(g_, row) + begin_ * max_rows : a_at(g_, row, begin_);
-            tile.a_ahead = packed_a_ ? tile.a + packed_tile_size(g_) : a_at(g_, row + height, begin_);
+        const size_t height = packed_a_ ? max_rows : even_part(rows.end - rows.begin, max_rows);
+        for (size_t row = rows.begin; row < rows.end; row += height) {
+            const size_t count = min(height, rows.end - row);
+            tile.a = packed_a_ ? packed_a_ + packed_a_place(g_, row) + depth.begin * max_rows : a_at(g_, row, depth.begin);
+            tile.a_ahead = packed_a_ ? tile.a + packed_tile_size(g_) : a_at(g_, row + height, depth.begin);
             tile.c = g_.c + row * g_.c_stride + column;
-            kernels.with_rows[rows](tile);
+            kernels.with_rows[count](tile);
         }
     }
 
@@ -364,15 +403,15 @@ private:
     const GemmPlan& plan_;
     const T* packed_a_;
     T* packed_b_;
-    const size_t begin_, depth_;
+    const size_t begin_, end_;
 };
 
 template <class T> void multiply(const Gemm<T>& piece, const GemmPlan& plan, const T* packed_a, T* workspace) {
     size_t begin = 0;
     do {
-        const size_t depth = min(plan.block_depth, piece.depth - begin);
-        Block<T>(piece, plan, packed_a, workspace, begin, depth).multiply();
-        begin += depth;
+        const size_t end = min(begin + plan.run_depth, piece.depth);
+        Run<T>(piece, plan, packed_a, workspace, begin, end).multiply();
+        begin = end;
     } while (begin < piece.depth);
 }
 
@@ -386,26 +425,20 @@ constexpr size_t dot_rows = 3, dot_columns = 3;
 constexpr size_t dot_rows = 2, dot_columns = 2;
 #endif
 
-template <size_t Half, class V, size_t... Lane>
-[[gnu::always_inline]] inline V fold(V x, std::index_sequence<Lane...>) {
-    return x + __builtin_shufflevector(x, x, (Lane ^ Half)...);
-}
-
-// A vector whose lane i holds the sum over all lanes of x[i]: neighbours are brought together at each level of a tree.
-template <class T, size_t Side = 1, size_t Count>
+// A vector whose lane i holds the sum over all lanes of x[i]: a transpose whose rows are added on the way.
+template <class T, size_t Distance = 1, size_t Count>
 [[gnu::always_inline]] inline Vector<T> sum_each(Vector<T> (&x)[Count]) {
-    constexpr auto all = std::make_index_sequence<lanes<T>>{};
-    if constexpr (Side == lanes<T>) {
+    if constexpr (Distance == lanes<T>) {
         return x[0];
     } else {
         Vector<T> sums[(Count + 1) / 2];
 #pragma GCC unroll 8
-        for (size_t i = 0; i < Count / 2; ++i) {
-            exchange<Side>(x[2 * i], x[2 * i + 1], all);
-            sums[i] = x[2 * i] + x[2 * i + 1];
+        for (size_t i = 0; i < (Count + 1) / 2; ++i) {
+            Vector<T> even = x[2 * i], odd = x[2 * i + 1 < Count ? 2 * i + 1 : 2 * i];
+            part<T, Distance>(even, odd);
+            sums[i] = even + odd;
         }
-        if constexpr (Count % 2 == 1) sums[Count / 2] = fold<Side>(x[Count - 1], all);
-        return sum_each<T, 2 * Side>(sums);
+        return sum_each<T, 2 * Distance>(sums);
     }
 }
 
@@ -461,10 +494,11 @@ constexpr GemmKernels<T> kernels{.tile_rows = max_rows,
                                  .tile_columns = max_columns<T>,
                                  .block_rows = block_rows,
                                  .block_depth = block_depth<T>,
+                                 .reread_rows = reread_rows,
                                  .packed_a_size = packed_a_size<T>,
                                  .packed_a_place = packed_a_place<T>,
                                  .pack_a = pack_a<T>,
-                                 .workspace_size = Block<T>::room_for_b,
+                                 .workspace_size = Run<T>::room_for_b,
                                  .multiply = multiply<T>,
                                  .dots = dots<T>};
 
