@@ -41,18 +41,26 @@ template <class T, class Formula, std::size_t N>
 Array<T> evaluate_elementwise(const char* name, const Formula& formula, const std::array<const Variable<T>*, N>& inputs,
                               bool reuse_first = false) {
     std::array<const T*, N> data;
-    std::array<std::span<const std::size_t>, N> shapes;
-    Shape shape = inputs[0]->shape();
+    const Shape& first = inputs[0]->shape();
+    bool alike = true;
     for (std::size_t i = 0; i < N; ++i) {
         data[i] = inputs[i]->value().data();
-        shapes[i] = as_span(inputs[i]->shape());
-        if (inputs[i]->shape() != shape) shape = broadcast_shape(name, shape, inputs[i]->shape());
+        alike = alike && inputs[i]->shape() == first;
     }
-    const kernels::Broadcast loop(as_span(shape), shapes);
-    const bool in_place = reuse_first && inputs[0]->shape() == shape && is_sole_owner(*inputs[0]);
-    Array<T> result = in_place ? share(inputs[0]->value(), shape) : empty<T>(shape);
-    kernels::elementwise_kernel<Formula, T, N>().forward(&formula, loop, result.data(), data.data());
-    return result;
+    const auto run = [&](const Shape& shape, const kernels::Broadcast& loop) {
+        const bool in_place = reuse_first && is_sole_owner(*inputs[0]) && (alike || first == shape);
+        Array<T> result = in_place ? share(inputs[0]->value(), shape) : empty<T>(shape);
+        kernels::elementwise_kernel<Formula, T, N>().forward(&formula, loop, result.data(), data.data());
+        return result;
+    };
+    if (alike) return run(first, kernels::Broadcast(inputs[0]->value().size(), N));
+    std::array<std::span<const std::size_t>, N> shapes;
+    Shape shape = first;
+    for (std::size_t i = 0; i < N; ++i) {
+        shapes[i] = as_span(inputs[i]->shape());
+        shape = broadcast_shape(name, shape, inputs[i]->shape());
+    }
+    return run(shape, kernels::Broadcast(as_span(shape), shapes));
 }
 
 /// The cotangents of an elementwise operation. One pass over memory when the backward is not recorded itself; otherwise

@@ -45,9 +45,14 @@ public:
     static void* operator new(std::size_t bytes) { return memory::allocate(bytes); }
     static void operator delete(void* node, std::size_t bytes) noexcept { memory::deallocate(node, bytes); }
 
-    void add_handle() noexcept { counts_.fetch_add(handle, std::memory_order_relaxed); }
-    void add_edge() noexcept { counts_.fetch_add(edge, std::memory_order_relaxed); }
-    void drop_handle() noexcept;
+    void add_handle() noexcept { add(counts_, handle); }
+    void add_edge() noexcept { add(counts_, edge); }
+    void drop_handle() noexcept {
+        if (single_threaded() && handles() > 1)
+            subtract(counts_, handle);
+        else
+            drop_perhaps_last_handle();
+    }
     /// Returns the number of edges that are left; the node may be gone when there are none.
     std::uint32_t drop_edge() noexcept;
     std::uint32_t handles() const noexcept { return static_cast<std::uint32_t>(counts_.load(std::memory_order_acquire)); }
@@ -106,6 +111,7 @@ private:
     static constexpr std::uint64_t kept = std::uint64_t{1} << 63;
     static std::uint32_t edges_of(std::uint64_t counts) noexcept { return static_cast<std::uint32_t>((counts & ~kept) >> 32); }
 
+    void drop_perhaps_last_handle() noexcept;
     static void destroy(Node* node) noexcept;
 
     // In one word, so that whoever drops the last handle and whoever ends the keeping agree on who frees the value.

@@ -143,14 +143,17 @@ std::string take_unlisted() {
     return thread_state.tape ? std::exchange(thread_state.tape->unlisted, std::string()) : std::string();
 }
 
-void Node::drop_handle() noexcept {
+void Node::drop_perhaps_last_handle() noexcept {
     std::uint64_t before = counts_.load(std::memory_order_acquire);
     for (;;) {
         const bool last = (before & ~kept) == handle;
         const bool frees_value = !last && static_cast<std::uint32_t>(before) == 1 && !(before & kept);
         // With edges left, the last handle becomes an edge while the value is freed: nobody can free the node meanwhile.
         const std::uint64_t after = frees_value ? before - handle + edge : before - handle;
-        if (!counts_.compare_exchange_weak(before, after, std::memory_order_acq_rel)) continue;
+        if (single_threaded())
+            counts_.store(after, std::memory_order_relaxed);
+        else if (!counts_.compare_exchange_weak(before, after, std::memory_order_acq_rel))
+            continue;
         if (last) {
             destroy(this);
         } else if (frees_value) {
@@ -162,7 +165,7 @@ void Node::drop_handle() noexcept {
 }
 
 std::uint32_t Node::drop_edge() noexcept {
-    const std::uint64_t after = counts_.fetch_sub(edge, std::memory_order_acq_rel) - edge;
+    const std::uint64_t after = subtract(counts_, edge);
     if ((after & ~kept) == 0) destroy(this);
     return edges_of(after);
 }

@@ -54,6 +54,11 @@ Extents broadcast_shapes(std::string_view operation, std::initializer_list<std::
 /// How a pass over a contiguous result walks through contiguous row-major operands that broadcast to its shape, with as
 /// few dimensions as say the same: operands of the result's own shape, or of one element, leave a single one.
 struct Broadcast {
+    /// Operands that all have the result's shape, of which only the size matters then.
+    Broadcast(std::size_t elements, std::size_t operands) : size(elements), rank(1) {
+        extent[0] = elements;
+        std::fill_n(stride[0], operands, std::size_t{1});
+    }
     /// The operands' shapes must broadcast to that of the result.
     Broadcast(std::span<const std::size_t> result, std::span<const std::span<const std::size_t>> operands);
     Broadcast(std::span<const std::size_t> result, std::initializer_list<std::span<const std::size_t>> operands)
