@@ -261,7 +261,10 @@ struct Celu {
 /// x·Φ(x) = ½x(1 + erf(x/√2)): Hendrycks and Gimpel 2016, arXiv:1606.08415
 struct Gelu {
     template <class X>
-    X operator()(const X& x) const { return 0.5 * x * (1 + erf(x * (std::numbers::sqrt2 / 2))); }
+    X operator()(const X& x) const {
+        const X half = 0.5 * x;
+        return half + half * erf(x * (std::numbers::sqrt2 / 2));
+    }
 };
 
 /// ½x(1 + tanh(√(2/π)(x + 0.044715x³))), the same paper's approximation, as ½(1 + tanh u) = σ(2u)

@@ -1,6 +1,5 @@
-// What lanes are made of: xsimd's batches, and elementary functions of them. xsimd has these, too, but some are slow,
-// stop short of the range's end, lose digits, or use code that is no template and would be shared by the
-// instruction-set levels.
+// Elementary functions of batches. xsimd has these, too, but some are slow, stop short of the range's end, lose digits, or
+// use code that is no template and would be shared by the instruction-set levels.
 //
 // Each function reduces its argument to a small interval, where a minimax polynomial (fitted with mpmath, the error in
 // relative terms well below the last place) takes over, and puts the exponent together from bits. Denormal results are
@@ -16,113 +15,11 @@
 #include <numbers>
 #include <type_traits>
 
-#if defined(__AVX512F__) && defined(__GNUC__) && !defined(__clang__)
-// GCC 12 takes its own intrinsics' deliberately undefined operands for uninitialised variables.
-#pragma GCC diagnostic push
-#pragma GCC diagnostic ignored "-Wuninitialized"
-#pragma GCC diagnostic ignored "-Wmaybe-uninitialized"
-#include <immintrin.h>
-#pragma GCC diagnostic pop
-#endif
-#include <xsimd/xsimd.hpp>
-
-#include <xgrad/autodiff/kernels/level.hpp>
+#include <xgrad/autodiff/lane_batch.hpp>
 
 namespace xgrad {
 inline namespace XGRAD_LEVEL {
 namespace lanes {
-
-// The instruction set that lanes use, and whether its fma rounds once.
-#if defined(XGRAD_SCALAR_LANES) || defined(XSIMD_NO_SUPPORTED_ARCHITECTURE)
-struct Arch {};
-inline constexpr bool has_fma = false;
-#elif defined(__AVX512F__) && defined(__AVX512BW__) && defined(__AVX512DQ__) && defined(__AVX512VL__)
-#define XGRAD_LANES_AVX512
-using Arch = xsimd::avx512bw;
-inline constexpr bool has_fma = true;
-#elif defined(__AVX2__) && defined(__FMA__)
-#define XGRAD_LANES_AVX2
-using Arch = xsimd::fma3<xsimd::avx2>;
-inline constexpr bool has_fma = true;
-#elif defined(__SSE2__)
-using Arch = xsimd::sse2;
-inline constexpr bool has_fma = false;
-#else
-using Arch = xsimd::default_arch;
-inline constexpr bool has_fma = false;
-#endif
-
-// One number with the part of a batch's interface that lanes use: where xsimd has no registers for it.
-template <class T> struct Single {
-    using value_type = T;
-    using batch_bool_type = bool;
-    static constexpr std::size_t size = 1;
-    T value;
-
-    Single() = default;
-    Single(T number) : value(number) {}
-    static Single load_unaligned(const T* from) { return *from; }
-    void store_unaligned(T* to) const { *to = value; }
-
-    friend Single operator+(Single a, Single b) { return a.value + b.value; }
-    friend Single operator-(Single a, Single b) { return a.value - b.value; }
-    friend Single operator*(Single a, Single b) { return a.value * b.value; }
-    friend Single operator/(Single a, Single b) { return a.value / b.value; }
-    friend Single operator-(Single a) { return -a.value; }
-    friend bool operator==(Single a, Single b) { return a.value == b.value; }
-    friend bool operator!=(Single a, Single b) { return a.value != b.value; }
-    friend bool operator<(Single a, Single b) { return a.value < b.value; }
-    friend bool operator<=(Single a, Single b) { return a.value <= b.value; }
-    friend bool operator>(Single a, Single b) { return a.value > b.value; }
-    friend bool operator>=(Single a, Single b) { return a.value >= b.value; }
-    friend Single select(bool mask, Single a, Single b) { return mask ? a : b; }
-    friend Single fma(Single a, Single b, Single c) { return std::fma(a.value, b.value, c.value); }
-    friend Single max(Single a, Single b) { return a.value > b.value ? a : b; }
-    friend Single min(Single a, Single b) { return a.value < b.value ? a : b; }
-    friend Single abs(Single a) { return std::abs(a.value); }
-    friend Single sqrt(Single a) { return std::sqrt(a.value); }
-    friend Single floor(Single a) { return std::floor(a.value); }
-};
-
-template <class T, class A = Arch> struct BatchOf { using type = Single<T>; };
-#if !defined(XGRAD_SCALAR_LANES) && !defined(XSIMD_NO_SUPPORTED_ARCHITECTURE)
-template <class T, class A>
-requires xsimd::has_simd_register<T, A>::value struct BatchOf<T, A> {
-    using type = xsimd::batch<T, A>;
-};
-#endif
-template <class T> using Batch = typename BatchOf<T>::type;
-
-// The first `count` numbers, and ones after them.
-template <class T> Batch<T> load_partial(const T* from, std::size_t count) {
-#if defined(XGRAD_LANES_AVX512)
-    const auto first = (1u << count) - 1;
-    if constexpr (std::same_as<T, float>)
-        return _mm512_mask_loadu_ps(_mm512_set1_ps(1), static_cast<__mmask16>(first), from);
-    else
-        return _mm512_mask_loadu_pd(_mm512_set1_pd(1), static_cast<__mmask8>(first), from);
-#else
-    T numbers[Batch<T>::size];
-    for (std::size_t i = 0; i < Batch<T>::size; ++i) numbers[i] = i < count ? from[i] : T(1);
-    return Batch<T>::load_unaligned(numbers);
-#endif
-}
-
-template <class T> void store_partial(const Batch<T>& batch, T* to, std::size_t count) {
-#if defined(XGRAD_LANES_AVX512)
-    const auto first = (1u << count) - 1;
-    if constexpr (std::same_as<T, float>)
-        _mm512_mask_storeu_ps(to, static_cast<__mmask16>(first), batch);
-    else
-        _mm512_mask_storeu_pd(to, static_cast<__mmask8>(first), batch);
-#else
-    T numbers[Batch<T>::size];
-    batch.store_unaligned(numbers);
-    for (std::size_t i = 0; i < count; ++i) to[i] = numbers[i];
-#endif
-}
-
-// ---- Elementary functions ----
 
 template <class B> inline constexpr bool is_float = std::same_as<typename B::value_type, float>;
 
@@ -250,6 +147,59 @@ template <class B> B with_sign_of(const B& x, const B& magnitude) {
     return from_bits<B>((bits_of(x) & sign) | bits_of(magnitude));
 }
 
+// Where the processor looks up as many floats in one instruction as a batch holds, odd functions of floats have a
+// polynomial for each of so many parts of what they are evaluated on, around its middle. They are the best ones for the
+// relative error (Remez).
+#if defined(XGRAD_LANES_AVX512) || defined(XGRAD_LANES_AVX2)
+using Table = float[Batch<float>::size];
+
+// The table's numbers at the places that the lowest bits of each lane name.
+inline Batch<float> lookup(const Table& table, const Batch<float>& places) {
+#if defined(XGRAD_LANES_AVX512)
+    return _mm512_permutexvar_ps(_mm512_castps_si512(places), _mm512_loadu_ps(table));
+#else
+    return _mm256_permutevar8x32_ps(_mm256_loadu_ps(table), _mm256_castps_si256(places));
+#endif
+}
+
+// sign(x)·f(|x|), where f goes to 1 and the tables have f(t)/t: a row for each coefficient, from the constant one up.
+template <std::size_t Count>
+Batch<float> by_parts(const Batch<float>& x, const Table (&rows)[Count], double parts_to_one, double last) {
+    using B = Batch<float>;
+    const B rounder = constant<B>(0x1.8p23), scale = constant<B>(parts_to_one), t = min(constant<B>(last), abs(x));
+    const B place = fused(t, scale, rounder), r = fused(t, scale, rounder - place);  // the part, −1/2 ≤ r ≤ 1/2 within it
+    B result = lookup(rows[Count - 1], place);
+    for (std::size_t i = Count - 1; i-- > 0;) result = fused(result, r, lookup(rows[i], place));
+    return with_sign_of(x, min(B(1), t * result));
+}
+#endif
+
+#if defined(XGRAD_LANES_AVX512)
+inline constexpr Table tanh_parts[] = {
+    {1.0f, 0.900600374f, 0.706596553f, 0.539032102f, 0.421584874f, 0.341712117f, 0.285926819f, 0.245393321f,
+     0.214804828f, 0.190961421f, 0.17187196f, 0.156249136f, 0.143228918f, 0.132211462f, 0.122767836f, 0.114583328f},
+    {-9.03973714e-8f, -0.175161093f, -0.191322505f, -0.141414002f, -0.0960566103f, -0.0659780949f, -0.0470365398f,
+     -0.0348905399f, -0.0268053133f, -0.0212053582f, -0.0171836615f, -0.0142034627f, -0.0119354557f, -0.0101700304f,
+     -0.00876910705f, -0.00763888145f},
+    {-0.11283467f, -0.045999974f, 0.0181745887f, 0.0261924155f, 0.0186826754f, 0.0118281664f, 0.00748056872f,
+     0.00488804234f, 0.00332431821f, 0.00234883442f, 0.00171630911f, 0.00129063986f, 0.000994454138f,
+     0.000782261777f, 0.000626350811f, 0.000509254693f},
+    {-3.20710969e-5f, 0.0315584652f, 0.00971091073f, -0.00158319983f, -0.0026814742f, -0.00184160727f,
+     -0.00110809447f, -0.000660971971f, -0.000405322091f, -0.000258142565f, -0.000170832354f, -0.000117103955f,
+     -8.2806102e-5f, -6.01551692e-5f, -4.47338571e-5f, -3.39486942e-5f},
+    {0.0154507291f, -0.00219709217f, -0.00509989308f, -0.00102243712f, 0.000136145027f, 0.000219499212f,
+     0.000144644058f, 8.35949177e-5f, 4.76960086e-5f, 2.7857297e-5f, 1.68511851e-5f, 1.05799163e-5f, 6.88163982e-6f,
+     4.62188063e-6f, 3.19369769e-6f, 2.26278644e-6f},
+    {-0.000450973806f, -0.00319897104f, 0.000904230867f, 0.000485062221f, 7.34455461e-5f, -1.02891172e-5f,
+     -1.48628505e-5f, -9.45251486e-6f, -5.29096769e-6f, -2.91446304e-6f, -1.63704772e-6f, -9.49569198e-7f,
+     -5.70718555e-7f, -3.55156118e-7f, -2.28256042e-7f, -1.51036915e-7f},
+    {-0.0015952728f, 0.000971874397f, 0.000126264873f, -0.000112736983f, -3.08198287e-5f, -3.72219984e-6f,
+     7.313933e-7f, 8.62117929e-7f, 5.26132055e-7f, 2.86124362e-7f, 1.53091634e-7f, 8.33096081e-8f, 4.66965524e-8f,
+     2.70707723e-8f, 1.62318035e-8f, 1.00480797e-8f}};
+
+inline Batch<float> tanh_batch(const Batch<float>& x) { return by_parts(x, tanh_parts, 1.71875, 9.01); }
+#endif
+
 template <class B> B tanh_batch(const B& x) {
     const B e = expm1_below(abs(x) * constant<B>(-2));
     return with_sign_of(x, -e / (e + 2));
@@ -321,44 +271,45 @@ template <class B> B log1p_batch(const B& x) {
     return log_or_special(u, log.value());
 }
 
-// Where the processor looks up eight floats in one instruction, erf of floats has a polynomial for each eighth of 0 to 4.
-#if defined(XGRAD_LANES_AVX512) || defined(XGRAD_LANES_AVX2)
-using Table = float[8];
-
-// The table's numbers at the places that the lowest three bits of each lane name.
-inline Batch<float> lookup(const Table& table, const Batch<float>& places) {
 #if defined(XGRAD_LANES_AVX512)
-    return _mm512_permutexvar_ps(_mm512_castps_si512(places), _mm512_broadcast_f32x8(_mm256_loadu_ps(table)));
-#else
-    return _mm256_permutevar8x32_ps(_mm256_loadu_ps(table), _mm256_castps_si256(places));
+inline constexpr double erf_parts_to_one = 3.875;
+inline constexpr Table erf_parts[] = {
+    {1.12837923f, 1.10382283f, 1.03570783f, 0.93830359f, 0.828924596f, 0.72227484f, 0.627399743f, 0.547688246f,
+     0.482677728f, 0.430115879f, 0.387398213f, 0.352251738f, 0.322912812f, 0.298076302f, 0.276785612f, 0.258333325f},
+    {-8.53802185e-9f, -0.0481429659f, -0.0856051967f, -0.106216408f, -0.110039346f, -0.101756319f, -0.0874632522f,
+     -0.0720732659f, -0.0583472326f, -0.047221195f, -0.0385952219f, -0.0319904238f, -0.0269029699f, -0.0229278225f,
+     -0.0197702292f, -0.0172221977f},
+    {-0.0250487998f, -0.0221622679f, -0.0147706019f, -0.00586199295f, 0.00161881861f, 0.00613310235f,
+     0.00774297817f, 0.0074208593f, 0.0062345569f, 0.00490550371f, 0.00376323122f, 0.00288443989f, 0.00223677233f,
+     0.00176270457f, 0.00141199701f, 0.00114812248f},
+    {-1.70622513e-6f, 0.0018487043f, 0.00290199835f, 0.00286522578f, 0.00203569909f, 0.000981789548f,
+     0.00015040618f, -0.000303401379f, -0.000447331317f, -0.000421311124f, -0.000336778961f, -0.000251328951f,
+     -0.000183802171f, -0.000135056398f, -0.000100760699f, -7.65264776e-5f},
+    {0.000507059274f, 0.00038641342f, 0.000125748047f, -0.00012833302f, -0.000257399108f, -0.000247454824f,
+     -0.000161209682f, -6.96391799e-5f, -9.45011379e-6f, 1.70443291e-5f, 2.25458643e-5f, 1.93683209e-5f,
+     1.44051783e-5f, 1.01937449e-5f, 7.1679151e-6f, 5.10294785e-6f},
+    {-1.17909167e-5f, -4.18146847e-5f, -5.68444084e-5f, -4.05697901e-5f, -1.05766094e-5f, 1.23387063e-5f,
+     1.97164245e-5f, 1.57007817e-5f, 8.33885679e-6f, 2.70570581e-6f, -9.66477174e-8f, -9.56239091e-7f,
+     -9.53573988e-7f, -7.20639548e-7f, -4.98154577e-7f, -3.37622168e-7f}};
+#elif defined(XGRAD_LANES_AVX2)
+inline constexpr double erf_parts_to_one = 1.875;
+inline constexpr Table erf_parts[] = {
+    {1.12837923f, 1.02993608f, 0.814286232f, 0.61021775f, 0.467553288f, 0.374939084f, 0.312498122f, 0.267857105f},
+    {-1.18417827e-8f, -0.180907056f, -0.226303205f, -0.174329624f, -0.11391066f, -0.0748036578f, -0.0520763025f,
+     -0.0382651575f},
+    {-0.106986694f, -0.0605942234f, 0.0102735776f, 0.0332980379f, 0.0250897948f, 0.0146988314f, 0.00866791978f,
+     0.00546616735f},
+    {-4.15804516e-6f, 0.0258828085f, 0.0167363137f, 0.000261028734f, -0.00398552977f, -0.00270922715f,
+     -0.00143226492f, -0.00078050443f},
+    {0.00915171206f, 0.00194426463f, -0.00483191898f, -0.00258038635f, 1.58821331e-5f, 0.000402512058f,
+     0.000229231489f, 0.000111167908f},
+    {-5.7581794e-5f, -0.00209505623f, -0.00027049132f, 0.000725314487f, 0.000251222373f, -1.83570919e-5f,
+     -3.26480149e-5f, -1.57505219e-5f},
+    {-0.000555471692f, 5.39559151e-5f, 0.000355659286f, -2.09526643e-5f, -8.12870421e-5f, -1.40121392e-5f,
+     2.96761823e-6f, 2.10681992e-6f}};
 #endif
-}
-
-// erf(t)/t: coefficients of each eighth, from the constant one up.
-inline constexpr Table erf_over_t[7] = {
-    {1.10530555f, 0.948207498f, 0.738320112f, 0.563812375f, 0.44379434f, 0.363599777f, 0.307690978f, 0.266666651f},
-    {-0.0905827433f, -0.203517556f, -0.20071967f, -0.146010697f, -0.0970337689f, -0.0660024509f, -0.0473325849f,
-     -0.0355554335f},
-    {-0.0838377103f, -0.0250543989f, 0.0211574994f, 0.0285236053f, 0.0197774917f, 0.0118538756f, 0.00727463793f,
-     0.00474050408f},
-    {0.0130864792f, 0.0211655293f, 0.00829272252f, -0.00170914922f, -0.0031884776f, -0.00202993304f, -0.00111164863f,
-     -0.000631793344f},
-    {0.00556332944f, -0.00155349274f, -0.00362352841f, -0.00122977619f, 0.000178282426f, 0.000295042584f,
-     0.000165521793f, 8.40096327e-05f},
-    {-0.00109282834f, -0.00116470759f, 0.000252689293f, 0.000464436715f, 0.000111617563f, -2.10831113e-05f,
-     -2.24100586e-05f, -1.11142626e-05f},
-    {-0.000280197302f, 0.000221174458f, 0.0001559644f, -5.17633598e-05f, -4.40028343e-05f, -5.65038226e-06f,
-     2.12568261e-06f, 1.39493443e-06f}};
-
-inline Batch<float> erf_batch(const Batch<float>& x) {
-    using B = Batch<float>;
-    const B t = min(constant<B>(3.95), abs(x));  // beyond, erf is 1 to the last place
-    const B rounder = constant<B>(0x1.8p23), u = fused(t, B(2), B(-0.5));
-    const B place = u + rounder, r = u - (place - rounder);  // which eighth, and where in it, from −1/2 to 1/2
-    B result = lookup(erf_over_t[6], place);
-    for (int i = 5; i >= 0; --i) result = fused(result, r, lookup(erf_over_t[i], place));
-    return with_sign_of(x, min(B(1), t * result));
-}
+#if defined(XGRAD_LANES_AVX512) || defined(XGRAD_LANES_AVX2)
+inline Batch<float> erf_batch(const Batch<float>& x) { return by_parts(x, erf_parts, erf_parts_to_one, 3.95); }
 #endif
 
 template <class B> B erf_batch(const B& x) {
