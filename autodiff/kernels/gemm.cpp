@@ -248,6 +248,7 @@ private:
 
     void multiply(const Gemm<T>& piece, const T* packed_a = nullptr) const {
         if (plan_.dots) return kernels_.dots(piece);
+        if (!plan_.pack_b) return kernels_.multiply(piece, plan_, packed_a, nullptr);
         const Workspace<T> workspace(kept_for_piece, kernels_.workspace_size(piece, plan_));
         kernels_.multiply(piece, plan_, packed_a, workspace.data());
     }

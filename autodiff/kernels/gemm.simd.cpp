@@ -336,7 +336,7 @@ public:
         : g_(piece), plan_(plan), packed_a_(packed_a), packed_b_(packed_b), begin_(begin), end_(end) {}
 
     static size_t room_for_b(const Gemm<T>& g, const GemmPlan& plan) {
-        return plan.pack_b ? min(plan.run_depth, g.depth) * round_up(g.columns, max_columns<T>) : 0;
+        return min(plan.run_depth, g.depth) * round_up(g.columns, max_columns<T>);
     }
 
     void multiply() {
