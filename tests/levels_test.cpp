@@ -1,0 +1,261 @@
+// One instruction-set level against another: all kernels, on shapes and values drawn at random, must agree with the
+// portable level up to rounding. What each kernel computes is held by its own tests; here it is enough that nobody
+// deviates, so that many more cases can be tried.
+#include <array>
+#include <cstddef>
+#include <random>
+#include <span>
+#include <vector>
+
+#include "kernel_twins.hpp"
+#include <xgrad/autodiff/kernels/elementwise.hpp>
+#include <xgrad/autodiff/kernels/gemm.hpp>
+#include <xgrad/autodiff/kernels/normalization.hpp>
+#include <xgrad/autodiff/kernels/reduce.hpp>
+#include <xgrad/autodiff/kernels/softmax.hpp>
+#include <xgrad/autodiff/kernels/update.hpp>
+
+using namespace xgrad;
+using namespace xgrad::twins;
+
+namespace {
+
+// run(level) returns numbers.
+template <class Run> void check_levels(const Run& run, long double tolerance = 64) {
+    const auto expected = reals(run(Level::portable));
+    for (const Level at : levels()) {
+        INFO(name(at));
+        check_close(run(at), expected, tolerance);
+    }
+}
+
+// Sizes, numbers and choices of one case.
+class Draw {
+public:
+    explicit Draw(unsigned seed) : engine_(seed) {}
+
+    std::size_t size(std::size_t most) { return std::uniform_int_distribution<std::size_t>(0, most)(engine_); }
+    bool coin() { return size(1) == 1; }
+    template <class T> std::vector<T> numbers(std::size_t count, double low = -2, double high = 2) {
+        std::uniform_real_distribution<double> draw(low, high);
+        std::vector<T> result(count);
+        for (T& number : result) number = static_cast<T>(draw(engine_));
+        return result;
+    }
+    // Here and there what arithmetic treats in a way of its own.
+    template <class T> void strew(std::vector<T>& numbers) {
+        constexpr T infinity = std::numeric_limits<T>::infinity();
+        constexpr std::array<T, 7> special{0, -T(0), 1, -1, infinity, -infinity, std::numeric_limits<T>::quiet_NaN()};
+        for (T& number : numbers)
+            if (size(9) == 0) number = special[size(special.size() - 1)];
+    }
+
+private:
+    std::mt19937 engine_;
+};
+
+template <class T, class... Vectors> std::vector<T> joined(const std::vector<T>& first, const Vectors&... rest) {
+    std::vector<T> all = first;
+    (all.insert(all.end(), rest.begin(), rest.end()), ...);
+    return all;
+}
+
+// A shape of up to three dimensions, and that of an operand which broadcasts to it.
+using Sizes = std::vector<std::size_t>;
+
+Sizes shape(Draw& draw) {
+    Sizes result(draw.size(3));
+    for (std::size_t& extent : result) extent = draw.size(draw.coin() ? 4 : 35);
+    return result;
+}
+
+Sizes operand(Draw& draw, const Sizes& result) {
+    Sizes shape(result.begin() + static_cast<std::ptrdiff_t>(draw.size(result.size())), result.end());
+    for (std::size_t& extent : shape)
+        if (draw.size(3) == 0) extent = 1;
+    return draw.coin() ? result : shape;
+}
+
+std::size_t count(const Sizes& shape) {
+    std::size_t product = 1;
+    for (std::size_t extent : shape) product *= extent;
+    return product;
+}
+
+template <class Formula, class T> constexpr std::size_t operands = std::invocable<Formula, Lane<T>> ? 1 : 2;
+
+template <class Formula, class T> void check_formula(Draw& draw) {
+    constexpr std::size_t N = operands<Formula, T>;
+    INFO("formula " << formulas::Formulas::position<Formula> << " of the list");
+    const Formula formula{};
+    const Sizes result = shape(draw);
+    std::array<Sizes, N> shapes;
+    std::array<std::vector<T>, N> inputs, plain;
+    std::array<std::span<const std::size_t>, N> spans;
+    std::array<const T*, N> data, plain_data;
+    for (std::size_t k = 0; k < N; ++k) {
+        shapes[k] = operand(draw, result);
+        plain[k] = inputs[k] = draw.numbers<T>(count(shapes[k]), -3, 3);
+        draw.strew(inputs[k]);
+        spans[k] = shapes[k], data[k] = inputs[k].data(), plain_data[k] = plain[k].data();
+    }
+    const kernels::Broadcast loop(result, spans);
+    const auto g = draw.numbers<T>(count(result));
+    check_levels([&](Level at) {
+        std::vector<T> y(count(result));
+        kernels::elementwise_kernel<Formula, T, N>(at).forward(&formula, loop, y.data(), data.data());
+        return y;
+    });
+    check_levels(
+        [&](Level at) {
+            std::array<std::vector<T>, N> gradients;
+            std::array<T*, N> places;
+            for (std::size_t k = 0; k < N; ++k) gradients[k].resize(count(result)), places[k] = gradients[k].data();
+            kernels::elementwise_kernel<Formula, T, N>(at).backward(&formula, loop, g.data(), plain_data.data(),
+                                                                    places.data());
+            return std::apply([](const auto&... gradient) { return joined<T>(gradient...); }, gradients);
+        },
+        512);
+}
+
+template <class T, class... Formulas> void check_formulas(Draw& draw, formulas::List<Formulas...>) {
+    (check_formula<Formulas, T>(draw), ...);
+}
+
+}  // namespace
+
+TEMPLATE_TEST_CASE("all levels compute the same formulas", "[levels]", float, double) {
+    for (unsigned seed = 0; seed < 40; ++seed) {
+        Draw draw(seed);
+        INFO("seed " << seed);
+        check_formulas<TestType>(draw, formulas::Formulas());
+    }
+}
+
+TEMPLATE_TEST_CASE("all levels compute the same products", "[levels]", float, double) {
+    using T = TestType;
+    for (unsigned seed = 0; seed < 150; ++seed) {
+        Draw draw(seed);
+        INFO("seed " << seed);
+        const std::size_t most = draw.coin() ? 20 : 130;
+        kernels::Gemm<T> g{.rows = draw.size(most), .columns = draw.size(most), .depth = draw.size(most)};
+        g.transpose_a = draw.coin(), g.transpose_b = draw.coin(), g.accumulate = draw.coin();
+        g.activation = draw.coin() ? kernels::Activation::relu : kernels::Activation::none;
+        g.a_stride = (g.transpose_a ? g.rows : g.depth) + draw.size(3);
+        g.b_stride = (g.transpose_b ? g.depth : g.columns) + draw.size(3);
+        g.c_stride = g.columns + draw.size(3);
+        const auto a = draw.numbers<T>((g.transpose_a ? g.depth : g.rows) * g.a_stride);
+        const auto b = draw.numbers<T>((g.transpose_b ? g.columns : g.depth) * g.b_stride);
+        const auto c = draw.numbers<T>(g.rows * g.c_stride), bias = draw.numbers<T>(g.columns);
+        g.a = a.data(), g.b = b.data(), g.bias = draw.coin() ? bias.data() : nullptr;
+        check_levels([&](Level at) {
+            std::vector<T> result = c;
+            g.c = result.data();
+            kernels::gemm(g, at);
+            return result;
+        });
+    }
+}
+
+TEMPLATE_TEST_CASE("all levels compute the same along rows and columns", "[levels]", float, double) {
+    using T = TestType;
+    for (unsigned seed = 0; seed < 150; ++seed) {
+        Draw draw(seed);
+        INFO("seed " << seed);
+        const kernels::Slices slices{draw.size(5), 1 + draw.size(70), draw.coin() ? 1 : draw.size(40)};
+        const auto x = draw.numbers<T>(slices.size()), g = draw.numbers<T>(slices.size());
+        using Reduction = void (*)(const T*, const kernels::Slices&, T*, Level);
+        for (const Reduction reduction : {kernels::sum<T>, kernels::max<T>, kernels::min<T>, kernels::sum_of_squares<T>,
+                                          kernels::logsumexp<T>, kernels::softmax<T>, kernels::log_softmax<T>})
+            check_levels([&](Level at) {
+                std::vector<T> y(slices.size());
+                reduction(x.data(), slices, y.data(), at);
+                return y;
+            });
+        check_levels([&](Level at) {
+            std::vector<T> mean(slices.results()), variance(slices.results());
+            kernels::mean_and_variance(x.data(), slices, 0, mean.data(), variance.data(), at);
+            return joined(mean, variance);
+        });
+        using Backward = void (*)(const T*, const T*, const kernels::Slices&, T*, Level);
+        for (const Backward backward : {kernels::softmax_backward<T>, kernels::log_softmax_backward<T>})
+            check_levels([&](Level at) {
+                std::vector<T> dx(slices.size());
+                backward(x.data(), g.data(), slices, dx.data(), at);
+                return dx;
+            });
+        std::vector<std::int64_t> labels(slices.results());
+        for (auto& label : labels) label = static_cast<std::int64_t>(draw.size(slices.count - 1));
+        const kernels::CrossEntropyTarget<T> target{labels.data(), nullptr, T(0.1)};
+        check_levels([&](Level at) {
+            std::vector<T> losses(slices.results()), probabilities(slices.size()), dx(slices.size());
+            kernels::softmax_cross_entropy(x.data(), slices, target, {losses.data(), probabilities.data()}, at);
+            kernels::softmax_cross_entropy_backward(probabilities.data(), slices, target, g.data(), false, dx.data(), at);
+            return joined(losses, probabilities, dx);
+        });
+    }
+}
+
+TEMPLATE_TEST_CASE("all levels normalise the same way", "[levels]", float, double) {
+    using T = TestType;
+    for (unsigned seed = 0; seed < 100; ++seed) {
+        Draw draw(seed);
+        INFO("seed " << seed);
+        const kernels::Channels shape{2 + draw.size(40), 1 + draw.size(40), draw.coin() ? 1 : 1 + draw.size(9)};
+        const auto x = draw.numbers<T>(shape.size()), g = draw.numbers<T>(shape.size());
+        const auto weight = draw.numbers<T>(shape.channels), bias = draw.numbers<T>(shape.channels);
+        const bool relu = draw.coin();
+        check_levels(
+            [&](Level at) {
+                std::vector<T> y(shape.size()), mean(shape.channels), rstd(shape.channels), dx(shape.size()),
+                    dweight(shape.channels), dbias(shape.channels);
+                kernels::batch_norm({shape, x.data(), weight.data(), bias.data(), T(1e-3), relu, y.data()},
+                                    kernels::BatchStatistics<T>{mean.data(), rstd.data()}, at);
+                kernels::batch_norm_backward(
+                    kernels::BatchNormBackward<T>{shape, x.data(), mean.data(), rstd.data(), weight.data(), g.data(),
+                                                  relu ? y.data() : nullptr, dx.data(), dweight.data(), dbias.data()},
+                    at);
+                return joined(y, mean, rstd, dx, dweight, dbias);
+            },
+            2048);
+        const std::size_t rows = 1 + draw.size(9), count = shape.size() / rows;
+        const auto gain = draw.numbers<T>(count), shift = draw.numbers<T>(count);
+        check_levels(
+            [&](Level at) {
+                std::vector<T> y(rows * count), mean(rows), rstd(rows), dx(rows * count), dweight(count), dbias(count);
+                kernels::layer_norm(kernels::LayerNorm<T>{rows, count, x.data(), gain.data(), shift.data(), T(1e-3),
+                                                          y.data(), mean.data(), rstd.data()},
+                                    at);
+                kernels::layer_norm_backward(
+                    kernels::LayerNormBackward<T>{rows, count, x.data(), mean.data(), rstd.data(), gain.data(), g.data(),
+                                                  dx.data(), dweight.data(), dbias.data()},
+                    at);
+                return joined(y, mean, rstd, dx, dweight, dbias);
+            },
+            2048);
+    }
+}
+
+TEMPLATE_TEST_CASE("all levels update parameters the same way", "[levels]", float, double) {
+    using T = TestType;
+    for (unsigned seed = 0; seed < 100; ++seed) {
+        Draw draw(seed);
+        INFO("seed " << seed);
+        const std::size_t n = draw.size(100);
+        const auto gradient = draw.numbers<T>(n), start = draw.numbers<T>(n), first = draw.numbers<T>(n);
+        const auto second = draw.numbers<T>(n, 0.1, 2);
+        const kernels::SgdOptions sgd{.momentum = draw.coin() ? 0.9 : 0, .weight_decay = 0.01, .nesterov = draw.coin()};
+        check_levels([&](Level at) {
+            std::vector<T> parameter = start, momentum = first;
+            kernels::sgd_update(sgd, gradient.data(), parameter.data(), sgd.momentum > 0 ? momentum.data() : nullptr, n, at);
+            return joined(parameter, momentum);
+        });
+        const kernels::AdamOptions adam{.weight_decay = 0.01, .decoupled = draw.coin(), .bias_correction1 = 0.5,
+                                        .bias_correction2 = 0.1};
+        check_levels([&](Level at) {
+            std::vector<T> parameter = start, m = first, v = second, largest = second;
+            kernels::adam_update(adam, gradient.data(), parameter.data(), m.data(), v.data(), largest.data(), n, at);
+            return joined(parameter, m, v, largest);
+        });
+    }
+}
