@@ -40,27 +40,28 @@ inline std::span<const std::size_t> as_span(const Shape& shape) { return {shape.
 template <class T, class Formula, std::size_t N>
 Array<T> evaluate_elementwise(const char* name, const Formula& formula, const std::array<const Variable<T>*, N>& inputs,
                               bool reuse_first = false) {
+    const Array<T>& first = inputs[0]->value();
     std::array<const T*, N> data;
-    const Shape& first = inputs[0]->shape();
+    std::array<const Shape*, N> shapes;
     bool alike = true;
     for (std::size_t i = 0; i < N; ++i) {
-        data[i] = inputs[i]->value().data();
-        alike = alike && inputs[i]->shape() == first;
+        const Array<T>& value = i == 0 ? first : inputs[i]->value();
+        data[i] = value.data();
+        shapes[i] = &value.shape();
+        alike = alike && *shapes[i] == first.shape();
     }
     const auto run = [&](const Shape& shape, const kernels::Broadcast& loop) {
-        const bool in_place = reuse_first && is_sole_owner(*inputs[0]) && (alike || first == shape);
-        Array<T> result = in_place ? share(inputs[0]->value(), shape) : empty<T>(shape);
+        const bool in_place = reuse_first && is_sole_owner(*inputs[0]) && (alike || first.shape() == shape);
+        Array<T> result = in_place ? share(first, shape) : empty<T>(shape);
         kernels::elementwise_kernel<Formula, T, N>().forward(&formula, loop, result.data(), data.data());
         return result;
     };
-    if (alike) return run(first, kernels::Broadcast(inputs[0]->value().size(), N));
-    std::array<std::span<const std::size_t>, N> shapes;
-    Shape shape = first;
-    for (std::size_t i = 0; i < N; ++i) {
-        shapes[i] = as_span(inputs[i]->shape());
-        shape = broadcast_shape(name, shape, inputs[i]->shape());
-    }
-    return run(shape, kernels::Broadcast(as_span(shape), shapes));
+    if (alike) return run(first.shape(), kernels::Broadcast(first.size(), N));
+    Shape shape = first.shape();
+    for (const Shape* other : shapes) shape = broadcast_shape(name, shape, *other);
+    std::array<std::span<const std::size_t>, N> spans;
+    for (std::size_t i = 0; i < N; ++i) spans[i] = as_span(*shapes[i]);
+    return run(shape, kernels::Broadcast(as_span(shape), spans));
 }
 
 /// The cotangents of an elementwise operation. One pass over memory when the backward is not recorded itself; otherwise
