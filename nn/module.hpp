@@ -82,7 +82,9 @@ template <class T>
 using ConstBufferPointer = std::variant<const Array<T>*, const Array<std::int64_t>*>;
 
 /// A part of a network: parameters θ, buffers, other modules, and some call operator that computes with them. A module is
-/// a value: a copy is a deep copy, and `model = best` restores values in place, so that optimizers stay right.
+/// a value: a copy is a deep copy, and `model = best` restores values in place, so that optimizers stay right. Only
+/// where a vector among the members takes over the elements of a temporary, as in `model = Model(…)`, the parameters are
+/// others afterwards, and an optimizer made before says so at its next step.
 ///
 /// Derive from Layer instead for one input and one output.
 template <class T = float>

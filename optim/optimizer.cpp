@@ -58,6 +58,17 @@ void check_parameters(const std::vector<Variable<T>>& parameters) {
     }
 }
 
+// A parameter without a gradient that nobody else can reach belonged to a module which is gone, or which has taken over
+// the parameters of another: `model = Model(…)` does so where layers are in a vector.
+template <class T>
+void check_held(const std::vector<Variable<T>>& parameters) {
+    for (std::size_t i = 0; i < parameters.size(); ++i)
+        if (parameters[i].requires_grad() && !parameters[i].grad().defined() && parameters[i].node()->handles() == 1)
+            throw Error(fmt::format("step: parameter {}, of shape {}, is held by this optimizer alone: its module is "
+                                    "gone, or has other parameters now; make an optimizer from those",
+                                    i, describe(parameters[i].shape())));
+}
+
 }  // namespace
 
 template <class T>
@@ -114,6 +125,7 @@ bool Optimizer<T>::gradients_are_fine() {
 
 template <class T>
 void Optimizer<T>::step() {
+    check_held(parameters_);
     if (const std::string unlisted = xgrad::detail::take_unlisted(); !unlisted.empty())
         throw Error(fmt::format("step: a parameter of shape {} received a gradient, but no module lists it, so it "
                                 "would stay untrained; list it in the module's `fields`, or give it to an optimizer",

@@ -100,8 +100,8 @@ public:
     Optimizer& operator=(const Optimizer&) = delete;
 
     /// Updates every parameter that has a gradient and is not frozen.
-    /// Throws Error, before anything is changed, when some parameter that no module lists received a gradient: it would
-    /// stay untrained.
+    /// Throws Error, before anything is changed, when some parameter would stay untrained: one that received a gradient
+    /// but that no module lists, or one of a module whose parameters were replaced after this optimizer was made.
     void step();
 
     /// Removes the gradients of all parameters.

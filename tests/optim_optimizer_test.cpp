@@ -13,6 +13,7 @@
 #include <xgrad/autodiff/operations/arithmetic.hpp>
 #include <xgrad/autodiff/operations/matmul.hpp>
 #include <xgrad/autodiff/operations/reduce.hpp>
+#include <xgrad/nn/linear.hpp>
 #include <xgrad/nn/losses.hpp>
 #include <xgrad/optim.hpp>
 
@@ -235,6 +236,41 @@ TEST_CASE("A parameter that no module lists is reported, not left untrained", "[
     optim::SGD other({forgotten}, {.learning_rate = 1});
     optimizer.minimize(sum(known * forgotten));  // it is some optimizer's now
     CHECK(known.item() == -6);
+}
+
+TEST_CASE("A module that takes over another's parameters is reported by an optimizer made before", "[optim]") {
+    struct Model : nn::Layer<> {
+        nn::Linear<> first{2, 2};
+        std::vector<nn::Linear<>> layers;
+        Model() {
+            for (int i = 0; i < 2; ++i) layers.emplace_back(2, 2);
+        }
+        void fields(nn::Fields<>& f) override { f("first", first)("layers", layers); }
+        Variable<> forward(const Variable<>& x) override {
+            Variable<> h = first(x);
+            for (nn::Linear<>& layer : layers) h = layer(h);
+            return h;
+        }
+    };
+    const std::string replaced =
+        "step: parameter 2, of shape (2, 2), is held by this optimizer alone: its module is gone, or has other parameters "
+        "now; make an optimizer from those";
+    const Variable<> x = random<float>({3, 2});
+    Model model;
+    optim::SGD optimizer(model.parameters(), {.learning_rate = 0.1});
+    const Model best = model;
+    const auto train = [&] { optimizer.minimize(sum(square(model(x)))); };
+
+    model = best;  // writes values
+    train();
+    model = Model();
+    model.train();  // all modules know the new parameters now, but not this optimizer
+    const float before = model.first.weight().value()(0, 0);
+    CHECK(message(train) == replaced);
+    CHECK(model.first.weight().value()(0, 0) == before);
+    optim::SGD renewed(model.parameters(), {.learning_rate = 0.1});
+    renewed.minimize(sum(square(model(x))));
+    CHECK(model.first.weight().value()(0, 0) != before);
 }
 
 TEST_CASE("A step is noticed by a graph that had saved the values", "[optim]") {
