@@ -55,6 +55,10 @@ template <class T> std::vector<Variable<T>> own_weights(const Layer<T>& layer) {
     return own;
 }
 
+std::size_t width_of(std::string_view text) {
+    return static_cast<std::size_t>(std::ranges::count_if(text, [](char c) { return (c & 0xc0) != 0x80; }));
+}
+
 #define XGRAD_INSTANTIATE(T)                                           \
     template class Preserve<T>;                                        \
     template class LayerNames<T>;                                      \

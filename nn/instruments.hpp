@@ -5,6 +5,7 @@
 #include <map>
 #include <span>
 #include <string>
+#include <string_view>
 #include <utility>
 #include <variant>
 #include <vector>
@@ -61,6 +62,9 @@ template <class T> std::vector<Variable<T>> own_parameters(const Layer<T>& layer
 
 /// Those of them that are matrices θ in z = θh, or convolutions: two axes and more, but no scales of a LayerNorm.
 template <class T> std::vector<Variable<T>> own_weights(const Layer<T>& layer);
+
+/// How many characters of UTF-8 a cell of a table has, which is what fmt counts when it fills one up.
+std::size_t width_of(std::string_view text);
 
 /// In double: the squares of an exploding signal do not fit into a float.
 struct Statistics {

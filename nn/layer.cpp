@@ -149,7 +149,7 @@ std::string Layer<T>::summary(const Shape& input_shape) const {
     }
     std::array<std::size_t, 4> width{};
     for (const Row& row : rows)
-        for (std::size_t i = 0; i < row.size(); ++i) width[i] = std::max(width[i], row[i].size());
+        for (std::size_t i = 0; i < row.size(); ++i) width[i] = std::max(width[i], detail::width_of(row[i]));
     std::string table;
     for (const Row& row : rows)
         table += fmt::format("{:<{}}  {:<{}}  {:<{}}  {:>{}}\n", row[0], width[0], row[1], width[1], row[2], width[2],

@@ -221,6 +221,20 @@ TEST_CASE("A summary is a table of the layers within", "[nn][summary]") {
             "      total                      (128, 10)       235402\n");
 }
 
+TEST_CASE("A summary is aligned with names in any alphabet", "[nn][summary]") {
+    struct Model : nn::Layer<float> {
+        void fields(nn::Fields<float>& f) override { f("größe", first)("μ", second); }
+        std::string description() const override { return "Модель"; }
+        Variable<float> forward(const Variable<float>& x) override { return second(first(x)); }
+        nn::Linear<float> first{3, 4}, second{4, 2};
+    };
+    REQUIRE(Model().summary({5, 3}) ==
+            "name   layer         output  parameters\n"
+            "größe  Linear(3, 4)  (5, 4)          16\n"
+            "μ      Linear(4, 2)  (5, 2)          10\n"
+            "       total         (5, 2)          26\n");
+}
+
 TEST_CASE("A summary of one layer, and of a user's own", "[nn][summary]") {
     class Block : public nn::Layer<float> {
     public:

@@ -317,11 +317,6 @@ Probe run(nn::Module<T>& module, const std::function<Variable<T>()>& forward, co
 std::string number(std::optional<double> value) { return value ? fmt::format("{:.3g}", *value) : ""; }
 std::string percent(std::optional<double> value) { return value ? fmt::format("{:.0f} %", 100 * *value) : ""; }
 
-// In characters, as fmt fills up.
-std::size_t width_of(const std::string& text) {
-    return static_cast<std::size_t>(std::ranges::count_if(text, [](char c) { return (c & 0xc0) != 0x80; }));
-}
-
 std::string in_words(const char* what, const char* direction, const Trend& trend) {
     if (trend.regime == Regime::stable) return fmt::format("{}: stable\n", what);
     return fmt::format("{}: {} from layer '{}' {}, × {:.3g} per layer, × {:.3g} in all\n    cure: {}\n", what,
@@ -360,7 +355,7 @@ std::string Probe::summary() const {
     const std::size_t columns = gradient ? rows[0].size() : rows[0].size() - 2;
     std::array<std::size_t, 11> width{};
     for (const Row& row : rows)
-        for (std::size_t i = 0; i < columns; ++i) width[i] = std::max(width[i], width_of(row[i]));
+        for (std::size_t i = 0; i < columns; ++i) width[i] = std::max(width[i], nn::detail::width_of(row[i]));
     std::string table;
     for (const Row& row : rows) {
         std::string line;

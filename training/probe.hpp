@@ -68,8 +68,8 @@ template <class T> using LossFunction = std::function<Variable<T>(const Variable
 /// Runs a model on one batch in the mode that it is in, and back when a loss is given, and measures each layer on the
 /// way.
 ///
-///     fmt::print("{}", training::probe(model, images, [&](auto& y) { return nn::cross_entropy(y, labels);
-///     }).summary());
+///     const auto probe = training::probe(model, images, [&](auto& y) { return nn::cross_entropy(y, labels); });
+///     fmt::print("{}", probe.summary());
 ///
 /// Nothing is changed: parameters, gradients, running statistics, mode and the generator are as before. It sees all
 /// layers through nn::LayerWatcher, of any composition; a layer that hands on the very result of one within it
