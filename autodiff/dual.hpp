@@ -6,6 +6,7 @@
 #include <cmath>
 #include <concepts>
 #include <cstddef>
+#include <limits>
 #include <numbers>
 #include <utility>
 
@@ -166,14 +167,19 @@ template <class X, std::size_t N = 1> struct Dual {
         return x.chain(erf(x.value), 2 * std::numbers::inv_sqrtpi * exp(-square(x.value)));
     }
 
-    /// With respect to the base p·x^(p−1), and 0 for an exponent p of 0. With respect to the exponent x^p·log(x), and 0
-    /// for a base that is not positive, where it has no derivative: NaN would spoil that of the base.
+    /// With respect to the base p·x^(p−1), and 0 for an exponent p of 0. With respect to the exponent x^p·log(x): NaN for
+    /// a negative base, and 0 for a base of 0 unless the power is infinite. Neither spoils the other.
     friend Dual pow(const Dual& base, const Dual& exponent) {
         const X &x = base.value, &p = exponent.value;
         const X y = pow(x, p);
         const X by_base = p * pow(nonzero_unless(x, p), p - 1);
-        const X by_exponent = y * log(where(x > 0, x, X(1)));
-        return {y, each([&](std::size_t i) { return by_base * base.tangent[i] + by_exponent * exponent.tangent[i]; })};
+        const X by_exponent = y * log(where(x < 0, X(1), where(x == 0, where(p >= 0, X(1), x), x)));
+        return {y, each([&](std::size_t i) {
+                    const X &s = base.tangent[i], &t = exponent.tangent[i];
+                    // A factor of its own, for NaN out of log would come through derivatives by the base.
+                    const X defined = where(x < 0, where(t == 0, X(1), X(NAN)), X(1));
+                    return along(s, by_base) + along(t, by_exponent) * defined;
+                })};
     }
     template <ConstantOf<Dual> C> friend Dual pow(const Dual& base, const C& p) {
         if constexpr (Number<C>) {
@@ -184,11 +190,12 @@ template <class X, std::size_t N = 1> struct Dual {
         }
     }
     template <ConstantOf<Dual> C> friend Dual pow(const C& base, const Dual& exponent) {
-        const X y = pow(base, exponent.value);
         if constexpr (Number<C>)
-            return exponent.chain(y, y * (base > 0 ? std::log(static_cast<double>(base)) : 0.0));
-        else
-            return exponent.chain(y, y * log(where(base > 0, X(base), X(1))));
+            if (base > 0) {
+                const X y = pow(base, exponent.value);
+                return exponent.chain(y, y * std::log(static_cast<double>(base)));
+            }
+        return pow(Dual(base), exponent);
     }
 
     friend Dual maximum(const Dual& a, const Dual& b) {
@@ -238,6 +245,11 @@ private:
         return {y, each([&](std::size_t i) {
                     return where(kept, x.tangent[i], where(dropped, X(0), 0.5 * x.tangent[i]));
                 })};
+    }
+
+    /// slope·t, and 0 where t is 0, for a slope that is infinite or NaN as well.
+    static X along(const X& t, const X& slope) {
+        return where(t == 0, where(abs(slope) < std::numeric_limits<double>::infinity(), slope, X(0)), slope) * t;
     }
 
     /// x, but 1 where x and p are both 0: there p·x^(p−1) shall be 0.

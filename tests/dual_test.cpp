@@ -188,6 +188,9 @@ TEST_CASE("powers have the derivatives of PyTorch at the borders of their domain
     CHECK(derivative([](auto x) { return pow(x, decltype(x)(0)); }, 0) == 0);
     CHECK(derivative([](auto p) { return pow(0, p); }, 2) == 0);
     CHECK(derivative([](auto p) { return pow(decltype(p)(0), p); }, 2) == 0);
+    CHECK(std::isnan(derivative([](auto p) { return pow(-3, p); }, 2)));
+    CHECK(std::isnan(derivative([](auto p) { return pow(decltype(p)(-3), p); }, 2)));
+    CHECK(std::isnan(second_derivative([](auto p) { return pow(decltype(p)(-3), p); }, 2)));
     // A whole exponent may be an operand, too, and its missing derivative does not spoil that of a negative base.
     CHECK(derivative([](auto x) { return pow(x, decltype(x)(2)); }, -3) == Approx(-6));
 }

@@ -1,4 +1,5 @@
 #include <cmath>
+#include <functional>
 #include <limits>
 #include <type_traits>
 #include <utility>
@@ -6,6 +7,7 @@
 
 #include "catch.hpp"
 #include "random.hpp"
+#include <xgrad/autodiff/elementwise.hpp>
 #include <xgrad/autodiff/gradcheck.hpp>
 #include <xgrad/autodiff/operations/arithmetic.hpp>
 #include <xgrad/autodiff/operations/reduce.hpp>
@@ -133,6 +135,42 @@ TEST_CASE("powers with number exponents and bases have right derivatives", "[ope
     const double base = -1.5;
     CHECK(pow(V(base), V(3)).item() == Approx(-3.375));
     CHECK(std::isnan(pow(V(base), 0.7).item()));
+}
+
+TEST_CASE("a power has PyTorch's derivatives by base and by exponent, as an operation and in a formula",
+          "[operations][arithmetic]") {
+    constexpr double infinity = std::numeric_limits<double>::infinity(), none = std::numeric_limits<double>::quiet_NaN();
+    struct Row {
+        double x, p, by_x, by_p, by_x_twice = 0;
+    };
+    const Row rows[]{{-2, 3, 12, none, -12},      {-2, 0, 0, none, 0},  {-2, -1, -0.25, none, -0.25},
+                     {-2, 0.5, none, none, none}, {0, 2, 0, 0, 2},      {0, 1, 1, 0, 0},
+                     {0, 0.5, infinity, 0},       {0, 0, 0, 0, 0},      {0, -1, -infinity, -infinity},
+                     {2, 3, 12, 8 * std::log(2), 12}};
+    const auto equal = [](double a, double b) { return std::isnan(b) ? std::isnan(a) : a == Approx(b); };
+    const auto in_formula = elementwise([](auto x, auto p) { return pow(x, p); });
+    const auto power = GENERATE_REF(as<std::function<V(const V&, const V&)>>(),
+                                    [](const V& x, const V& p) { return pow(x, p); }, in_formula);
+    for (const Row& row : rows) {
+        INFO(row.x << " to the power of " << row.p);
+        V x = row.x, p = row.p;
+        x.requires_grad(true);
+        p.requires_grad(true);
+        const auto first = grad<double>({power(x, p)}, {x, p});
+        CHECK(equal(first[0].item(), row.by_x));
+        CHECK(equal(first[1].item(), row.by_p));
+        const auto recorded = grad<double>({power(x, p)}, {x, p}, {}, {.create_graph = true});
+        CHECK(equal(recorded[0].item(), row.by_x));
+        CHECK(equal(recorded[1].item(), row.by_p));
+        if (std::isinf(row.by_x)) continue;  // beyond a pole is ∞·0
+        CHECK(equal(grad(recorded[0], x, {.retain_graph = true}).item(), row.by_x_twice));
+        if (row.x >= 0) continue;
+        CHECK(std::isnan(grad(recorded[1], x, {.retain_graph = true}).item()));
+        CHECK(std::isnan(grad(recorded[1], p).item()));
+    }
+    // A direction in which the exponent does not change at first may still count in the second order.
+    gradcheck([](auto& x) { return pow(2.0 + 0 * x, square(x)); }, {V{0, 0.5}});
+    gradcheck([](auto& x) { return elementwise([](auto y) { return pow(y + 2, square(y)); })(x); }, {V{0, 0.5}});
 }
 
 TEST_CASE("clip keeps values within its bounds and stops cotangents at and beyond them", "[operations][arithmetic]") {

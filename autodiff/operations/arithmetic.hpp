@@ -61,7 +61,8 @@ Variable<T> erf(const Variable<T>& x);
 /// x to the power of a number; the derivative for a power of 0 is 0, also at x = 0.
 template <class T>
 Variable<T> pow(const Variable<T>& x, Number auto exponent);
-/// x to the power of another variable. The derivative by the exponent is 0 where x ≤ 0 and the power is finite.
+/// x to the power of another variable. The derivative by the exponent is NaN for x < 0, and 0 where x = 0 and the power is
+/// finite.
 template <class T>
 Variable<T> pow(const Variable<T>& x, const std::type_identity_t<Variable<T>>& exponent);
 /// A number to the power of x.
