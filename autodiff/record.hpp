@@ -413,11 +413,15 @@ auto wrt(std::tuple<First&, More&...> inputs, F vjp) {
 }
 /// The same for a number of inputs that is known at run time only; the vjp gives a vector.
 template <class T, class F>
-auto wrt(const std::vector<Variable<T>>& inputs, F vjp) {
-    std::vector<const Variable<T>*> pointers;
+auto wrt(std::span<const Variable<T>> inputs, F vjp) {
+    memory::Vector<const Variable<T>*> pointers;
     for (const Variable<T>& input : inputs) pointers.push_back(&input);
-    using Edges = std::vector<detail::Edge, memory::Allocator<detail::Edge>>;
+    using Edges = memory::Vector<detail::Edge>;
     return detail::JointInput<T, F, Edges>(Edges(inputs.size()), pointers, std::move(vjp));
+}
+template <class T, class F>
+auto wrt(const std::vector<Variable<T>>& inputs, F vjp) {
+    return wrt(std::span(inputs), std::move(vjp));
 }
 
 /// A setting of the operation, or an input that is no Variable, for those who watch (Observer).

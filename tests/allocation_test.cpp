@@ -142,6 +142,18 @@ TEST_CASE("reductions, slices and softmax down any axis allocate nothing", "[ste
     });
 }
 
+TEST_CASE("products of slices, and many arrays joined, allocate nothing", "[steady]") {
+    seed(1);
+    Parameter<> weight{normal({6, 40, 5}).value()};
+    const std::vector<Variable<>> parts(20, weight);
+    check_steady([&] {
+        Variable<> loss = sum(prod(weight, 1)) + prod(weight) + sum(prod(weight, {0, 2})) + sum(square(stack(parts, 1))) +
+                          sum(square(stack({weight, weight}))) + sum(square(concatenate(parts, -1)));
+        loss.backward();
+        weight.zero_grad();
+    });
+}
+
 TEST_CASE("inference into a caller's buffer allocates nothing", "[steady]") {
     seed(1);
     const nn::Sequential model{nn::Linear(784, 256, {.bias = false}), nn::BatchNorm(256), nn::ReLU(), nn::Linear(256, 10)};

@@ -89,6 +89,31 @@ TEMPLATE_TEST_CASE("sums, products and norms of slices equal their twins", "[red
     });
 }
 
+TEMPLATE_TEST_CASE("products of others leave out one element each, with none, one and more zeros in a slice", "[reduce]", float,
+                   double) {
+    using T = TestType;
+    for (const Slices& s : shapes) {
+        CAPTURE(s.outer, s.count, s.inner);
+        auto x = numbers<T>(s.size(), s.size());
+        Reals expected(s.size());
+        for (std::size_t slice = 0; slice < s.results(); ++slice) {
+            const auto place = [&](std::size_t i) { return (slice / s.inner * s.count + i) * s.inner + slice % s.inner; };
+            for (std::size_t i = 0; i < s.count; ++i) x[place(i)] = 1 + x[place(i)] / 1000;
+            for (std::size_t zero = 0; zero < std::min(slice % 3, s.count); ++zero) x[place((slice + 5 * zero) % s.count)] = 0;
+            Real product = 1;
+            std::size_t zeros = 0;
+            for (std::size_t i = 0; i < s.count; ++i) x[place(i)] == 0 ? void(++zeros) : void(product *= x[place(i)]);
+            for (std::size_t i = 0; i < s.count; ++i) {
+                const Real left_out = x[place(i)];
+                expected[place(i)] = zeros == 0 ? product / left_out : zeros == 1 && left_out == 0 ? product : 0;
+            }
+        }
+        std::vector<T> y(s.size(), T(77));
+        kernels::products_of_others(x.data(), s, y.data());
+        check_close(y, expected, 12 + 2 * std::sqrt(static_cast<Real>(s.count)));
+    }
+}
+
 TEMPLATE_TEST_CASE("max and min find the extremes of slices", "[reduce]", float, double) {
     using T = TestType;
     everywhere<T>([](Level at, const Slices& s, const std::vector<T>& x) {

@@ -1,3 +1,4 @@
+#include <algorithm>
 #include <array>
 #include <cmath>
 #include <cstring>
@@ -86,6 +87,27 @@ template <class T> void sum(const T* x, const Slices& slices, T* y, Level at) {
 template <class T> void prod(const T* x, const Slices& slices, T* y, Level at) {
     const auto& kernels = reduce_kernels<T>(at);
     fold<T>(kernels.prod, kernels.prod, x, nullptr, slices, y);
+}
+
+// What stands before an element, times what stands after it.
+template <class T> void products_of_others(const T* x, const Slices& slices, T* y) {
+    const std::size_t inner = slices.inner, size = slices.count * inner;
+    if (size == 0) return;
+    in_pieces(slices.outer, size, [&](std::size_t begin, std::size_t n) {
+        const Scratch<T> after(inner);
+        for (std::size_t slice = begin; slice < begin + n; ++slice) {
+            const T* const from = x + slice * size;
+            T* const to = y + slice * size;
+            std::fill_n(to, inner, T{1});
+            for (std::size_t i = inner; i < size; ++i) to[i] = to[i - inner] * from[i - inner];
+            std::fill_n(after.data(), inner, T{1});
+            for (std::size_t row = slices.count; row-- > 0;)
+                for (std::size_t i = 0; i < inner; ++i) {
+                    to[row * inner + i] *= after.data()[i];
+                    after.data()[i] *= from[row * inner + i];
+                }
+        }
+    });
 }
 
 template <class T> void max(const T* x, const Slices& slices, T* y, Level at) {
@@ -238,6 +260,7 @@ template <class T> bool all_finite(const T* x, std::size_t n, Level at) {
 #define XGRAD_REDUCE(T)                                                                                    \
     template void sum(const T*, const Slices&, T*, Level);                                                 \
     template void prod(const T*, const Slices&, T*, Level);                                                \
+    template void products_of_others(const T*, const Slices&, T*);                                         \
     template void max(const T*, const Slices&, T*, Level);                                                 \
     template void min(const T*, const Slices&, T*, Level);                                                 \
     template void sum_of_squares(const T*, const Slices&, T*, Level);                                      \

@@ -29,6 +29,9 @@ template <class T> void sum(const T* x, const Slices& slices, T* y, Level at = l
 /// The product of each slice. Empty slices: 1.
 template <class T> void prod(const T* x, const Slices& slices, T* y, Level at = level());
 
+/// For each element the product of all others of its slice, without a division: zeros do no harm.
+template <class T> void products_of_others(const T* x, const Slices& slices, T* y);
+
 /// The largest element of each slice, NaN where there is one. Empty slices: -infinity.
 template <class T> void max(const T* x, const Slices& slices, T* y, Level at = level());
 

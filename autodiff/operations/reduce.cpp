@@ -104,8 +104,8 @@ Array<std::int64_t> where_extremum(const char* operation, const Variable<T>& x, 
     return result;
 }
 
-// For each element the product of all others along the last axis, from products of what stands before and after it:
-// no division, so zeros do no harm. Written with operations, so that it can be differentiated again.
+// For each element the product of all others along the last axis, as the kernel makes it, but written with operations, so
+// that it can be differentiated again.
 template <class T>
 Variable<T> products_of_others(const Variable<T>& x) {
     const std::size_t count = x.shape(-1);
@@ -173,6 +173,11 @@ Variable<T> prod(const Variable<T>& x, const Axes& axes, bool keep) {
                       wrt(a, [a, reduction](const Variable<T>& g) {
                           if (a.size() == 0) return Variable<T>();
                           const Slices& s = reduction.slices;
+                          if (!detail::thread_state.recording) {
+                              Array<T> others = empty<T>(a.shape());
+                              kernels::products_of_others(a.value().data(), s, others.data());
+                              return Variable<T>(std::move(others)) * reshape(g, reduction.kept);
+                          }
                           const Variable<T> slices = transpose(reshape(a, Shape{s.outer, s.count, s.inner}), {0, 2, 1});
                           const Variable<T> others = transpose(products_of_others(slices), {0, 2, 1});
                           return reshape(others, a.shape()) * reshape(g, reduction.kept);

@@ -212,20 +212,12 @@ std::shared_ptr<const Place> stretch(const Shape& shape, std::size_t axis, std::
 
 }  // namespace
 
+namespace {
+
+// The parts side by side along an axis, on which they have the given sizes, and which they lack when it is a new one.
 template <class T>
-Variable<T> concatenate(const std::vector<Variable<T>>& parts, std::ptrdiff_t axis) {
-    if (parts.empty()) throw Error("concatenate: there is nothing to concatenate");
-    const std::size_t along = resolve_axis("concatenate", axis, parts[0].dimension());
-    Shape shape = parts[0].shape();
-    shape[along] = 0;
-    for (const Variable<T>& part : parts) {
-        Shape expected = part.shape();
-        if (expected.size() == shape.size()) expected[along] = shape[along];
-        if (expected != shape)
-            throw Error(fmt::format("concatenate: the shapes {} and {} differ in more than axis {}",
-                                    describe(parts[0].shape()), describe(part.shape()), along));
-        shape[along] += part.shape()[along];
-    }
+Variable<T> join(const char* operation, std::span<const Variable<T>> parts, const Shape& shape, std::size_t along,
+                 memory::Vector<std::size_t>&& sizes) {
     std::size_t outer = 1, inner = 1;
     for (std::size_t i = 0; i < along; ++i) outer *= shape[i];
     for (std::size_t i = along + 1; i < shape.size(); ++i) inner *= shape[i];
@@ -233,32 +225,55 @@ Variable<T> concatenate(const std::vector<Variable<T>>& parts, std::ptrdiff_t ax
     Array<T> value = empty<T>(shape);
     T* target = value.data();
     for (std::size_t i = 0; i < outer; ++i)
-        for (const Variable<T>& part : parts) {
-            const std::size_t run = part.shape()[along] * inner;
-            target = std::copy_n(part.value().data() + i * run, run, target);
+        for (std::size_t part = 0; part < parts.size(); ++part) {
+            const std::size_t run = sizes[part] * inner;
+            target = std::copy_n(parts[part].value().data() + i * run, run, target);
         }
-    std::vector<std::size_t> sizes;
-    for (const Variable<T>& part : parts) sizes.push_back(part.shape()[along]);
-    return record("concatenate", std::move(value), with("axis", along),
-                  wrt(parts, [sizes, along](const Variable<T>& g, const Needs& needs) {
-                      std::vector<Variable<T>> cotangents(sizes.size());
-                      for (std::size_t i = 0, begin = 0; i < sizes.size(); begin += sizes[i++])
-                          if (needs[i]) cotangents[i] = gather(g, stretch(g.shape(), along, begin, sizes[i]));
+    const bool is_new = parts[0].dimension() < shape.size();
+    return record(operation, std::move(value), with("axis", along),
+                  wrt(parts, [sizes = std::move(sizes), along, is_new](const Variable<T>& g, const Needs& needs) {
+                      memory::Vector<Variable<T>> cotangents(sizes.size());
+                      for (std::size_t i = 0, begin = 0; i < sizes.size(); begin += sizes[i++]) {
+                          if (!needs[i]) continue;
+                          cotangents[i] = gather(g, stretch(g.shape(), along, begin, sizes[i]));
+                          if (is_new) cotangents[i] = squeeze(cotangents[i], along);
+                      }
                       return cotangents;
                   }));
 }
 
+}  // namespace
+
 template <class T>
-Variable<T> stack(const std::vector<Variable<T>>& parts, std::ptrdiff_t axis) {
-    if (parts.empty()) throw Error("stack: there is nothing to stack");
-    std::vector<Variable<T>> expanded;
+Variable<T> concatenate(std::span<const Variable<T>> parts, std::ptrdiff_t axis) {
+    if (parts.empty()) throw Error("concatenate: there is nothing to concatenate");
+    const std::size_t along = resolve_axis("concatenate", axis, parts[0].dimension());
+    Shape shape = parts[0].shape();
+    shape[along] = 0;
+    memory::Vector<std::size_t> sizes;
     for (const Variable<T>& part : parts) {
+        Shape expected = part.shape();
+        if (expected.size() == shape.size()) expected[along] = shape[along];
+        if (expected != shape)
+            throw Error(fmt::format("concatenate: the shapes {} and {} differ in more than axis {}",
+                                    describe(parts[0].shape()), describe(part.shape()), along));
+        sizes.push_back(part.shape()[along]);
+        shape[along] += sizes.back();
+    }
+    return join("concatenate", parts, shape, along, std::move(sizes));
+}
+
+template <class T>
+Variable<T> stack(std::span<const Variable<T>> parts, std::ptrdiff_t axis) {
+    if (parts.empty()) throw Error("stack: there is nothing to stack");
+    for (const Variable<T>& part : parts)
         if (part.shape() != parts[0].shape())
             throw Error(fmt::format("stack: the shapes {} and {} differ", describe(parts[0].shape()),
                                     describe(part.shape())));
-        expanded.push_back(expand_dims(part, axis));
-    }
-    return concatenate(expanded, axis);
+    Shape shape = parts[0].shape();
+    const std::size_t along = resolve_axis("stack", axis, shape.size() + 1);
+    shape.insert(shape.begin() + static_cast<std::ptrdiff_t>(along), parts.size());
+    return join("stack", parts, shape, along, memory::Vector<std::size_t>(parts.size(), 1));
 }
 
 template <class T>
@@ -284,8 +299,8 @@ std::vector<Variable<T>> split(const Variable<T>& x, std::size_t count, std::ptr
     template Variable<T> expand_dims(const Variable<T>&, std::ptrdiff_t); \
     template Variable<T> transpose(const Variable<T>&, const Axes&); \
     template Variable<T> flip(const Variable<T>&, const Axes&); \
-    template Variable<T> concatenate(const std::vector<Variable<T>>&, std::ptrdiff_t); \
-    template Variable<T> stack(const std::vector<Variable<T>>&, std::ptrdiff_t); \
+    template Variable<T> concatenate(std::span<const Variable<T>>, std::ptrdiff_t); \
+    template Variable<T> stack(std::span<const Variable<T>>, std::ptrdiff_t); \
     template std::vector<Variable<T>> split(const Variable<T>&, std::size_t, std::ptrdiff_t);
 XGRAD_INSTANTIATE(float)
 XGRAD_INSTANTIATE(double)

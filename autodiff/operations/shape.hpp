@@ -3,6 +3,7 @@
 #pragma once
 
 #include <initializer_list>
+#include <span>
 #include <vector>
 
 #include <xgrad/autodiff/variable.hpp>
@@ -75,21 +76,28 @@ Variable<T> transpose(const Variable<T>& x, const Axes& axes = {});
 
 /// Arrays that differ in size along one axis only, one after the other along it.
 template <class T>
-Variable<T> concatenate(const std::vector<Variable<T>>& parts, std::ptrdiff_t axis = 0);
-
-/// The same for parts in braces.
+Variable<T> concatenate(std::span<const Variable<T>> parts, std::ptrdiff_t axis = 0);
+/// The same for parts in a vector or in braces.
+template <class T>
+Variable<T> concatenate(const std::vector<Variable<T>>& parts, std::ptrdiff_t axis = 0) {
+    return concatenate(std::span(parts), axis);
+}
 template <class T>
 Variable<T> concatenate(std::initializer_list<Variable<T>> parts, std::ptrdiff_t axis = 0) {
-    return concatenate(std::vector<Variable<T>>(parts), axis);
+    return concatenate(std::span(parts.begin(), parts.size()), axis);
 }
 
 /// Arrays of one shape along a new axis.
 template <class T>
-Variable<T> stack(const std::vector<Variable<T>>& parts, std::ptrdiff_t axis = 0);
-/// The same for parts in braces.
+Variable<T> stack(std::span<const Variable<T>> parts, std::ptrdiff_t axis = 0);
+/// The same for parts in a vector or in braces.
+template <class T>
+Variable<T> stack(const std::vector<Variable<T>>& parts, std::ptrdiff_t axis = 0) {
+    return stack(std::span(parts), axis);
+}
 template <class T>
 Variable<T> stack(std::initializer_list<Variable<T>> parts, std::ptrdiff_t axis = 0) {
-    return stack(std::vector<Variable<T>>(parts), axis);
+    return stack(std::span(parts.begin(), parts.size()), axis);
 }
 
 /// x in `count` equal parts along an axis. Throws Error when the size is not a multiple of it.
