@@ -303,8 +303,8 @@ int main(int argc, char** argv) {
     std::string picture;
     CLI::App app("Trains a network of sigmoid units with and without BatchNorm.");
     app.option_defaults()->always_capture_default();
-    app.add_option("--steps", steps, "batches of 60 to learn from")->check(CLI::PositiveNumber);
-    app.add_option("--points", points, "how many times to measure on the way")->check(CLI::PositiveNumber);
+    app.add_option("--steps", steps, "batches of 60 to learn from")->check(at_least_one);
+    app.add_option("--points", points, "how many times to measure on the way")->check(at_least_one);
     app.add_option("--learning-rate", learning_rate, "of stochastic gradient descent, for both networks");
     app.add_option("--deviation", deviation, "of the normal distribution that the first weights come from");
     app.add_option("--unit", unit, "the unit of the last hidden layer to look at")

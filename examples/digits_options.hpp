@@ -12,6 +12,8 @@
 #include <xgrad/training/idx.hpp>
 #include <xgrad/training/synthetic_digits.hpp>
 
+#include "program.hpp"
+
 struct Digits {
     xgrad::training::Dataset<> train, test;
 };
@@ -25,9 +27,9 @@ struct DigitsOptions {
         app.add_option("--data", data,
                        "folder with MNIST's four IDX files, gzipped or not; generated digits if none is given")
             ->check(CLI::ExistingDirectory);
-        app.add_option("--samples", samples, "how many digits to generate for training")->check(CLI::PositiveNumber);
+        app.add_option("--samples", samples, "how many digits to generate for training")->check(at_least_one);
         app.add_option("--seed", seed, "of the initial weights, the order of the samples and the generated digits");
-        app.add_option("--threads", threads, "threads to compute with")->check(CLI::PositiveNumber);
+        app.add_option("--threads", threads, "threads to compute with")->check(at_least_one);
     }
 
     /// Seeds the generator of the initial weights, sets the threads, and reads or generates the digits.

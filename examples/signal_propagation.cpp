@@ -264,7 +264,7 @@ int main(int argc, char** argv) {
     app.add_option("--depth", settings.depth, "layers with weights")->check(CLI::Range(3, 1000));
     app.add_option("--width", settings.width, "units of a layer")->check(CLI::Range(16, 4096));
     app.add_option("--networks", settings.networks, "drawn for each k·Var(θ); as many as chance asks for if 0")
-        ->check(CLI::NonNegativeNumber);
+        ->check(CLI::Range(0, 1000));
     app.add_option("--activation", only, "this one alone: tanh, ReLU, SELU or identity")
         ->check(CLI::IsMember({"tanh", "ReLU", "SELU", "identity"}));
     app.add_option("--seed", settings.seed, "of the weights and the inputs");
