@@ -103,15 +103,15 @@ template <class T> GemmPlan choose_plan(const Gemm<T>& g, const GemmKernels<T>& 
 // Only here does the number of threads matter: how C is cut changes no sum.
 template <class T> Grid choose_grid(const Gemm<T>& g, const GemmPlan& plan, const GemmKernels<T>& kernels) {
     if (work(g) < worth_waking) return {g.rows, g.columns, 1, 1};
-    const auto wanted = static_cast<std::size_t>(std::min(64.0, work(g) / worth_a_piece));
+    const auto most = static_cast<std::size_t>(work(g) / worth_a_piece);
     // Columns first, for a piece packs the columns of B that it needs, and pieces in one row of the grid share none.
     const std::size_t few_columns = g.columns >= 1024 ? 128 : threads() == 1 || g.columns >= 256 * threads() ? 64 : 32;
     const std::size_t columns =
-        std::max(few_columns, round_up(ceil_divide(g.columns, wanted), kernels.tile_columns));
+        std::max(few_columns, round_up(ceil_divide(g.columns, most), kernels.tile_columns));
     const std::size_t across = ceil_divide(g.columns, columns);
     const bool packs_b = plan.pack_b && !plan.dots;
     const std::size_t few_rows = packs_b ? 192 : 4 * kernels.tile_rows;
-    const std::size_t enough = (packs_b ? std::min(wanted, 4 * threads()) : wanted) / across;
+    const std::size_t enough = std::min(most, packs_b ? 4 * threads() : 64) / across;
     const std::size_t down = std::clamp<std::size_t>(g.rows / few_rows, 1, std::max<std::size_t>(1, enough));
     const std::size_t rows = round_up(ceil_divide(g.rows, down), kernels.tile_rows);
     return {rows, columns, ceil_divide(g.rows, rows), across};
