@@ -38,7 +38,7 @@ struct alignas(64) Block {
         return block;
     }
     void release() noexcept {
-        if (buffers.load(std::memory_order_acquire) != 1 && subtract(buffers, 1u) != 0) return;
+        if (buffers.load(std::memory_order_acquire) != 1 && decrease(buffers, 1u) != 0) return;
         const std::size_t size = bytes;
         this->~Block();
         memory::deallocate(this, size);
@@ -103,7 +103,7 @@ public:
     /// `size` elements of this memory from `offset` on, not copied.
     Buffer share(size_type offset, size_type size) const {
         Buffer buffer;
-        if (block_) detail::add(block_->buffers, 1u);
+        if (block_) detail::increase(block_->buffers, 1u);
         buffer.block_ = block_;
         buffer.data_ = data_ + offset;
         buffer.size_ = size;
@@ -119,7 +119,7 @@ public:
     /// Says that the elements were changed in place.
     void touch() noexcept {
         if (!block_) return;
-        block_->changed.store(detail::add(detail::change_clock, std::uint64_t{1}), std::memory_order_relaxed);
+        block_->changed.store(detail::increase(detail::change_clock, std::uint64_t{1}), std::memory_order_relaxed);
     }
 
     /// Makes room for `size` elements; old elements are kept only when the size stays the same.

@@ -40,16 +40,15 @@ inline std::span<const std::size_t> as_span(const Shape& shape) { return {shape.
 template <class T, class Formula, std::size_t N>
 Array<T> evaluate_elementwise(const char* name, const Formula& formula, const std::array<const Variable<T>*, N>& inputs,
                               bool reuse_first = false) {
-    const Array<T>& first = inputs[0]->value();
+    std::array<const Array<T>*, N> values;
     std::array<const T*, N> data;
-    std::array<const Shape*, N> shapes;
     bool alike = true;
     for (std::size_t i = 0; i < N; ++i) {
-        const Array<T>& value = i == 0 ? first : inputs[i]->value();
-        data[i] = value.data();
-        shapes[i] = &value.shape();
-        alike = alike && *shapes[i] == first.shape();
+        values[i] = &inputs[i]->value();
+        data[i] = values[i]->data();
+        alike = alike && values[i]->shape() == values[0]->shape();
     }
+    const Array<T>& first = *values[0];
     const auto run = [&](const Shape& shape, const kernels::Broadcast& loop) {
         const bool in_place = reuse_first && is_sole_owner(*inputs[0]) && (alike || first.shape() == shape);
         Array<T> result = in_place ? share(first, shape) : empty<T>(shape);
@@ -58,10 +57,12 @@ Array<T> evaluate_elementwise(const char* name, const Formula& formula, const st
     };
     if (alike) return run(first.shape(), kernels::Broadcast(first.size(), N));
     Shape shape = first.shape();
-    for (const Shape* other : shapes) shape = broadcast_shape(name, shape, *other);
-    std::array<std::span<const std::size_t>, N> spans;
-    for (std::size_t i = 0; i < N; ++i) spans[i] = as_span(*shapes[i]);
-    return run(shape, kernels::Broadcast(as_span(shape), spans));
+    std::array<std::span<const std::size_t>, N> shapes;
+    for (std::size_t i = 0; i < N; ++i) {
+        shapes[i] = as_span(values[i]->shape());
+        shape = broadcast_shape(name, shape, values[i]->shape());
+    }
+    return run(shape, kernels::Broadcast(as_span(shape), shapes));
 }
 
 /// The cotangents of an elementwise operation. One pass over memory when the backward is not recorded itself; otherwise

@@ -2,8 +2,8 @@
 // use code that is no template and would be shared by the instruction-set levels.
 //
 // Each function reduces its argument to a small interval, where a minimax polynomial (fitted with mpmath, the error in
-// relative terms well below the last place) takes over, and puts the exponent together from bits. Denormal results are
-// 0.
+// relative terms well below the last place) takes over, and puts the exponent together from bits. Denormal results of
+// exponentials are 0.
 #pragma once
 
 #include <bit>
@@ -147,9 +147,9 @@ template <class B> B with_sign_of(const B& x, const B& magnitude) {
     return from_bits<B>((bits_of(x) & sign) | bits_of(magnitude));
 }
 
-// Where the processor looks up as many floats in one instruction as a batch holds, odd functions of floats have a
-// polynomial for each of so many parts of what they are evaluated on, around its middle. They are the best ones for the
-// relative error (Remez).
+// Where the processor looks up floats in a register, odd functions of floats are piecewise polynomials: [0, last] in as
+// many parts as a register has floats, each with a polynomial about its middle, the best one for the relative error. At
+// `last` the result is exactly 1.
 #if defined(XGRAD_LANES_AVX512) || defined(XGRAD_LANES_AVX2)
 using Table = float[Batch<float>::size];
 
@@ -162,11 +162,11 @@ inline Batch<float> lookup(const Table& table, const Batch<float>& places) {
 #endif
 }
 
-// sign(x)·f(|x|), where f goes to 1 and the tables have f(t)/t: a row for each coefficient, from the constant one up.
+// sign(x)·f(|x|), where f goes to 1 and `rows` are the coefficients of f(t)/t, from the constant one up.
 template <std::size_t Count>
-Batch<float> by_parts(const Batch<float>& x, const Table (&rows)[Count], double parts_to_one, double last) {
+Batch<float> piecewise_odd(const Batch<float>& x, const Table (&rows)[Count], double parts_per_unit, double last) {
     using B = Batch<float>;
-    const B rounder = constant<B>(0x1.8p23), scale = constant<B>(parts_to_one), t = min(constant<B>(last), abs(x));
+    const B rounder = constant<B>(0x1.8p23), scale = constant<B>(parts_per_unit), t = min(constant<B>(last), abs(x));
     const B place = fused(t, scale, rounder), r = fused(t, scale, rounder - place);  // the part, −1/2 ≤ r ≤ 1/2 within it
     B result = lookup(rows[Count - 1], place);
     for (std::size_t i = Count - 1; i-- > 0;) result = fused(result, r, lookup(rows[i], place));
@@ -197,7 +197,7 @@ inline constexpr Table tanh_parts[] = {
      7.313933e-7f, 8.62117929e-7f, 5.26132055e-7f, 2.86124362e-7f, 1.53091634e-7f, 8.33096081e-8f, 4.66965524e-8f,
      2.70707723e-8f, 1.62318035e-8f, 1.00480797e-8f}};
 
-inline Batch<float> tanh_batch(const Batch<float>& x) { return by_parts(x, tanh_parts, 1.71875, 9.01); }
+inline Batch<float> tanh_batch(const Batch<float>& x) { return piecewise_odd(x, tanh_parts, 1.71875, 9.01); }
 #endif
 
 template <class B> B tanh_batch(const B& x) {
@@ -272,7 +272,7 @@ template <class B> B log1p_batch(const B& x) {
 }
 
 #if defined(XGRAD_LANES_AVX512)
-inline constexpr double erf_parts_to_one = 3.875;
+inline constexpr double erf_parts_per_unit = 3.875;
 inline constexpr Table erf_parts[] = {
     {1.12837923f, 1.10382283f, 1.03570783f, 0.93830359f, 0.828924596f, 0.72227484f, 0.627399743f, 0.547688246f,
      0.482677728f, 0.430115879f, 0.387398213f, 0.352251738f, 0.322912812f, 0.298076302f, 0.276785612f, 0.258333325f},
@@ -292,7 +292,7 @@ inline constexpr Table erf_parts[] = {
      1.97164245e-5f, 1.57007817e-5f, 8.33885679e-6f, 2.70570581e-6f, -9.66477174e-8f, -9.56239091e-7f,
      -9.53573988e-7f, -7.20639548e-7f, -4.98154577e-7f, -3.37622168e-7f}};
 #elif defined(XGRAD_LANES_AVX2)
-inline constexpr double erf_parts_to_one = 1.875;
+inline constexpr double erf_parts_per_unit = 1.875;
 inline constexpr Table erf_parts[] = {
     {1.12837923f, 1.02993608f, 0.814286232f, 0.61021775f, 0.467553288f, 0.374939084f, 0.312498122f, 0.267857105f},
     {-1.18417827e-8f, -0.180907056f, -0.226303205f, -0.174329624f, -0.11391066f, -0.0748036578f, -0.0520763025f,
@@ -309,7 +309,7 @@ inline constexpr Table erf_parts[] = {
      2.96761823e-6f, 2.10681992e-6f}};
 #endif
 #if defined(XGRAD_LANES_AVX512) || defined(XGRAD_LANES_AVX2)
-inline Batch<float> erf_batch(const Batch<float>& x) { return by_parts(x, erf_parts, erf_parts_to_one, 3.95); }
+inline Batch<float> erf_batch(const Batch<float>& x) { return piecewise_odd(x, erf_parts, erf_parts_per_unit, 3.95); }
 #endif
 
 template <class B> B erf_batch(const B& x) {

@@ -48,6 +48,7 @@ SizeClass size_class(std::size_t bytes) {
 class FreeList {
 public:
     void push(void* block, std::size_t bytes) {
+        ASAN_UNPOISON_MEMORY_REGION(block, sizeof(FreeBlock));
         first_ = new (block) FreeBlock{first_};
         ++count_;
         ASAN_POISON_MEMORY_REGION(static_cast<char*>(block) + sizeof(FreeBlock), bytes - sizeof(FreeBlock));
@@ -115,30 +116,28 @@ bool cache_is_open() {
     return cache_state == CacheState::open;
 }
 
-// Large blocks ask for large pages: a pass over them then waits less for addresses to be translated, and the first one
-// for pages to be made. Not for what is beyond the bytes `used`: touched once, a large page is there as a whole.
-void* from_system(std::size_t bytes, std::size_t used) {
+// Large pages end where what was asked for ends: touched once, a large page is there as a whole.
+void* from_system(std::size_t bytes, std::size_t asked) {
 #if defined(__linux__)
-    constexpr std::size_t large_page = 2u << 20;
     if (bytes >= large_page) {
         void* block = nullptr;
         if (posix_memalign(&block, large_page, bytes) != 0) return nullptr;
-        madvise(block, used / large_page * large_page, MADV_HUGEPAGE);  // only a wish
+        madvise(block, asked / large_page * large_page, MADV_HUGEPAGE);  // only a wish
         return block;
     }
 #endif
     return std::aligned_alloc(unit, bytes);
 }
 
-void* allocate_elsewhere(const SizeClass& size, std::size_t used) {
+void* allocate_elsewhere(const SizeClass& size, std::size_t asked) {
     {
         std::lock_guard lock(shared_mutex);
         if (void* block = shared_lists[size.index].pop(size.bytes)) return block;
     }
-    void* block = from_system(size.bytes, used);
+    void* block = from_system(size.bytes, asked);
     if (!block) {
         trim();
-        block = from_system(size.bytes, used);
+        block = from_system(size.bytes, asked);
     }
     if (!block) throw std::bad_alloc();
     system_allocations.fetch_add(1, std::memory_order_relaxed);
@@ -151,8 +150,10 @@ void* allocate_elsewhere(const SizeClass& size, std::size_t used) {
 void* allocate(std::size_t bytes) {
     if (bytes > (std::size_t{1} << 46)) throw std::bad_alloc();
     const SizeClass size = size_class(bytes);
-    if (void* block = thread_lists[size.index].pop(size.bytes)) return block;
-    return allocate_elsewhere(size, bytes);
+    void* block = thread_lists[size.index].pop(size.bytes);
+    if (!block) block = allocate_elsewhere(size, bytes);
+    ASAN_POISON_MEMORY_REGION(static_cast<char*>(block) + bytes, size.bytes - bytes);
+    return block;
 }
 
 void deallocate(void* block, std::size_t bytes) noexcept {

@@ -10,6 +10,10 @@
 
 namespace xgrad::memory {
 
+/// From so many bytes on, a block begins with a large page, where the system has those to give: a pass over it waits less
+/// for addresses to be translated, and its lines fall on a cache's sets evenly rather than by chance.
+inline constexpr std::size_t large_page = 2u << 20;
+
 /// Memory of at least `bytes` bytes, aligned to 64. Blocks come from the calling thread's cache, then from the blocks
 /// that all threads share, then from the system; when that has no more, after a trim. Throws std::bad_alloc.
 void* allocate(std::size_t bytes);

@@ -7,6 +7,7 @@
 #include <memory>
 
 #include <xgrad/autodiff/array.hpp>
+#include <xgrad/autodiff/count.hpp>
 #include <xgrad/autodiff/memory.hpp>
 
 namespace xgrad {
@@ -45,11 +46,11 @@ public:
     static void* operator new(std::size_t bytes) { return memory::allocate(bytes); }
     static void operator delete(void* node, std::size_t bytes) noexcept { memory::deallocate(node, bytes); }
 
-    void add_handle() noexcept { add(counts_, handle); }
-    void add_edge() noexcept { add(counts_, edge); }
+    void add_handle() noexcept { increase(counts_, handle); }
+    void add_edge() noexcept { increase(counts_, edge); }
     void drop_handle() noexcept {
         if (single_threaded() && handles() > 1)
-            subtract(counts_, handle);
+            decrease(counts_, handle);
         else
             drop_perhaps_last_handle();
     }

@@ -165,7 +165,7 @@ void Node::drop_perhaps_last_handle() noexcept {
 }
 
 std::uint32_t Node::drop_edge() noexcept {
-    const std::uint64_t after = subtract(counts_, edge);
+    const std::uint64_t after = decrease(counts_, edge);
     if ((after & ~kept) == 0) destroy(this);
     return edges_of(after);
 }

@@ -144,9 +144,10 @@ TEMPLATE_TEST_CASE("products of larger sizes equal the triple loop", "[gemm]", f
 
 TEMPLATE_TEST_CASE("a product adds to C, then the bias, then applies the activation", "[gemm]", float, double) {
     for (Level level : levels())
-        for (auto [rows, columns, depth] : {std::array{15, 33, 7}, {14, 32, 400}, {1, 40, 20}, {40, 1, 20}, {3, 5, 0}})
-            for (int options = 0; options < 8; ++options) {
-                Case<TestType> product(rows, columns, depth, false, options & 1, 3);
+        for (auto [rows, columns, depth] :
+             {std::array{15, 33, 7}, {14, 32, 400}, {1, 40, 20}, {40, 1, 20}, {3, 5, 0}, {65, 25, 2100}})
+            for (int options = 0; options < 16; ++options) {
+                Case<TestType> product(rows, columns, depth, false, options & 8, 3);
                 product.g.accumulate = options & 1;
                 product.g.bias = options & 2 ? product.bias.data() : nullptr;
                 product.g.activation = options & 4 ? Activation::relu : Activation::none;
@@ -197,7 +198,7 @@ TEMPLATE_TEST_CASE("NaN and infinity go through a product as arithmetic has it",
 TEST_CASE("large products equal BLAS", "[gemm]") {
     for (Level level : levels())
         for (auto [rows, columns, depth] :
-             {std::array{257, 300, 500}, {128, 256, 784}, {600, 70, 129}, {20, 520, 1030}, {350, 400, 2100}})
+             {std::array{257, 300, 500}, {128, 256, 784}, {600, 70, 129}, {20, 520, 1030}, {350, 400, 2100}, {350, 380, 2100}})
             for (bool transpose_a : {false, true})
                 for (bool transpose_b : {false, true}) {
                     Case<float> product(rows, columns, depth, transpose_a, transpose_b, 1);

@@ -212,6 +212,10 @@ TEST_CASE("activations neither overflow nor lose their tails", "[lane]") {
         CHECK(run(level, formulas::Sigmoid(), x)[0] == 0);
         CHECK(run(level, formulas::Sigmoid(), x)[2] == Approx(std::exp(-20.0)).epsilon(1e-5));
         CHECK(run(level, formulas::Sigmoid(), x)[5] == 1);
+        CHECK(run(level, formulas::Tanh(), x)[0] == -1);
+        CHECK(run(level, formulas::Tanh(), x)[5] == 1);
+        CHECK(run(level, formulas::Gelu(), x)[0] == 0);
+        CHECK(run(level, formulas::Gelu(), x)[5] == 1e4f);
         CHECK(run(level, formulas::Softplus(), x)[0] == 0);
         CHECK(run(level, formulas::Softplus(), x)[2] == Approx(std::exp(-20.0)).epsilon(1e-5));
         CHECK(run(level, formulas::Softplus(), x)[5] == 1e4f);

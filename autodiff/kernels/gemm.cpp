@@ -16,9 +16,8 @@ constexpr std::size_t round_up(std::size_t size, std::size_t unit) { return ceil
 
 // --- Memory for what is packed: each thread keeps its own from one product to the next -------------------------------
 
-// (Small products would notice a trip to the pool.) What fills the second-level cache is given a large page, in which
-// no two lines compete for the same place in it by chance.
-constexpr std::size_t fills_cache = 512u << 10, large_page = 2u << 20;
+// (Small products would notice a trip to the pool.) What may fill a second-level cache gets a large page.
+constexpr std::size_t fills_cache = 512u << 10;
 
 struct Kept {
     void* memory = nullptr;
@@ -48,7 +47,7 @@ public:
         const std::size_t bytes = size * sizeof(T);
         if (kept.bytes >= bytes) return;
         release(kept);
-        const std::size_t wanted = bytes < fills_cache ? bytes : std::max(bytes, large_page);
+        const std::size_t wanted = bytes < fills_cache ? bytes : std::max(bytes, memory::large_page);
         kept.memory = memory::allocate(wanted);
         kept.bytes = wanted;
         if (!thread_ends) static thread_local ReleaseAtThreadExit at_exit;
@@ -94,27 +93,40 @@ template <class T> GemmPlan choose_plan(const Gemm<T>& g, const GemmKernels<T>& 
     const std::size_t block_depth = even_part(std::max<std::size_t>(1, g.depth), kernels.block_depth);
     return {.block_rows = kernels.block_rows,
             .block_depth = block_depth,
-            .run_depth = 4 * block_depth,
+            .slab_depth = 4 * block_depth,
             .pack_a = g.columns > 384 && g.rows > 2 * kernels.tile_rows,
             .pack_b = g.transpose_b || g.rows > kernels.reread_rows,
             .dots = suits_dots(g)};
 }
 
+// What a piece should have, where B is packed for it.
+constexpr std::size_t rows_of_a_piece = 192, columns_of_a_piece = 64;
+
 // Only here does the number of threads matter: how C is cut changes no sum.
 template <class T> Grid choose_grid(const Gemm<T>& g, const GemmPlan& plan, const GemmKernels<T>& kernels) {
     if (work(g) < worth_waking) return {g.rows, g.columns, 1, 1};
-    const auto most = static_cast<std::size_t>(work(g) / worth_a_piece);
+    const auto most_pieces = static_cast<std::size_t>(work(g) / worth_a_piece);
+    const std::size_t pieces_wanted = 4 * threads();  // so that whoever is done first helps the others
+
     // Columns first, for a piece packs the columns of B that it needs, and pieces in one row of the grid share none.
-    const std::size_t few_columns = g.columns >= 1024 ? 128 : threads() == 1 || g.columns >= 256 * threads() ? 64 : 32;
-    const std::size_t columns =
-        std::max(few_columns, round_up(ceil_divide(g.columns, most), kernels.tile_columns));
+    std::size_t columns = columns_of_a_piece;
+    if (g.columns >= 1024) columns *= 2;
+    if (threads() > 1 && g.columns < columns_of_a_piece * pieces_wanted) columns /= 2;
+    columns = std::max(columns, round_up(ceil_divide(g.columns, most_pieces), kernels.tile_columns));
     const std::size_t across = ceil_divide(g.columns, columns);
+
+    // Then rows: as few parts as threads need where each packs B anew, otherwise as many as do no harm.
     const bool packs_b = plan.pack_b && !plan.dots;
-    const std::size_t few_rows = packs_b ? 192 : 4 * kernels.tile_rows;
-    const std::size_t enough = std::min(most, packs_b ? 4 * threads() : 64) / across;
-    const std::size_t down = std::clamp<std::size_t>(g.rows / few_rows, 1, std::max<std::size_t>(1, enough));
+    const std::size_t few_rows = packs_b ? rows_of_a_piece : 4 * kernels.tile_rows;
+    const std::size_t most_down = std::min(most_pieces, packs_b ? pieces_wanted : 64) / across;
+    const std::size_t down = std::clamp<std::size_t>(g.rows / few_rows, 1, std::max<std::size_t>(1, most_down));
     const std::size_t rows = round_up(ceil_divide(g.rows, down), kernels.tile_rows);
     return {rows, columns, ceil_divide(g.rows, rows), across};
+}
+
+// Whether C is too small to make enough pieces of. Counted without the threads, as cutting the depth changes sums.
+template <class T> bool suits_cut_depth(const Gemm<T>& g, std::size_t count) {
+    return count * ceil_divide(g.rows, rows_of_a_piece) * ceil_divide(g.columns, columns_of_a_piece) < 8;
 }
 
 // --- Products --------------------------------------------------------------------------------------------------------
@@ -171,7 +183,7 @@ public:
         const Grid grid = choose_grid(g, plan_, kernels_);
         const std::size_t pieces = grid.down * grid.across;
         if (pieces == 1 && work(g) < worth_a_piece) return run_small(batch);
-        if (g.depth >= 4 * deep && batch.count * ceil_divide(g.rows, 192) * ceil_divide(g.columns, 64) < 8)
+        if (g.depth >= 4 * deep && suits_cut_depth(g, batch.count))
             return each(batch, [&](const Gemm<T>& one) { run_deep(one, grid); });
         if (plan_.pack_a && !plan_.dots) return each(batch, [&](const Gemm<T>& one) { run_packed(one); });
         parallel(batch.count * pieces, [&](std::size_t i) { multiply_piece(batch[i / pieces], grid, i % pieces); });
@@ -275,7 +287,7 @@ template <class T> Gemm<T> turned(const Gemm<T>& g) {
 template <class T>
 void gemm_batch(const Gemm<T>& first, std::size_t count, std::size_t a_step, std::size_t b_step, std::size_t c_step,
                 Level at) {
-    if (first.rows == 0 || first.columns == 0) return;
+    if (first.rows == 0 || first.columns == 0 || count == 0) return;
     if (is_row_on_end(first)) return gemm_batch(turned(first), count, b_step, a_step, c_step, at);
     Multiplication<T>(first, at).run({first, count, a_step, b_step, c_step});
 }

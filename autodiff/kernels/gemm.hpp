@@ -47,7 +47,7 @@ void gemm_batch(const Gemm<T>& first, std::size_t count, std::size_t a_step, std
 // How a product is gone about. It is chosen once from the sizes of the whole product and the same for all pieces of it.
 struct GemmPlan {
     std::size_t block_rows = 0, block_depth = 0;  // of A, which stay in the cache while they are multiplied with B
-    std::size_t run_depth = 0;  // of B that is packed in one go, a multiple of block_depth
+    std::size_t slab_depth = 0;  // of B that is packed in one go, a multiple of block_depth
     bool pack_a = false, pack_b = false;
     bool dots = false;
 };

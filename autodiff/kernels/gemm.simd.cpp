@@ -28,6 +28,7 @@ constexpr size_t vector_bytes = 16, max_rows = 4;
 constexpr size_t block_rows = 160, block_bytes = 1024, reread_rows = 112;
 #endif
 constexpr size_t max_vectors = 2;  // of a tile's row
+static_assert(block_rows % max_rows == 0);
 
 template <class T> struct VectorOf {
     typedef T type __attribute__((vector_size(vector_bytes)));  // NOLINT: cannot be written with using
@@ -101,35 +102,35 @@ template <class T> [[gnu::always_inline]] inline Vector<T> activate(Vector<T> x,
     return x;
 }
 
-// --- Transposes in registers: parts of pairs of rows are parted by even and odd, at ever greater distances ------------
+// --- Transposes in registers: pairs of rows are deinterleaved, at ever greater distances ------------------------------
 
-// x becomes the even parts of x and then those of y, y the odd ones: within each unit of 16 bytes for single numbers,
-// within the whole vector for such units. Both are one instruction.
-template <size_t Part, size_t Whole, class V, size_t... Lane>
-[[gnu::always_inline]] inline void part(V& x, V& y, std::index_sequence<Lane...>) {
+// x gets the even units of x and then of y, y the odd ones. A unit is one number within 16 bytes, or 16 bytes within the
+// vector: either is one instruction.
+template <size_t Unit, size_t Whole, class V, size_t... Lane>
+[[gnu::always_inline]] inline void deinterleave(V& x, V& y, std::index_sequence<Lane...>) {
     constexpr auto source = [](size_t lane, size_t odd) {
-        const size_t place = 2 * (lane % Whole / Part) + odd, count = Whole / Part;
-        return lane / Whole * Whole + place % count * Part + lane % Part + (place < count ? 0 : sizeof...(Lane));
+        const size_t place = 2 * (lane % Whole / Unit) + odd, count = Whole / Unit;
+        return lane / Whole * Whole + place % count * Unit + lane % Unit + (place < count ? 0 : sizeof...(Lane));
     };
     const V even = __builtin_shufflevector(x, y, source(Lane, 0)...);
     y = __builtin_shufflevector(x, y, source(Lane, 1)...);
     x = even;
 }
 
-template <class T, size_t Distance> [[gnu::always_inline]] inline void part(Vector<T>& x, Vector<T>& y) {
+template <class T, size_t Distance> [[gnu::always_inline]] inline void deinterleave(Vector<T>& x, Vector<T>& y) {
     constexpr auto all = std::make_index_sequence<lanes<T>>{};
-    constexpr size_t unit = 16 / sizeof(T);
-    if constexpr (Distance < unit)
-        part<1, unit>(x, y, all);
+    constexpr size_t short_run = 16 / sizeof(T);
+    if constexpr (Distance < short_run)
+        deinterleave<1, short_run>(x, y, all);
     else
-        part<unit, lanes<T>>(x, y, all);
+        deinterleave<short_run, lanes<T>>(x, y, all);
 }
 
 template <class T, size_t Distance = 1> [[gnu::always_inline]] inline void transpose(Vector<T> (&x)[lanes<T>]) {
     if constexpr (Distance < lanes<T>) {
 #pragma GCC unroll 16
         for (size_t i = 0; i < lanes<T>; ++i)
-            if ((i & Distance) == 0) part<T, Distance>(x[i], x[i + Distance]);
+            if ((i & Distance) == 0) deinterleave<T, Distance>(x[i], x[i + Distance]);
         transpose<T, 2 * Distance>(x);
     }
 }
@@ -146,13 +147,14 @@ template <class T>
     for (size_t i = 0; i < lanes<T>; ++i) store(to + i * to_stride, x[i]);
 }
 
-// The same for an edge: `rows` rows of `columns` numbers, at most lanes each. The rows written are whole vectors.
+// The same for an edge: `rows` rows of `columns` numbers, at most lanes each. The rows written are whole vectors, whose
+// surplus lanes nobody reads.
 template <class T>
 [[gnu::noinline]] void transpose_part(T* to, size_t to_stride, const T* from, size_t from_stride, size_t rows,
                                       size_t columns) {
     Vector<T> x[lanes<T>];
 #pragma GCC unroll 16
-    for (size_t i = 0; i < lanes<T>; ++i) x[i] = load(from + i * from_stride, i < rows ? columns : 0);
+    for (size_t i = 0; i < lanes<T>; ++i) x[i] = load(from + min(i, rows - 1) * from_stride, columns);
     transpose<T>(x);
 #pragma GCC unroll 16
     for (size_t i = 0; i < lanes<T>; ++i)
@@ -328,22 +330,22 @@ template <class T> void pack_a(const Gemm<T>& g, size_t begin, size_t end, T* pa
                  min(max_rows, end - row), min(together, g.depth - k));
 }
 
-// A run of the depth: C += A·B over all rows and columns of a piece. B is packed once for all of it; then the rows go
-// block by block, so that what C has of one stays in the cache from the first step of the depth to the last.
-template <class T> class Run {
+// A slab of the depth: C += A·B over all rows and columns of a piece. B is packed once for all of it. Rows go block by
+// block, and each block through the whole slab, so that its part of C stays in the cache.
+template <class T> class Slab {
 public:
-    Run(const Gemm<T>& piece, const GemmPlan& plan, const T* packed_a, T* packed_b, size_t begin, size_t end)
+    Slab(const Gemm<T>& piece, const GemmPlan& plan, const T* packed_a, T* packed_b, size_t begin, size_t end)
         : g_(piece), plan_(plan), packed_a_(packed_a), packed_b_(packed_b), begin_(begin), end_(end) {}
 
     static size_t room_for_b(const Gemm<T>& g, const GemmPlan& plan) {
-        return min(plan.run_depth, g.depth) * round_up(g.columns, max_columns<T>);
+        return min(plan.slab_depth, g.depth) * round_up(g.columns, max_columns<T>);
     }
 
     void multiply() {
         if (plan_.pack_b) pack_b();
         for (size_t row = 0; row < g_.rows; row += plan_.block_rows) {
             size_t k = begin_;
-            do {
+            do {  // once also for a depth of 0, which gives zeros or the bias
                 multiply_block({row, min(row + plan_.block_rows, g_.rows)}, {k, min(k + plan_.block_depth, end_)});
                 k += plan_.block_depth;
             } while (k < end_);
@@ -351,7 +353,7 @@ public:
     }
 
 private:
-    struct Range {
+    struct Interval {
         size_t begin, end;
     };
 
@@ -370,11 +372,11 @@ private:
                      min(together, end_ - k));
     }
 
-    void multiply_block(Range rows, Range depth) {
+    void multiply_block(Interval rows, Interval depth) {
         for (size_t column = 0; column < g_.columns; column += max_columns<T>) multiply_panel(rows, depth, column);
     }
 
-    void multiply_panel(Range rows, Range depth, size_t column) {
+    void multiply_panel(Interval rows, Interval depth, size_t column) {
         const bool first = depth.begin == 0, last = depth.end == g_.depth;
         Tile<T> tile{};
         tile.depth = depth.end - depth.begin;
@@ -408,9 +410,9 @@ private:
 
 template <class T> void multiply(const Gemm<T>& piece, const GemmPlan& plan, const T* packed_a, T* workspace) {
     size_t begin = 0;
-    do {
-        const size_t end = min(begin + plan.run_depth, piece.depth);
-        Run<T>(piece, plan, packed_a, workspace, begin, end).multiply();
+    do {  // once also for a depth of 0
+        const size_t end = min(begin + plan.slab_depth, piece.depth);
+        Slab<T>(piece, plan, packed_a, workspace, begin, end).multiply();
         begin = end;
     } while (begin < piece.depth);
 }
@@ -435,7 +437,7 @@ template <class T, size_t Distance = 1, size_t Count>
 #pragma GCC unroll 8
         for (size_t i = 0; i < (Count + 1) / 2; ++i) {
             Vector<T> even = x[2 * i], odd = x[2 * i + 1 < Count ? 2 * i + 1 : 2 * i];
-            part<T, Distance>(even, odd);
+            deinterleave<T, Distance>(even, odd);
             sums[i] = even + odd;
         }
         return sum_each<T, 2 * Distance>(sums);
@@ -498,7 +500,7 @@ constexpr GemmKernels<T> kernels{.tile_rows = max_rows,
                                  .packed_a_size = packed_a_size<T>,
                                  .packed_a_place = packed_a_place<T>,
                                  .pack_a = pack_a<T>,
-                                 .workspace_size = Run<T>::room_for_b,
+                                 .workspace_size = Slab<T>::room_for_b,
                                  .multiply = multiply<T>,
                                  .dots = dots<T>};
 
