@@ -272,7 +272,8 @@ Variable<T> stack(std::span<const Variable<T>> parts, std::ptrdiff_t axis) {
                                     describe(part.shape())));
     Shape shape = parts[0].shape();
     const std::size_t along = resolve_axis("stack", axis, shape.size() + 1);
-    shape.insert(shape.begin() + static_cast<std::ptrdiff_t>(along), parts.size());
+    shape.push_back(parts.size());
+    std::rotate(shape.begin() + static_cast<std::ptrdiff_t>(along), shape.end() - 1, shape.end());
     return join("stack", parts, shape, along, memory::Vector<std::size_t>(parts.size(), 1));
 }
 
