@@ -71,7 +71,7 @@ public:
     friend Lane operator+(const Lane& a, const Lane& b) { return Lane(a.batch_ + b.batch_); }
     friend Lane operator-(const Lane& a, const Lane& b) { return Lane(a.batch_ - b.batch_); }
     friend Lane operator*(const Lane& a, const Lane& b) { return Lane(a.batch_ * b.batch_); }
-    friend Lane operator/(const Lane& a, const Lane& b) { return Lane(a.batch_ / b.batch_); }
+    friend Lane operator/(const Lane& a, const Lane& b) { return Lane(lanes::divide(a.batch_, b.batch_)); }
     friend Lane operator-(const Lane& a) { return Lane(-a.batch_); }
     friend Lane operator+(const Lane& a) { return a; }
     Lane& operator+=(const Lane& b) { return *this = *this + b; }
@@ -96,7 +96,7 @@ public:
     friend Lane reciprocal(const Lane& x) { return 1 / x; }
     friend Lane abs(const Lane& x) { return Lane(abs(x.batch_)); }
     friend Lane floor(const Lane& x) { return Lane(floor(x.batch_)); }
-    friend Lane sqrt(const Lane& x) { return Lane(sqrt(x.batch_)); }
+    friend Lane sqrt(const Lane& x) { return Lane(lanes::square_root(x.batch_)); }
     friend Lane rsqrt(const Lane& x) { return 1 / sqrt(x); }
     /// 1, 0 or −1, and NaN for NaN.
     friend Lane sign(const Lane& x) { return where(x > 0, 1, where(x < 0, -1, x)); }

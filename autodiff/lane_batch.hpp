@@ -37,6 +37,10 @@ inline constexpr bool has_fma = true;
 #elif defined(__SSE2__)
 using Arch = xsimd::sse2;
 inline constexpr bool has_fma = false;
+#elif defined(__aarch64__)
+#define XGRAD_LANES_NEON
+using Arch = xsimd::neon64;
+inline constexpr bool has_fma = true;
 #else
 using Arch = xsimd::default_arch;
 inline constexpr bool has_fma = false;

@@ -47,6 +47,20 @@ template <class B> B fused(const B& a, const B& b, const B& c) {
 #endif
 }
 
+// a / b and √x, rounded correctly: for floats on ARM xsimd 8 has no more than approximations.
+template <class B> B divide(const B& a, const B& b) {
+#if defined(XGRAD_LANES_NEON)
+    if constexpr (is_float<B>) return vdivq_f32(a, b);
+#endif
+    return a / b;
+}
+template <class B> B square_root(const B& x) {
+#if defined(XGRAD_LANES_NEON)
+    if constexpr (is_float<B>) return vsqrtq_f32(x);
+#endif
+    return sqrt(x);
+}
+
 // c[Begin] + c[Begin + 1]·x + …, of Count terms: the upper half times a power of x plus the lower half.
 template <std::size_t Begin, std::size_t Count, class B, std::size_t N>
 B polynomial_part(const double (&c)[N], const B& x, const B& x2, const B& x4, const B& x8, const B& x16) {
@@ -202,7 +216,7 @@ inline Batch<float> tanh_batch(const Batch<float>& x) { return piecewise_odd(x, 
 
 template <class B> B tanh_batch(const B& x) {
     const B e = expm1_below(abs(x) * constant<B>(-2));
-    return with_sign_of(x, -e / (e + 2));
+    return with_sign_of(x, divide<B>(-e, e + 2));
 }
 
 // x = 2ᵏ·(1 + f) with √½ ≤ 1 + f < √2, for normal x.
@@ -369,7 +383,7 @@ template <class B> struct Angle {
     B sin() const { return turned(quadrant); }
     B cos() const { return turned(quadrant + bits<B>(1)); }
     B tan() const {
-        const B quotient = odd(quadrant, cos_r, sin_r) / odd(quadrant, sin_r, cos_r);
+        const B quotient = divide(odd(quadrant, cos_r, sin_r), odd(quadrant, sin_r, cos_r));
         return flipped(quotient, quadrant << (sign_place));
     }
 
