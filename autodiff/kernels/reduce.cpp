@@ -16,7 +16,8 @@ using memory::Scratch;
 
 // Folds all slices with `first`; partial results, where slices are long enough to be cut, are put together by `then`.
 template <class T> void fold(Fold<T> first, Fold<T> then, const T* x, const T* about, const Slices& slices, T* y) {
-    const auto [outer, count, inner] = slices;
+    // Not structured bindings: lambdas of Clang before 16 cannot capture them.
+    const std::size_t outer = slices.outer, count = slices.count, inner = slices.inner;
     if (slices.results() == 0) return;
     if (outer == 1 && slices.size() >= worth_sharing) {
         // Long slices: each piece takes some rows of all columns.
