@@ -299,7 +299,7 @@ TEMPLATE_TEST_CASE("layer_norm normalises each row and passes its cotangents bac
             if (x.size() > 150) continue;
             check_close(dx,
                         central_differences(
-                            [&](const Reals& value) {
+                            [&, rows = rows, count = count](const Reals& value) {
                                 return dot(layer_norm_of(with(exact, &Arrays::x, value), rows, count), reals(g));
                             },
                             exact.x),

@@ -96,14 +96,15 @@ TEST_CASE("activations have right derivatives to second order", "[operations][ac
     for (const auto& [name, function, formula, kinks] : activations) {
         INFO(name);
         for (const Shape& shape : std::vector<Shape>{{}, {1, 1}, {0, 3}, {3, 7}})
-            gradcheck([&](auto& x) { return function(x); }, {input(shape, kinks)});
+            gradcheck([&function = function](auto& x) { return function(x); }, {input(shape, kinks)});
     }
 }
 
 TEST_CASE("activations have right derivatives of third order", "[operations][activations]") {
     for (const auto& [name, function, formula, kinks] : activations) {
         INFO(name);
-        gradcheck([&](auto& x) { return function(x); }, {input({3}, kinks)}, {.order = 3, .relative_tolerance = 1e-5});
+        gradcheck([&function = function](auto& x) { return function(x); }, {input({3}, kinks)},
+                  {.order = 3, .relative_tolerance = 1e-5});
     }
 }
 
