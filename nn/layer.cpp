@@ -1,4 +1,5 @@
 #include <algorithm>
+#include <set>
 
 #include <fmt/format.h>
 
@@ -139,13 +140,20 @@ std::string Layer<T>::summary(const Shape& input_shape) const {
     using Row = std::array<std::string, 4>;
     std::vector<Row> rows{{"name", "layer", "output", "parameters"}};
     const auto modules = this->named_modules();
+    std::set<const void*> counted;
     for (const auto& [layer, shape] : watcher.calls) {
-        const bool is_whole = layer == this;
-        if (!is_whole && layer->named_modules().size() > 1) continue;  // the layers within it have rows of their own
         const auto* const module = static_cast<const Module<T>*>(layer);
         const auto found = std::find_if(modules.begin(), modules.end(), [&](const auto& m) { return m.second == module; });
-        rows.push_back({is_whole || found == modules.end() ? "" : found->first, is_whole ? "total" : layer->description(),
-                        describe(shape), std::to_string(layer->parameter_count(true))});
+        const std::string name = found == modules.end() ? "" : found->first;
+        const bool has_rows_within = layer->named_modules().size() > 1;
+        std::size_t count = 0;
+        for (const Variable<T>& parameter : layer->parameters())
+            if (counted.insert(parameter.node()).second) count += parameter.size();
+        // A layer around others has a row only for what no row within it has shown.
+        if (has_rows_within ? count > 0 : layer != this)
+            rows.push_back({name, layer->description(), describe(shape), std::to_string(count)});
+        if (layer == this)
+            rows.push_back({"", "total", describe(shape), std::to_string(layer->parameter_count(true))});
     }
     std::array<std::size_t, 4> width{};
     for (const Row& row : rows)

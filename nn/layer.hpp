@@ -64,7 +64,7 @@ public:
     void remove_hook(std::size_t id) { hooks_.remove(id); }
 
     /// A table of the layers within, in the order in which an input of this shape passes them: name, kind, output shape
-    /// and number of parameters.
+    /// and number of parameters. One around other layers has a row only for parameters that no row before it has shown.
     std::string summary(const Shape& input_shape) const;
 
     /// For containers that fuse neighbours: which activation this layer is, if it is one.

@@ -255,3 +255,28 @@ TEST_CASE("A summary of one layer, and of a user's own", "[nn][summary]") {
             "1        ReLU          (5, 3)           0\n"
             "         total         (5, 3)          12\n");
 }
+
+TEST_CASE("The rows of a summary add up to the total", "[nn][summary]") {
+    struct Gate : nn::Layer<float> {  // a parameter of its own, a layer whose weight alone is used, a layer called twice
+        void fields(nn::Fields<float>& f) override { f("strength", strength)("tied", tied)("inner", inner); }
+        std::string description() const override { return "Gate"; }
+        Variable<float> forward(const Variable<float>& x) override {
+            return strength * matmul(inner(inner(x)), tied.weight());
+        }
+        Parameter<float> strength{Variable<float>(0.5f)};
+        nn::Linear<float> tied{3, 3, {.bias = false}}, inner{3, 3};
+    };
+    REQUIRE(Gate().summary({5, 3}) ==
+            "name   layer         output  parameters\n"
+            "inner  Linear(3, 3)  (5, 3)          12\n"
+            "inner  Linear(3, 3)  (5, 3)           0\n"
+            "       Gate          (5, 3)          10\n"
+            "       total         (5, 3)          22\n");
+    REQUIRE(nn::Sequential{Gate(), nn::ReLU()}.summary({5, 3}) ==
+            "name     layer         output  parameters\n"
+            "0.inner  Linear(3, 3)  (5, 3)          12\n"
+            "0.inner  Linear(3, 3)  (5, 3)           0\n"
+            "0        Gate          (5, 3)          10\n"
+            "1        ReLU          (5, 3)           0\n"
+            "         total         (5, 3)          22\n");
+}
