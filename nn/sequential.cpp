@@ -14,15 +14,32 @@ template <class T> bool Sequential<T>::Held::matches(const Held& other) const {
     return typeid(mine) == typeid(theirs) && std::ranges::equal(mine.parameters(), theirs.parameters(), same_shape);
 }
 
+namespace {
+
+// For layers whose descriptions say nothing of their sizes: the first parameter in which they differ.
+template <class T> std::string difference(const Layer<T>& from, const Layer<T>& to) {
+    const auto theirs = from.named_parameters(), mine = to.named_parameters();
+    for (std::size_t i = 0; i < std::min(theirs.size(), mine.size()); ++i)
+        if (theirs[i].second.shape() != mine[i].second.shape())
+            return fmt::format(": {} has the shape {}, and {} there", theirs[i].first, describe(theirs[i].second.shape()),
+                               describe(mine[i].second.shape()));
+    return fmt::format(": it has {} parameters, and {} there", theirs.size(), mine.size());
+}
+
+}  // namespace
+
 template <class T> typename Sequential<T>::List& Sequential<T>::List::operator=(const List& other) {
     if (this->empty()) return *this = List(other);
     if (this->size() != other.size())
         throw Error(
             fmt::format("Sequential: one of size {} cannot be assigned to one of size {}", other.size(), this->size()));
-    for (std::size_t i = 0; i < this->size(); ++i)
-        if (!(*this)[i].matches(other[i]))
-            throw Error(fmt::format("Sequential: layer {}, {}, cannot be assigned to {}", i, (*other[i]).description(),
-                                    (*(*this)[i]).description()));
+    for (std::size_t i = 0; i < this->size(); ++i) {
+        if ((*this)[i].matches(other[i])) continue;
+        const Layer<T>&theirs = *other[i], &mine = *(*this)[i];
+        throw Error(fmt::format("Sequential: layer {}, {}, cannot be assigned to {}{}", i, theirs.description(),
+                                mine.description(),
+                                theirs.description() == mine.description() ? difference(theirs, mine) : ""));
+    }
     for (std::size_t i = 0; i < this->size(); ++i) (*this)[i].assign(other[i]);
     return *this;
 }

@@ -273,6 +273,19 @@ TEST_CASE("Assigning what does not match changes nothing", "[nn][module]") {
     CHECK(refused(Net{nn::Linear<double>(3, 2), nn::Tanh<double>()}) ==
           "Sequential: layer 1, Tanh, cannot be assigned to Linear(2, 2)");
     CHECK(refused(Net{nn::Linear<double>(3, 2)}) == "Sequential: one of size 1 cannot be assigned to one of size 2");
+
+    struct Block : nn::Layer<double> {  // its description says nothing of its size
+        Block(std::size_t width, std::size_t depth) : inner(depth, nn::Linear<double>(width, width)) {}
+        void fields(nn::Fields<double>& f) override { f("inner", inner); }
+        std::string description() const override { return "Block"; }
+        Variable<double> forward(const Variable<double>& x) override { return x; }
+        std::vector<nn::Linear<double>> inner;
+    };
+    Net blocks{Block(2, 1)};
+    CHECK(message([&] { blocks = Net{Block(3, 1)}; }) ==
+          "Sequential: layer 0, Block, cannot be assigned to Block: inner.0.weight has the shape (3, 3), and (2, 2) there");
+    CHECK(message([&] { blocks = Net{Block(2, 3)}; }) ==
+          "Sequential: layer 0, Block, cannot be assigned to Block: it has 6 parameters, and 2 there");
     nn::BatchNorm<double> norm(3);
     REQUIRE_THROWS_AS(norm = nn::BatchNorm<double>(4), Error);
     REQUIRE(norm.description() == "BatchNorm(3)");
