@@ -45,8 +45,9 @@ void check(const char* loss, const Variable<T>& logits, const Labels& labels, co
     if (count == 0) throw Error(fmt::format("{}: an input of shape {} has no classes", loss, describe(logits.shape())));
     if (labels.shape() != classes.samples)
         throw Error(fmt::format("{}: labels of shape {} do not fit an input of shape {}; expected {}, a label for each "
-                                "sample",
-                                loss, describe(labels.shape()), describe(logits.shape()), describe(classes.samples)));
+                                "sample{}",
+                                loss, describe(labels.shape()), describe(logits.shape()), describe(classes.samples),
+                                logits.dimension() > 2 ? "; the classes stand along axis 1" : ""));
     if (options.weight.defined() && options.weight.shape() != Shape{count})
         throw Error(fmt::format("{}: a weight of shape {} does not fit {} classes; expected ({},)", loss,
                                 describe(options.weight.shape()), count, count));

@@ -159,6 +159,9 @@ TEST_CASE("cross_entropy says what is wrong with its arguments", "[losses]") {
     CHECK(message([&] { nn::cross_entropy(z, Labels(Shape{2, 1}, 0)); }) ==
           "cross_entropy: labels of shape (2, 1) do not fit an input of shape (2, 3); expected (2,), a label for "
           "each sample");
+    CHECK(message([&] { nn::cross_entropy(testing::random({2, 5, 3}, 7), Labels(Shape{2, 5}, 0)); }) ==
+          "cross_entropy: labels of shape (2, 5) do not fit an input of shape (2, 5, 3); expected (2, 3), a label for "
+          "each sample; the classes stand along axis 1");
     CHECK(message([&] { nn::cross_entropy(Variable<double>(1.0), Labels(Shape{}, 0)); }) ==
           "cross_entropy: an input of shape () has no classes; expected (N, C), (C) or (N, C, d…)");
     CHECK(message([&] { nn::cross_entropy(Variable<double>(empty<double>({2, 0})), {0, 0}); }) ==

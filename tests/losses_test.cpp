@@ -175,7 +175,7 @@ TEST_CASE("nll_loss after log_softmax is cross_entropy", "[losses]") {
         }
     CHECK(message([&] { nn::nll_loss(z, {0, 1}); }) ==
           "nll_loss: labels of shape (2,) do not fit an input of shape (2, 3, 2, 2); expected (2, 2, 2), a label for "
-          "each sample");
+          "each sample; the classes stand along axis 1");
 }
 
 TEST_CASE("A float sum of a million losses is right to a few roundings, with any number of threads", "[losses]") {
