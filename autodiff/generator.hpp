@@ -75,7 +75,7 @@ private:
     std::array<std::uint32_t, 4> block_{};  // the words around `position`, when that is inside a block
 };
 
-/// The calling thread's generator, which initialisers, Dropout and the like draw from. Until `seed` is called it is an
+/// The calling thread's generator, which initialisers, Dropout and the like draw from. Until `seed` is called it is a
 /// stream of seed 0 of its own: the first thread that asks has stream 0, the next stream 1, and so on.
 Generator& current_generator();
 

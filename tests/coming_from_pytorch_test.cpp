@@ -62,6 +62,24 @@ TEST_CASE("indexing and slicing, one for one", "[pytorch]") {
     CHECK(sum(f).item() == 276 - 15);
 }
 
+TEST_CASE("random arrays, labels of another shape and rows by number", "[pytorch]") {
+    const Variable x = {{1, 2}, {3, 4}, {5, 6}};
+    const Array<std::int64_t> labels = {{0, 1}, {2, 3}};
+    Generator generator(1);
+    // [arrays]
+    Array<> noise(Shape{3, 8});
+    generator.fill_normal<float>(noise);                                    // torch.randn(3, 8)
+    const Array<std::int64_t> flat = share(labels, {4});                    // labels.view(4)
+    std::vector<std::int64_t> rows = generator.permutation(3);              // torch.randperm(3)
+    const Variable mixed = take(x, borrow(std::span(rows), {rows.size()})); // x[rows]
+    // [arrays]
+    Array<> same(Shape{3, 8});
+    Generator(1).fill_normal(std::span(same.data(), same.size()));
+    CHECK((noise == same));
+    CHECK(flat == Array<std::int64_t>{0, 1, 2, 3});
+    for (std::size_t i = 0; i < 3; ++i) CHECK((mixed.value()(i, 1) == x.value()(rows[i], 1)));
+}
+
 TEST_CASE("names and defaults differ where the page says so", "[pytorch]") {
     const Variable x = {1, 2, 3, 4};
     CHECK(variance(x).item() == Approx(1.25));                    // torch.var(x, correction=0)
