@@ -129,6 +129,9 @@ TEMPLATE_TEST_CASE("products of all small and odd sizes equal the triple loop", 
 TEMPLATE_TEST_CASE("products of larger sizes equal the triple loop", "[gemm]", float, double) {
     for (Level level : levels()) {
         for (std::size_t padding : {0, 5}) {
+            check_all_ways<TestType>(48, 48, 128, padding, level);
+            check_all_ways<TestType>(47, 41, 125, padding, level);
+            check_all_ways<TestType>(48, 48, 129, padding, level);
             check_all_ways<TestType>(65, 63, 64, padding, level);
             check_all_ways<TestType>(1, 130, 67, padding, level);
             check_all_ways<TestType>(131, 1, 70, padding, level);

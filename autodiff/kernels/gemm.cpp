@@ -64,7 +64,7 @@ private:
     Kept& kept_;
 };
 
-// --- Plans: how sums are made depends on the sizes alone, never on the number of threads ------------------------------
+// --- Plans: how sums are made depends on the sizes alone, never on the number of threads -----------------------------
 
 // How C is cut into pieces, a thread's unit of work.
 struct Grid {
@@ -89,14 +89,18 @@ template <class T> bool suits_dots(const Gemm<T>& g) {
            (g.columns <= 24 && 4 * g.columns <= g.depth);
 }
 
+// Where packing would take longer than it saves.
+template <class T> bool is_small(const Gemm<T>& g) { return g.rows <= 48 && g.columns <= 48 && g.depth <= small_depth; }
+
 template <class T> GemmPlan choose_plan(const Gemm<T>& g, const GemmKernels<T>& kernels) {
+    if (suits_dots(g)) return {.dots = true};
+    if (is_small(g)) return {.small = true};
     const std::size_t block_depth = even_part(std::max<std::size_t>(1, g.depth), kernels.block_depth);
     return {.block_rows = kernels.block_rows,
             .block_depth = block_depth,
             .slab_depth = 4 * block_depth,
             .pack_a = g.columns > 384 && g.rows > 2 * kernels.tile_rows,
-            .pack_b = g.transpose_b || g.rows > kernels.reread_rows,
-            .dots = suits_dots(g)};
+            .pack_b = g.transpose_b || g.rows > kernels.reread_rows};
 }
 
 // What a piece should have, where B is packed for it.
@@ -116,9 +120,8 @@ template <class T> Grid choose_grid(const Gemm<T>& g, const GemmPlan& plan, cons
     const std::size_t across = ceil_divide(g.columns, columns);
 
     // Then rows: as few parts as threads need where each packs B anew, otherwise as many as do no harm.
-    const bool packs_b = plan.pack_b && !plan.dots;
-    const std::size_t few_rows = packs_b ? rows_of_a_piece : 4 * kernels.tile_rows;
-    const std::size_t most_down = std::min(most_pieces, packs_b ? pieces_wanted : 64) / across;
+    const std::size_t few_rows = plan.pack_b ? rows_of_a_piece : 4 * kernels.tile_rows;
+    const std::size_t most_down = std::min(most_pieces, plan.pack_b ? pieces_wanted : 64) / across;
     const std::size_t down = std::clamp<std::size_t>(g.rows / few_rows, 1, std::max<std::size_t>(1, most_down));
     const std::size_t rows = round_up(ceil_divide(g.rows, down), kernels.tile_rows);
     return {rows, columns, ceil_divide(g.rows, rows), across};
@@ -185,7 +188,7 @@ public:
         if (pieces == 1 && work(g) < worth_a_piece) return run_small(batch);
         if (g.depth >= 4 * deep && suits_cut_depth(g, batch.count))
             return each(batch, [&](const Gemm<T>& one) { run_deep(one, grid); });
-        if (plan_.pack_a && !plan_.dots) return each(batch, [&](const Gemm<T>& one) { run_packed(one); });
+        if (plan_.pack_a) return each(batch, [&](const Gemm<T>& one) { run_packed(one); });
         parallel(batch.count * pieces, [&](std::size_t i) { multiply_piece(batch[i / pieces], grid, i % pieces); });
     }
 
@@ -260,6 +263,7 @@ private:
 
     void multiply(const Gemm<T>& piece, const T* packed_a = nullptr) const {
         if (plan_.dots) return kernels_.dots(piece);
+        if (plan_.small) return kernels_.multiply_small(piece);
         if (!plan_.pack_b) return kernels_.multiply(piece, plan_, packed_a, nullptr);
         const Workspace<T> workspace(kept_for_piece, kernels_.workspace_size(piece, plan_));
         kernels_.multiply(piece, plan_, packed_a, workspace.data());
@@ -289,6 +293,8 @@ void gemm_batch(const Gemm<T>& first, std::size_t count, std::size_t a_step, std
                 Level at) {
     if (first.rows == 0 || first.columns == 0 || count == 0) return;
     if (is_row_on_end(first)) return gemm_batch(turned(first), count, b_step, a_step, c_step, at);
+    // (A plan would take as long as multiplying 8³.)
+    if (count == 1 && !suits_dots(first) && is_small(first)) return gemm_kernels<T>(at).multiply_small(first);
     Multiplication<T>(first, at).run({first, count, a_step, b_step, c_step});
 }
 

@@ -47,10 +47,13 @@ void gemm_batch(const Gemm<T>& first, std::size_t count, std::size_t a_step, std
 // How a product is gone about. It is chosen once from the sizes of the whole product and the same for all pieces of it.
 struct GemmPlan {
     std::size_t block_rows = 0, block_depth = 0;  // of A, which stay in the cache while they are multiplied with B
-    std::size_t slab_depth = 0;  // of B that is packed in one go, a multiple of block_depth
+    std::size_t slab_depth = 0;                   // of B that is packed in one go, a multiple of block_depth
     bool pack_a = false, pack_b = false;
-    bool dots = false;
+    bool small = false, dots = false;  // or neither
 };
+
+// The depth of B's panels that still fit on the stack.
+constexpr std::size_t small_depth = 128;
 
 template <class T> struct GemmKernels {
     std::size_t tile_rows, tile_columns;  // of C that are held in registers
@@ -64,6 +67,8 @@ template <class T> struct GemmKernels {
     // Computes a piece, from A itself or from its first packed row. The workspace is aligned to 64 bytes.
     std::size_t (*workspace_size)(const Gemm<T>& piece, const GemmPlan& plan);
     void (*multiply)(const Gemm<T>& piece, const GemmPlan& plan, const T* packed_a, T* workspace);
+    // Computes a product without a workspace, for a depth of at most small_depth.
+    void (*multiply_small)(const Gemm<T>& product);
     // Computes a piece where rows of both A and B run along the depth, for few rows or columns.
     void (*dots)(const Gemm<T>& piece);
 };

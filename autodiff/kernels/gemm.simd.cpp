@@ -6,159 +6,33 @@
 #include <cstddef>
 #include <utility>
 
-#if defined(__x86_64__)
-#include <immintrin.h>
-#endif
-
 #include <xgrad/autodiff/kernels/gemm.hpp>
+#include <xgrad/autodiff/kernels/gemm_vector.hpp>
 
 namespace xgrad::kernels::XGRAD_LEVEL {
 namespace {
 
-using std::size_t;
-
 #if defined(__AVX512F__)
-constexpr size_t vector_bytes = 64, max_rows = 14;                         // 14 × 2 sums in 32 registers
+constexpr size_t max_rows = 14;                                            // 14 × 2 sums in 32 registers
 constexpr size_t block_rows = 182, block_bytes = 2048, reread_rows = 320;  // for a second-level cache of 1 MB
 #elif defined(__AVX2__)
-constexpr size_t vector_bytes = 32, max_rows = 6;                          // 6 × 2 sums in 16 registers
+constexpr size_t max_rows = 6;                                             // 6 × 2 sums in 16 registers
 constexpr size_t block_rows = 192, block_bytes = 1536, reread_rows = 112;  // for a second-level cache of 512 KB
 #else
-constexpr size_t vector_bytes = 16, max_rows = 4;
+constexpr size_t max_rows = 4;
 constexpr size_t block_rows = 160, block_bytes = 1024, reread_rows = 112;
 #endif
 constexpr size_t max_vectors = 2;  // of a tile's row
 static_assert(block_rows % max_rows == 0);
 
-template <class T> struct VectorOf {
-    typedef T type __attribute__((vector_size(vector_bytes)));  // NOLINT: cannot be written with using
-};
-template <class T> using Vector = typename VectorOf<T>::type;
-template <class T> constexpr size_t lanes = vector_bytes / sizeof(T);
 template <class T> constexpr size_t max_columns = max_vectors* lanes<T>;
 template <class T> constexpr size_t block_depth = block_bytes / sizeof(T);
 
-constexpr size_t min(size_t a, size_t b) { return a < b ? a : b; }
 constexpr size_t ceil_divide(size_t size, size_t unit) { return (size + unit - 1) / unit; }
 constexpr size_t round_up(size_t size, size_t unit) { return ceil_divide(size, unit) * unit; }
 // The size of parts of about the same size, of at most `most` each.
 constexpr size_t even_part(size_t size, size_t most) {
     return size <= most ? size : ceil_divide(size, ceil_divide(size, most));
-}
-
-// --- Vectors ---------------------------------------------------------------------------------------------------------
-
-template <class T> [[gnu::always_inline]] inline Vector<T> load(const T* from) {
-    Vector<T> x;
-    __builtin_memcpy(&x, from, sizeof x);
-    return x;
-}
-
-template <class T> [[gnu::always_inline]] inline void store(T* to, Vector<T> x) { __builtin_memcpy(to, &x, sizeof x); }
-
-template <class T> [[gnu::always_inline]] inline Vector<T> broadcast(T x) { return x - Vector<T>{}; }
-
-// The first `count` lanes only; the others are read as 0 and not touched in memory.
-#if defined(__AVX512F__)
-inline __mmask16 first(size_t count) { return static_cast<__mmask16>((1u << count) - 1u); }
-inline Vector<float> load(const float* from, size_t count) { return _mm512_maskz_loadu_ps(first(count), from); }
-inline Vector<double> load(const double* from, size_t count) {
-    return _mm512_maskz_loadu_pd(static_cast<__mmask8>(first(count)), from);
-}
-inline void store(float* to, Vector<float> x, size_t count) { _mm512_mask_storeu_ps(to, first(count), x); }
-inline void store(double* to, Vector<double> x, size_t count) {
-    _mm512_mask_storeu_pd(to, static_cast<__mmask8>(first(count)), x);
-}
-#elif defined(__AVX2__)
-inline __m256i first8(size_t count) {
-    return _mm256_cmpgt_epi32(_mm256_set1_epi32(static_cast<int>(count)), _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7));
-}
-inline __m256i first4(size_t count) {
-    return _mm256_cmpgt_epi64(_mm256_set1_epi64x(static_cast<long long>(count)), _mm256_setr_epi64x(0, 1, 2, 3));
-}
-inline Vector<float> load(const float* from, size_t count) { return _mm256_maskload_ps(from, first8(count)); }
-inline Vector<double> load(const double* from, size_t count) { return _mm256_maskload_pd(from, first4(count)); }
-inline void store(float* to, Vector<float> x, size_t count) { _mm256_maskstore_ps(to, first8(count), x); }
-inline void store(double* to, Vector<double> x, size_t count) { _mm256_maskstore_pd(to, first4(count), x); }
-#else
-template <class T> Vector<T> load(const T* from, size_t count) {
-    Vector<T> x{};
-    for (size_t i = 0; i < count; ++i) x[i] = from[i];
-    return x;
-}
-template <class T> void store(T* to, Vector<T> x, size_t count) {
-    for (size_t i = 0; i < count; ++i) to[i] = x[i];
-}
-#endif
-
-// NaN stays NaN: the comparison is false for it.
-template <class T> [[gnu::always_inline]] inline Vector<T> activate(Vector<T> x, Activation activation) {
-    switch (activation) {
-        case Activation::relu:
-            return x < Vector<T>{} ? Vector<T>{} : x;
-        case Activation::none:
-            break;
-    }
-    return x;
-}
-
-// --- Transposes in registers: pairs of rows are deinterleaved, at ever greater distances ------------------------------
-
-// x gets the even units of x and then of y, y the odd ones. A unit is one number within 16 bytes, or 16 bytes within the
-// vector: either is one instruction.
-template <size_t Unit, size_t Whole, class V, size_t... Lane>
-[[gnu::always_inline]] inline void deinterleave(V& x, V& y, std::index_sequence<Lane...>) {
-    constexpr auto source = [](size_t lane, size_t odd) {
-        const size_t place = 2 * (lane % Whole / Unit) + odd, count = Whole / Unit;
-        return lane / Whole * Whole + place % count * Unit + lane % Unit + (place < count ? 0 : sizeof...(Lane));
-    };
-    const V even = __builtin_shufflevector(x, y, source(Lane, 0)...);
-    y = __builtin_shufflevector(x, y, source(Lane, 1)...);
-    x = even;
-}
-
-template <class T, size_t Distance> [[gnu::always_inline]] inline void deinterleave(Vector<T>& x, Vector<T>& y) {
-    constexpr auto all = std::make_index_sequence<lanes<T>>{};
-    constexpr size_t short_run = 16 / sizeof(T);
-    if constexpr (Distance < short_run)
-        deinterleave<1, short_run>(x, y, all);
-    else
-        deinterleave<short_run, lanes<T>>(x, y, all);
-}
-
-template <class T, size_t Distance = 1> [[gnu::always_inline]] inline void transpose(Vector<T> (&x)[lanes<T>]) {
-    if constexpr (Distance < lanes<T>) {
-#pragma GCC unroll 16
-        for (size_t i = 0; i < lanes<T>; ++i)
-            if ((i & Distance) == 0) deinterleave<T, Distance>(x[i], x[i + Distance]);
-        transpose<T, 2 * Distance>(x);
-    }
-}
-
-// Writes the transpose of lanes × lanes numbers. (A function of its own, or else the compiler keeps some thirty addresses
-// up to date on the stack for whoever calls it in a loop.)
-template <class T>
-[[gnu::noinline]] void transpose_square(T* to, size_t to_stride, const T* from, size_t from_stride) {
-    Vector<T> x[lanes<T>];
-#pragma GCC unroll 16
-    for (size_t i = 0; i < lanes<T>; ++i) x[i] = load(from + i * from_stride);
-    transpose<T>(x);
-#pragma GCC unroll 16
-    for (size_t i = 0; i < lanes<T>; ++i) store(to + i * to_stride, x[i]);
-}
-
-// The same for an edge: `rows` rows of `columns` numbers, at most lanes each. The rows written are whole vectors, whose
-// surplus lanes nobody reads.
-template <class T>
-[[gnu::noinline]] void transpose_part(T* to, size_t to_stride, const T* from, size_t from_stride, size_t rows,
-                                      size_t columns) {
-    Vector<T> x[lanes<T>];
-#pragma GCC unroll 16
-    for (size_t i = 0; i < lanes<T>; ++i) x[i] = load(from + min(i, rows - 1) * from_stride, columns);
-    transpose<T>(x);
-#pragma GCC unroll 16
-    for (size_t i = 0; i < lanes<T>; ++i)
-        if (i < columns) store(to + i * to_stride, x[i]);
 }
 
 // --- Packing ---------------------------------------------------------------------------------------------------------
@@ -184,10 +58,13 @@ template <class T> void pack_columns(T* to, size_t width, const T* from, size_t 
             i -= lanes<T>;
             T* const target = to + k * width + i;
             const T* const source = from + i * stride + k;
-            if (size - i >= lanes<T> && steps == lanes<T>)
+            const size_t rows = min(lanes<T>, size - i);
+            if (rows == lanes<T> && steps == lanes<T>)
                 transpose_square(target, width, source, stride);
+            else if (rows <= lanes<T> / 2 && steps <= lanes<T> / 2)
+                transpose_part<HalfVector<T>>(target, width, source, stride, rows, steps);
             else
-                transpose_part(target, width, source, stride, min(lanes<T>, size - i), steps);
+                transpose_part<Vector<T>>(target, width, source, stride, rows, steps);
         }
     }
 }
@@ -202,11 +79,12 @@ template <class T> struct Tile {
     size_t b_step;
     T* c;
     size_t c_stride;
-    const T* a_ahead;  // what the tile after this one reads in the first step: fetched into the cache on the way
-    size_t columns;    // of its last vector, where that is partial
-    bool add;          // to what C holds
-    const T* bias;     // or null
+    bool add;       // to what C holds
+    const T* bias;  // or null
     Activation activation;
+    size_t columns = 0;  // of its last vector, where that is partial
+    const T* a_ahead =
+        nullptr;  // what the tile after this one reads in the first step: fetched into the cache on the way
 };
 
 template <size_t Rows, size_t Vectors, class F> [[gnu::always_inline]] inline void for_each(F f) {
@@ -228,7 +106,7 @@ template <class T, size_t Vectors, bool Partial>
 [[gnu::always_inline]] inline void store_row(T* to, const Vector<T> (&x)[Vectors], size_t columns) {
 #pragma GCC unroll 8
     for (size_t v = 0; v < Vectors; ++v)
-        Partial && v + 1 == Vectors ? store(to + v * lanes<T>, x[v], columns) : store(to + v * lanes<T>, x[v]);
+        Partial&& v + 1 == Vectors ? store(to + v * lanes<T>, x[v], columns) : store(to + v * lanes<T>, x[v]);
 }
 
 template <class T, size_t Rows, size_t Vectors, bool Partial>
@@ -297,6 +175,19 @@ template <class T> const TileKernels<T>& tile_kernels(size_t columns) {
     return kernels[columns > lanes<T>][columns % lanes<T> != 0];
 }
 
+// All rows of A with one panel of B, tile by tile: `tile` is the first one, of `height` rows, and what the next one
+// reads of A starts a_per_tile further on. Without that many rows left the last tile is lower.
+template <class T> void multiply_panel(Tile<T>& tile, size_t rows, size_t height, size_t a_per_tile, size_t columns) {
+    const TileKernels<T>& kernels = tile_kernels<T>(columns);
+    tile.columns = columns % lanes<T>;
+    for (size_t row = 0; row < rows; row += height) {
+        tile.a_ahead = tile.a + a_per_tile;
+        kernels.with_rows[min(height, rows - row)](tile);
+        tile.a += a_per_tile;
+        tile.c += height * tile.c_stride;
+    }
+}
+
 // --- Blocks ----------------------------------------------------------------------------------------------------------
 
 // Rows that are packed in one go: their parts in the several panels stand side by side in memory, and the pages they
@@ -314,6 +205,9 @@ template <class T> const T* a_at(const Gemm<T>& g, size_t row, size_t k) {
 template <class T> const T* b_at(const Gemm<T>& g, size_t k, size_t column) {
     return g.transpose_b ? g.b + column * g.b_stride + k : g.b + k * g.b_stride + column;
 }
+
+template <class T> size_t a_stride(const Gemm<T>& g) { return g.transpose_a ? 1 : g.a_stride; }
+template <class T> size_t a_step(const Gemm<T>& g) { return g.transpose_a ? g.a_stride : 1; }
 
 // Packed tiles of A hold the whole depth each, one after the other with a gap for the surplus lanes of the last store.
 template <class T> size_t packed_tile_size(const Gemm<T>& g) { return max_rows * g.depth + 64 / sizeof(T); }
@@ -357,8 +251,8 @@ private:
         size_t begin, end;
     };
 
-    size_t width(size_t column) const { return g_.columns - column <= lanes<T> ? lanes<T> : max_columns<T>; }
     size_t used(size_t column) const { return min(max_columns<T>, g_.columns - column); }
+    size_t width(size_t column) const { return round_up(used(column), lanes<T>); }
     T* packed_b(size_t k, size_t column) const {
         return packed_b_ + column * (end_ - begin_) + (k - begin_) * width(column);
     }
@@ -368,8 +262,8 @@ private:
         const size_t together = g_.transpose_b ? plan_.block_depth : packed_together;
         for (size_t k = begin_; k < end_; k += together)
             for (size_t column = 0; column < g_.columns; column += max_columns<T>)
-                pack(packed_b(k, column), width(column), b_at(g_, k, column), g_.b_stride, !g_.transpose_b, used(column),
-                     min(together, end_ - k));
+                pack(packed_b(k, column), width(column), b_at(g_, k, column), g_.b_stride, !g_.transpose_b,
+                     used(column), min(together, end_ - k));
     }
 
     void multiply_block(Interval rows, Interval depth) {
@@ -378,27 +272,22 @@ private:
 
     void multiply_panel(Interval rows, Interval depth, size_t column) {
         const bool first = depth.begin == 0, last = depth.end == g_.depth;
-        Tile<T> tile{};
-        tile.depth = depth.end - depth.begin;
-        tile.b = plan_.pack_b ? packed_b(depth.begin, column) : b_at(g_, depth.begin, column);
-        tile.b_step = plan_.pack_b ? width(column) : g_.b_stride;
-        tile.c_stride = g_.c_stride;
-        tile.columns = used(column) % lanes<T>;
-        tile.add = g_.accumulate || !first;
-        tile.bias = last && g_.bias ? g_.bias + column : nullptr;
-        tile.activation = last ? g_.activation : Activation::none;
-        tile.a_stride = packed_a_ || g_.transpose_a ? 1 : g_.a_stride;
-        tile.a_step = packed_a_ ? max_rows : g_.transpose_a ? g_.a_stride : 1;
-        const TileKernels<T>& kernels = tile_kernels<T>(used(column));
         // Rows of A as they stand can be shared out evenly: 16 rows are 8 and 8 rather than 14 and 2.
         const size_t height = packed_a_ ? max_rows : even_part(rows.end - rows.begin, max_rows);
-        for (size_t row = rows.begin; row < rows.end; row += height) {
-            const size_t count = min(height, rows.end - row);
-            tile.a = packed_a_ ? packed_a_ + packed_a_place(g_, row) + depth.begin * max_rows : a_at(g_, row, depth.begin);
-            tile.a_ahead = packed_a_ ? tile.a + packed_tile_size(g_) : a_at(g_, row + height, depth.begin);
-            tile.c = g_.c + row * g_.c_stride + column;
-            kernels.with_rows[count](tile);
-        }
+        const size_t packed_place = packed_a_place(g_, rows.begin) + depth.begin * max_rows;
+        Tile<T> tile{.depth = depth.end - depth.begin,
+                     .a = packed_a_ ? packed_a_ + packed_place : a_at(g_, rows.begin, depth.begin),
+                     .a_stride = packed_a_ ? 1 : a_stride(g_),
+                     .a_step = packed_a_ ? max_rows : a_step(g_),
+                     .b = plan_.pack_b ? packed_b(depth.begin, column) : b_at(g_, depth.begin, column),
+                     .b_step = plan_.pack_b ? width(column) : g_.b_stride,
+                     .c = g_.c + rows.begin * g_.c_stride + column,
+                     .c_stride = g_.c_stride,
+                     .add = g_.accumulate || !first,
+                     .bias = last && g_.bias ? g_.bias + column : nullptr,
+                     .activation = last ? g_.activation : Activation::none};
+        const size_t a_per_tile = packed_a_ ? packed_tile_size(g_) : height * tile.a_stride;
+        kernels::XGRAD_LEVEL::multiply_panel(tile, rows.end - rows.begin, height, a_per_tile, used(column));
     }
 
     const Gemm<T>& g_;
@@ -415,6 +304,29 @@ template <class T> void multiply(const Gemm<T>& piece, const GemmPlan& plan, con
         Slab<T>(piece, plan, packed_a, workspace, begin, end).multiply();
         begin = end;
     } while (begin < piece.depth);
+}
+
+// --- Small products: read as they stand, but for panels of a transposed B, which are packed on the stack -------------
+
+template <class T> void multiply_small(const Gemm<T>& g) {
+    alignas(64) T packed[small_depth * max_columns<T>];
+    const size_t height = even_part(g.rows, max_rows);
+    for (size_t column = 0; column < g.columns; column += max_columns<T>) {
+        const size_t used = min(max_columns<T>, g.columns - column), width = round_up(used, lanes<T>);
+        if (g.transpose_b) pack_columns(packed, width, b_at(g, 0, column), g.b_stride, used, g.depth);
+        Tile<T> tile{.depth = g.depth,
+                     .a = g.a,
+                     .a_stride = a_stride(g),
+                     .a_step = a_step(g),
+                     .b = g.transpose_b ? packed : b_at(g, 0, column),
+                     .b_step = g.transpose_b ? width : g.b_stride,
+                     .c = g.c + column,
+                     .c_stride = g.c_stride,
+                     .add = g.accumulate,
+                     .bias = g.bias ? g.bias + column : nullptr,
+                     .activation = g.activation};
+        multiply_panel(tile, g.rows, height, height * tile.a_stride, used);
+    }
 }
 
 // --- Few rows or columns: scalar products of a's rows and b's, nothing to pack ---------------------------------------
@@ -437,16 +349,15 @@ template <class T, size_t Distance = 1, size_t Count>
 #pragma GCC unroll 8
         for (size_t i = 0; i < (Count + 1) / 2; ++i) {
             Vector<T> even = x[2 * i], odd = x[2 * i + 1 < Count ? 2 * i + 1 : 2 * i];
-            deinterleave<T, Distance>(even, odd);
+            deinterleave<Distance>(even, odd);
             sums[i] = even + odd;
         }
         return sum_each<T, 2 * Distance>(sums);
     }
 }
 
-template <class T, size_t Rows, size_t Columns> void multiply_dots(const Gemm<T>& g, size_t row, size_t column) {
-    Vector<T> sums[Rows][Columns] = {};
-    const T *a = g.a + row * g.a_stride, *b = g.b + column * g.b_stride;
+template <class T, size_t Rows, size_t Columns>
+void sum_products(const Gemm<T>& g, const T* a, const T* b, Vector<T> (&sums)[Rows][Columns]) {
     const auto step = [&](auto load_part) {
         Vector<T> x[Rows];
 #pragma GCC unroll 8
@@ -462,6 +373,11 @@ template <class T, size_t Rows, size_t Columns> void multiply_dots(const Gemm<T>
     const size_t rest = g.depth % lanes<T>;
     for (size_t k = lanes<T>; k <= g.depth; k += lanes<T>) step([](const T* from) { return load(from); });
     if (rest > 0) step([rest](const T* from) { return load(from, rest); });
+}
+
+template <class T, size_t Rows, size_t Columns> void multiply_dots(const Gemm<T>& g, size_t row, size_t column) {
+    Vector<T> sums[Rows][Columns] = {};
+    sum_products(g, g.a + row * g.a_stride, g.b + column * g.b_stride, sums);
     const Vector<T> bias = g.bias ? load(g.bias + column, Columns) : Vector<T>{};
     T* c = g.c + row * g.c_stride + column;
 #pragma GCC unroll 8
@@ -481,8 +397,35 @@ template <class T, size_t... Size> constexpr DotKernels<T> dot_kernels(std::inde
     return {{multiply_dots<T, Size / dot_columns + 1, Size % dot_columns + 1>...}};
 }
 
+// The scalar product, read in the order of memory: by that does the processor tell what to read ahead.
+template <class T> T dot(const T* a, const T* b, size_t size) {
+    Vector<T> sums[4] = {};
+    size_t i = 0;
+    for (; i + 4 * lanes<T> <= size; i += 4 * lanes<T>)
+#pragma GCC unroll 4
+        for (size_t v = 0; v < 4; ++v) sums[v] += load(a + i + v * lanes<T>) * load(b + i + v * lanes<T>);
+    for (; i + lanes<T> <= size; i += lanes<T>) sums[0] += load(a + i) * load(b + i);
+    if (i < size) sums[1] += load(a + i, size - i) * load(b + i, size - i);
+    Vector<T> sum[1] = {(sums[0] + sums[1]) + (sums[2] + sums[3])};
+    return sum_each<T>(sum)[0];
+}
+
+// A single row of C: nothing that is read of b would be shared.
+template <class T> void multiply_row(const Gemm<T>& product) {
+    const Gemm<T> g = product;  // which no store to C changes
+    const T* b = g.b;
+    for (size_t column = 0; column < g.columns; ++column, b += g.b_stride) {
+        T x = dot(b, g.a, g.depth);
+        if (g.accumulate) x += g.c[column];
+        if (g.bias) x += g.bias[column];
+        if (g.activation == Activation::relu && x < 0) x = 0;
+        g.c[column] = x;
+    }
+}
+
 template <class T> void dots(const Gemm<T>& g) {
     static constexpr auto kernels = dot_kernels<T>(std::make_index_sequence<dot_rows * dot_columns>{});
+    if (g.rows == 1) return multiply_row(g);
     const size_t rows = even_part(g.rows, dot_rows), columns = even_part(g.columns, dot_columns);
     for (size_t row = 0; row < g.rows; row += rows)
         for (size_t column = 0; column < g.columns; column += columns) {
@@ -502,6 +445,7 @@ constexpr GemmKernels<T> kernels{.tile_rows = max_rows,
                                  .pack_a = pack_a<T>,
                                  .workspace_size = Slab<T>::room_for_b,
                                  .multiply = multiply<T>,
+                                 .multiply_small = multiply_small<T>,
                                  .dots = dots<T>};
 
 }  // namespace
