@@ -6,7 +6,6 @@
 #include <cmath>
 #include <concepts>
 #include <cstddef>
-#include <limits>
 #include <numbers>
 #include <utility>
 
@@ -16,6 +15,47 @@ namespace xgrad {
 inline namespace XGRAD_LEVEL {
 
 template <class X, std::size_t N> struct Dual;
+template <class X> class Tangent;
+
+/// What a Tangent<X> can be multiplied by: a number, an X, or whatever else converts to X.
+template <class S, class X>
+concept SlopeOf = !std::same_as<S, Tangent<X>> && std::convertible_to<const S&, X>;
+
+/// A derivative along one direction, or the known zero of a number that does not depend on the direction's variable: it
+/// takes part in no arithmetic, and stays 0 when the slope it is multiplied by is infinite or NaN.
+template <class X> class Tangent {
+public:
+    /// The known zero.
+    Tangent() : value_(0), zero_(true) {}
+    explicit Tangent(const X& value, bool zero = false) : value_(value), zero_(zero) {}
+
+    const X& value() const { return value_; }
+    bool known_zero() const { return zero_; }
+
+    friend Tangent operator-(const Tangent& a) { return a.zero_ ? a : Tangent(-a.value_); }
+    friend Tangent operator+(const Tangent& a, const Tangent& b) {
+        return a.zero_ ? b : b.zero_ ? a : Tangent(a.value_ + b.value_);
+    }
+    friend Tangent operator-(const Tangent& a, const Tangent& b) {
+        return a.zero_ ? -b : b.zero_ ? a : Tangent(a.value_ - b.value_);
+    }
+    template <SlopeOf<X> S> friend Tangent operator*(const S& slope, const Tangent& a) {
+        return a.zero_ ? a : Tangent(slope * a.value_);
+    }
+    template <SlopeOf<X> S> friend Tangent operator*(const Tangent& a, const S& slope) {
+        return a.zero_ ? a : Tangent(a.value_ * slope);
+    }
+    template <SlopeOf<X> S> friend Tangent operator/(const Tangent& a, const S& divisor) {
+        return a.zero_ ? a : Tangent(a.value_ / divisor);
+    }
+    template <class M> friend Tangent select(const M& mask, const Tangent& a, const Tangent& b) {
+        return a.zero_ && b.zero_ ? a : Tangent(where(mask, a.value_, b.value_));
+    }
+
+private:
+    X value_;
+    bool zero_;
+};
 
 /// What counts as a constant beside a D = Dual<X, N>: a number, an X, or whatever else converts to X.
 template <class C, class D>
@@ -24,47 +64,47 @@ concept ConstantOf = !std::same_as<C, D> && std::convertible_to<const C&, typena
 /// A value and its N tangents: derivatives along N directions at once. X is a Lane, a Variable or a Dual again (for
 /// second derivatives): anything with the operators and functions below that numbers convert to.
 ///
-/// Constants cost no arithmetic with zero tangents. At kinks the derivative is PyTorch's: half of each side for maximum
-/// and minimum at a tie, 0 for abs at 0 and for clip at its bounds.
+/// Along the variable of a direction that it does not depend on, a number's tangent is known to be 0: it costs no
+/// arithmetic, and a pole in the derivative by one variable leaves those by the others alone. At kinks the derivative is
+/// PyTorch's: half of each side for maximum and minimum at a tie, 0 for abs at 0 and for clip at its bounds.
 template <class X, std::size_t N = 1> struct Dual {
     using Value = X;
-    using Tangent = std::array<X, N>;
 
     X value;
-    Tangent tangent;
+    std::array<X, N> tangent;
 
-    Dual(const X& value_, const Tangent& tangent_) : value(value_), tangent(tangent_) {}
+    Dual(const X& value_, const std::array<X, N>& tangent_) : value(value_), tangent(tangent_), known_zero_() {}
 
     /// A constant: all tangents are 0.
-    template <ConstantOf<Dual> C> Dual(const C& constant) : value(constant), tangent(zero()) {}
+    template <ConstantOf<Dual> C>
+    Dual(const C& constant) : Dual(make(constant, [](std::size_t) { return Tangent<X>(); })) {}
 
     /// The variable of a direction: its tangent there is 1, the others are 0.
     static Dual variable(const X& value, std::size_t direction = 0) {
-        return {value, each([&](std::size_t i) { return X(i == direction ? 1 : 0); })};
+        return make(value, [&](std::size_t i) { return Tangent<X>(i == direction ? 1 : 0, i != direction); });
     }
 
     friend Dual operator+(const Dual& x) { return x; }
     friend Dual operator-(const Dual& x) {
-        return {-x.value, each([&](std::size_t i) { return -x.tangent[i]; })};
+        return make(-x.value, [&](std::size_t i) { return -x.along(i); });
     }
 
     friend Dual operator+(const Dual& a, const Dual& b) {
-        return {a.value + b.value, each([&](std::size_t i) { return a.tangent[i] + b.tangent[i]; })};
+        return make(a.value + b.value, [&](std::size_t i) { return a.along(i) + b.along(i); });
     }
-    template <ConstantOf<Dual> C> friend Dual operator+(const Dual& x, const C& c) { return {x.value + c, x.tangent}; }
-    template <ConstantOf<Dual> C> friend Dual operator+(const C& c, const Dual& x) { return {c + x.value, x.tangent}; }
+    template <ConstantOf<Dual> C> friend Dual operator+(const Dual& x, const C& c) { return x.shifted(x.value + c); }
+    template <ConstantOf<Dual> C> friend Dual operator+(const C& c, const Dual& x) { return x.shifted(c + x.value); }
 
     friend Dual operator-(const Dual& a, const Dual& b) {
-        return {a.value - b.value, each([&](std::size_t i) { return a.tangent[i] - b.tangent[i]; })};
+        return make(a.value - b.value, [&](std::size_t i) { return a.along(i) - b.along(i); });
     }
-    template <ConstantOf<Dual> C> friend Dual operator-(const Dual& x, const C& c) { return {x.value - c, x.tangent}; }
+    template <ConstantOf<Dual> C> friend Dual operator-(const Dual& x, const C& c) { return x.shifted(x.value - c); }
     template <ConstantOf<Dual> C> friend Dual operator-(const C& c, const Dual& x) {
-        return {c - x.value, each([&](std::size_t i) { return -x.tangent[i]; })};
+        return make(c - x.value, [&](std::size_t i) { return -x.along(i); });
     }
 
     friend Dual operator*(const Dual& a, const Dual& b) {
-        return {a.value * b.value,
-                each([&](std::size_t i) { return a.tangent[i] * b.value + a.value * b.tangent[i]; })};
+        return make(a.value * b.value, [&](std::size_t i) { return a.along(i) * b.value + a.value * b.along(i); });
     }
     template <ConstantOf<Dual> C> friend Dual operator*(const Dual& x, const C& c) { return x.chain(x.value * c, c); }
     template <ConstantOf<Dual> C> friend Dual operator*(const C& c, const Dual& x) { return x.chain(c * x.value, c); }
@@ -72,10 +112,10 @@ template <class X, std::size_t N = 1> struct Dual {
     friend Dual operator/(const Dual& a, const Dual& b) {
         const X inverse = reciprocal(b.value);
         const X quotient = a.value * inverse;
-        return {quotient, each([&](std::size_t i) { return (a.tangent[i] - quotient * b.tangent[i]) * inverse; })};
+        return make(quotient, [&](std::size_t i) { return (a.along(i) - quotient * b.along(i)) * inverse; });
     }
     template <ConstantOf<Dual> C> friend Dual operator/(const Dual& x, const C& c) {
-        return {x.value / c, each([&](std::size_t i) { return x.tangent[i] / c; })};
+        return make(x.value / c, [&](std::size_t i) { return x.along(i) / c; });
     }
     template <ConstantOf<Dual> C> friend Dual operator/(const C& c, const Dual& x) {
         const X inverse = reciprocal(x.value);
@@ -111,8 +151,7 @@ template <class X, std::size_t N = 1> struct Dual {
 
     /// Selects values and tangents; the branch not taken may hold anything, NaN too.
     template <class M> friend Dual where(const M& mask, const Dual& a, const Dual& b) {
-        return {where(mask, a.value, b.value),
-                each([&](std::size_t i) { return where(mask, a.tangent[i], b.tangent[i]); })};
+        return make(where(mask, a.value, b.value), [&](std::size_t i) { return select(mask, a.along(i), b.along(i)); });
     }
     template <class M, ConstantOf<Dual> C> friend Dual where(const M& mask, const Dual& x, const C& c) {
         return where(mask, x, Dual(c));
@@ -128,8 +167,8 @@ template <class X, std::size_t N = 1> struct Dual {
         return x.chain(y, -square(y));
     }
     friend Dual abs(const Dual& x) { return x.chain(abs(x.value), sign(x.value)); }
-    friend Dual sign(const Dual& x) { return {sign(x.value), zero()}; }
-    friend Dual floor(const Dual& x) { return {floor(x.value), zero()}; }
+    friend Dual sign(const Dual& x) { return Dual(sign(x.value)); }
+    friend Dual floor(const Dual& x) { return Dual(floor(x.value)); }
     friend Dual sqrt(const Dual& x) {
         const X y = sqrt(x.value);
         return x.chain(y, 0.5 / y);
@@ -173,17 +212,12 @@ template <class X, std::size_t N = 1> struct Dual {
         const X &x = base.value, &p = exponent.value;
         const X y = pow(x, p);
         const X by_base = p * pow(nonzero_unless(x, p), p - 1);
-        const X by_exponent = y * log(where(x < 0, X(1), where(x == 0, where(p >= 0, X(1), x), x)));
-        return {y, each([&](std::size_t i) {
-                    const X &s = base.tangent[i], &t = exponent.tangent[i];
-                    // A factor of its own, for NaN out of log would come through derivatives by the base.
-                    const X defined = where(x < 0, where(t == 0, X(1), X(NAN)), X(1));
-                    return along(s, by_base) + along(t, by_exponent) * defined;
-                })};
+        const X by_exponent = y * log(where(x == 0, where(p >= 0, X(1), x), x));
+        return make(y, [&](std::size_t i) { return by_base * base.along(i) + by_exponent * exponent.along(i); });
     }
     template <ConstantOf<Dual> C> friend Dual pow(const Dual& base, const C& p) {
         if constexpr (Number<C>) {
-            if (p == 0) return {pow(base.value, p), zero()};
+            if (p == 0) return Dual(pow(base.value, p));
             return base.chain(pow(base.value, p), p * pow(base.value, p - C(1)));
         } else {
             return base.chain(pow(base.value, p), p * pow(nonzero_unless(base.value, X(p)), p - 1));
@@ -214,46 +248,56 @@ template <class X, std::size_t N = 1> struct Dual {
     template <ConstantOf<Dual> C> friend Dual minimum(const C& c, const Dual& x) { return minimum(x, c); }
     template <ConstantOf<Dual> Low, ConstantOf<Dual> High>
     friend Dual clip(const Dual& x, const Low& low, const High& high) {
-        return {clip(x.value, low, high), each([&](std::size_t i) {
-                    return where(x.value <= low, X(0), where(x.value >= high, X(0), x.tangent[i]));
-                })};
+        return make(clip(x.value, low, high), [&](std::size_t i) {
+            const Tangent<X> none;
+            return select(x.value <= low, none, select(x.value >= high, none, x.along(i)));
+        });
     }
 
 private:
-    template <class F> static Tangent each(F f) {
-        return [&]<std::size_t... I>(std::index_sequence<I...>) { return Tangent{f(I)...}; }
+    template <std::same_as<Tangent<X>>... Ts>
+        requires(sizeof...(Ts) == N)
+    explicit Dual(const X& value_, const Ts&... along)
+        : value(value_), tangent{along.value()...}, known_zero_{along.known_zero()...} {}
+
+    /// The tangent of each direction i is along(i).
+    template <class F> static Dual make(const X& value, F along) {
+        return [&]<std::size_t... I>(std::index_sequence<I...>) { return Dual(value, along(I)...); }
         (std::make_index_sequence<N>());
     }
-    static Tangent zero() {
-        return each([](std::size_t) { return X(0); });
-    }
 
+    Tangent<X> along(std::size_t i) const { return Tangent<X>(tangent[i], known_zero_[i]); }
+
+    /// y = x + constant.
+    Dual shifted(const X& y) const {
+        return make(y, [&](std::size_t i) { return along(i); });
+    }
     /// y = f(x) with the derivative `slope` of f there.
     template <class S> Dual chain(const X& y, const S& slope) const {
-        return {y, each([&](std::size_t i) { return slope * tangent[i]; })};
+        return make(y, [&](std::size_t i) { return slope * along(i); });
     }
 
     /// Tangents of the one that was picked, half of each at a tie.
     template <class M> static Dual pick(const X& y, const Dual& a, const Dual& b, const M& first, const M& second) {
-        return {y, each([&](std::size_t i) {
-                    const X &s = a.tangent[i], &t = b.tangent[i];
-                    return where(first, s, where(second, t, 0.5 * (s + t)));
-                })};
+        return make(y, [&](std::size_t i) {
+            const Tangent<X> s = a.along(i), t = b.along(i);
+            return select(first, s, select(second, t, 0.5 * (s + t)));
+        });
     }
     /// The same with a constant as the other one.
     template <class M> static Dual keep(const X& y, const Dual& x, const M& kept, const M& dropped) {
-        return {y, each([&](std::size_t i) {
-                    return where(kept, x.tangent[i], where(dropped, X(0), 0.5 * x.tangent[i]));
-                })};
-    }
-
-    /// slope·t, and 0 where t is 0, for a slope that is infinite or NaN as well.
-    static X along(const X& t, const X& slope) {
-        return where(t == 0, where(abs(slope) < std::numeric_limits<double>::infinity(), slope, X(0)), slope) * t;
+        return make(y, [&](std::size_t i) {
+            const Tangent<X> t = x.along(i);
+            return select(kept, t, select(dropped, Tangent<X>(), 0.5 * t));
+        });
     }
 
     /// x, but 1 where x and p are both 0: there p·x^(p−1) shall be 0.
     static X nonzero_unless(const X& x, const X& p) { return where(p == X(0), where(x == X(0), X(1), x), x); }
+
+    // Apart from the tangents, for the compiler's sake: it sees through an inlined formula what is known, but not through
+    // copies of arrays with gaps between their elements.
+    std::array<bool, N> known_zero_;
 };
 
 }  // namespace XGRAD_LEVEL

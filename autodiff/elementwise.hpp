@@ -77,7 +77,7 @@ std::array<Variable<T>, N> elementwise_cotangents(const Formula& formula, Variab
             return formula(Dual<Variable<T>, N>::variable(inputs[I], I)...);
         }(std::make_index_sequence<N>());
         for (std::size_t i = 0; i < N; ++i)
-            if (needs[i]) cotangents[i] = g * result.tangent[i];
+            if (needs[i]) cotangents[i] = g * Variable<T>(result.tangent[i]);
         return cotangents;
     }
     std::array<const T*, N> data;

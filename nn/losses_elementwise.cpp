@@ -103,7 +103,7 @@ std::array<Variable<T>, 2> recorded_derivatives(const Loss& loss, const std::arr
     const auto result = [&]<std::size_t... I>(std::index_sequence<I...>) {
         return loss(I < 2 ? D::variable(operands[I], I) : D(operands[I])...);
     }(std::make_index_sequence<N>());
-    return {g * result.tangent[0], g * result.tangent[1]};
+    return {g * Variable<T>(result.tangent[0]), g * Variable<T>(result.tangent[1])};
 }
 
 template <class T, class Loss, std::size_t N>

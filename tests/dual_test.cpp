@@ -160,6 +160,21 @@ TEST_CASE("several tangents are carried at once", "[dual]") {
     CHECK(number(z.tangent[1]) == Approx(derivative([&](D y) { return f(D(1.7), y); }, 0.6)).epsilon(1e-12));
 }
 
+TEST_CASE("an infinite slope leaves alone the tangents of directions that a number does not depend on", "[dual]") {
+    using D2 = Dual<L, 2>;
+    using DD2 = Dual<D2, 2>;
+    const auto f = [](auto x, auto y) { return sqrt(x) * 2 + y * y - 1 / x + pow(x, y); };
+    const D2 z = f(D2::variable(0, 0), D2::variable(3, 1));
+    CHECK_FALSE(std::isfinite(number(z.tangent[0])));
+    CHECK(number(z.tangent[1]) == 6);
+    CHECK(number(D(f(D(0), D::variable(3))).tangent[0]) == 6);
+    const DD2 zz = f(DD2::variable(D2::variable(0, 0), 0), DD2::variable(D2::variable(3, 1), 1));
+    CHECK(number(zz.tangent[1].tangent[1]) == 2);
+    // What depends on x does so after a subtraction, too: x - x is no known zero, and neither is a tangent that is given.
+    CHECK(std::isnan(derivative([](auto x) { return sqrt(x - x); }, 1)));
+    CHECK(std::isnan(number(sqrt(D(L(0), {L(0)})).tangent[0])));
+}
+
 TEST_CASE("derivatives at kinks are PyTorch's", "[dual]") {
     CHECK(derivative([](auto x) { return abs(x); }, 0) == 0);
     CHECK(derivative([](auto x) { return maximum(x, 0); }, 0) == 0.5);

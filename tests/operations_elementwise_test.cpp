@@ -1,4 +1,7 @@
+#include <array>
 #include <cmath>
+#include <initializer_list>
+#include <utility>
 #include <vector>
 
 #include "catch.hpp"
@@ -29,6 +32,45 @@ template <class F> double derivative(F f, double at, int order) {
     V y = f(x);
     for (int i = 0; i < order; ++i) y = grad(y, x, {.create_graph = true});
     return y.item();
+}
+
+double item_or_zero(const V& x) { return x.defined() ? x.item() : 0; }
+
+// First derivatives of f by each input, and second ones by each pair: nothing where f does not depend on them.
+template <class F, std::size_t N>
+std::vector<double> derivatives(F f, const std::array<double, N>& at, bool second) {
+    std::vector<V> inputs(at.begin(), at.end());
+    for (V& x : inputs) x.requires_grad(true);
+    const V y = [&]<std::size_t... I>(std::index_sequence<I...>) { return f(inputs[I]...); }
+    (std::make_index_sequence<N>());
+    std::vector<double> found;
+    for (const V& g : grad<double>({y}, inputs, {}, {.retain_graph = true, .create_graph = second})) {
+        found.push_back(item_or_zero(g));
+        if (!second) continue;
+        for (const V& x : inputs)
+            found.push_back(g.requires_grad() ? item_or_zero(grad(g, x, {.retain_graph = true})) : 0);
+    }
+    // Each by itself, where the backward has but one gradient to compute.
+    for (const V& x : inputs) found.push_back(item_or_zero(grad(y, x, {.retain_graph = true, .create_graph = second})));
+    return found;
+}
+
+// Fused, a formula has the derivatives of the operations it is written with: the same number wherever theirs is finite,
+// and no finite one elsewhere.
+template <std::size_t N, class F>
+void check_poles(const char* name, F f, std::initializer_list<std::array<double, N>> points) {
+    for (const std::array<double, N>& at : points)
+        for (const bool second : {false, true}) {
+            const auto fused = derivatives(elementwise(f), at, second), composed = derivatives(f, at, second);
+            REQUIRE(fused.size() == composed.size());
+            for (std::size_t i = 0; i < fused.size(); ++i) {
+                INFO(name << " at " << at[0] << ", " << at[1] << ", derivative " << i << " of order " << 1 + second);
+                if (std::isfinite(composed[i]))
+                    CHECK(fused[i] == Approx(composed[i]));
+                else
+                    CHECK_FALSE(std::isfinite(fused[i]));
+            }
+        }
 }
 
 // What `if (x > 0)` needs.
@@ -143,6 +185,37 @@ TEST_CASE("a formula may give a constant, or leave an input out", "[elementwise]
     gradcheck(constant, {random({2})});
     const auto same_input = elementwise([](auto x) { return x; });
     gradcheck(same_input, {random({2})});
+}
+
+TEST_CASE("a pole in the derivative by one input does not spoil those by the others", "[elementwise]") {
+    const auto root = elementwise([](auto x, auto y) { return sqrt(x) + y; });
+    V x{0, 4}, y{1, 1};
+    x.requires_grad(true), y.requires_grad(true);
+    sum(root(x, y)).backward();
+    CHECK(same(x.grad(), {INFINITY, 0.25}));
+    CHECK(same(y.grad(), {1, 1}));
+
+    const std::initializer_list<std::array<double, 2>> at_zero = {{0, 2}, {0, -0.5}, {0.7, 2}};
+    check_poles<2>("sqrt", [](auto a, auto b) { return sqrt(a) + b * b; }, at_zero);
+    check_poles<2>("product", [](auto a, auto b) { return sqrt(a) * b; }, at_zero);
+    check_poles<2>("rsqrt", [](auto a, auto b) { return rsqrt(a) + b * b; }, at_zero);
+    check_poles<2>("log", [](auto a, auto b) { return square(b) - log(a); }, at_zero);
+    check_poles<2>("log1p", [](auto a, auto b) { return log1p(a) + exp(b); }, {{-1, 2}, {0.5, 2}});
+    check_poles<2>("division", [](auto a, auto b) { return 1 / a + b / 2 + b; }, at_zero);
+    check_poles<2>("reciprocal", [](auto a, auto b) { return b * b - reciprocal(a); }, at_zero);
+    check_poles<2>("power", [](auto a, auto b) { return pow(a, 0.5) + b * b; }, at_zero);
+    check_poles<2>("negative base", [](auto a, auto b) { return pow(a, b) * 2; }, {{-3, 2}, {0.7, 2}});
+    check_poles<2>("branch", [](auto a, auto b) { return where(b > 0, sqrt(a), log(a)) + b * b; }, at_zero);
+
+    const std::initializer_list<std::array<double, 3>> of_three = {{0, 2, 3}, {1.5, 0, 3}, {0, 0, 3}, {1.5, 2, 3}};
+    check_poles<3>("three", [](auto a, auto b, auto c) { return sqrt(a) + log(b) + c * c * c; }, of_three);
+    check_poles<3>("a sum that grows", [](auto a, auto b, auto c) {
+        auto total = c;
+        total += sqrt(a);
+        for (int i = 0; i < 3; ++i) total += b * c;
+        return total;
+    }, of_three);
+    check_poles<3>("one that appears late", [](auto a, auto b, auto c) { return (1 / a - c) * 2 + exp(b) * c; }, of_three);
 }
 
 TEST_CASE("derivatives to third order agree with closed forms", "[elementwise]") {

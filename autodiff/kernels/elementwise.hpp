@@ -157,10 +157,11 @@ public:
         if (needed == 0) return;
         in_pieces(loop, [&](std::size_t begin, std::size_t length, const std::size_t(&offset)[N]) {
             const Operands<T, N> operands(loop, inputs, offset);
-            if (needed == 1)
-                one_gradient(f, length, cotangent + begin, operands, gradients[last] + begin, last);
-            else if constexpr (N > 1)
-                all_gradients(f, length, cotangent + begin, operands, gradients, begin);
+            if constexpr (N > 1)
+                if (needed > 1) return all_gradients(f, length, cotangent + begin, operands, gradients, begin);
+            for_each([&](auto k) {
+                if (k == last) one_gradient<k>(f, length, cotangent + begin, operands, gradients[k] + begin);
+            });
         });
     }
 
@@ -192,20 +193,21 @@ private:
         }
     }
 
+    template <std::size_t Which>
     XGRAD_FLATTEN static void one_gradient(const Formula& formula, std::size_t length, const T* cotangent,
-                                              Operands<T, N> operands, T* gradient, std::size_t which) {
+                                           Operands<T, N> operands, T* gradient) {
         using D = Dual<L>;
         const Formula f = formula;
-        L seed[N];
-        for (std::size_t k = 0; k < N; ++k) seed[k] = L(N == 1 || k == which ? 1 : 0);
+        // The others are constants: the compiler leaves out what they have no part in.
+        const auto dual = [](const L& x, auto k) { return k == Which ? D::variable(x) : D(x); };
         std::size_t i = 0;
         for (; i + L::width <= length; i += L::width) {
-            const D y = with_each([&](auto k) { return D(L::load(operands.at[k]), {seed[k]}); }, f);
+            const D y = with_each([&](auto k) { return dual(L::load(operands.at[k]), k); }, f);
             (L::load(cotangent + i) * y.tangent[0]).store(gradient + i);
             operands.advance();
         }
         if (const std::size_t rest = length - i) {
-            const D y = with_each([&](auto k) { return D(L::load_partial(operands.at[k], rest), {seed[k]}); }, f);
+            const D y = with_each([&](auto k) { return dual(L::load_partial(operands.at[k], rest), k); }, f);
             (L::load_partial(cotangent + i, rest) * y.tangent[0]).store_partial(gradient + i, rest);
         }
     }
@@ -218,16 +220,24 @@ private:
         for (; i + L::width <= length; i += L::width) {
             const D y = with_each([&](auto k) { return D::variable(L::load(operands.at[k]), k); }, f);
             const L g = L::load(cotangent + i);
-            for (std::size_t k = 0; k < N; ++k)
+            for_each([&](auto k) {
                 if (gradients[k]) (g * y.tangent[k]).store(gradients[k] + begin + i);
+            });
             operands.advance();
         }
         if (const std::size_t rest = length - i) {
             const D y = with_each([&](auto k) { return D::variable(L::load_partial(operands.at[k], rest), k); }, f);
             const L g = L::load_partial(cotangent + i, rest);
-            for (std::size_t k = 0; k < N; ++k)
+            for_each([&](auto k) {
                 if (gradients[k]) (g * y.tangent[k]).store_partial(gradients[k] + begin + i, rest);
+            });
         }
+    }
+
+    // call(0), …, call(N - 1), each number a constant.
+    template <class F> static void for_each(F call) {
+        [&]<std::size_t... K>(std::index_sequence<K...>) { (call(std::integral_constant<std::size_t, K>()), ...); }
+        (std::make_index_sequence<N>());
     }
 
     // f(load(0), …, load(N - 1)), where load is given its number as a constant.

@@ -67,16 +67,16 @@ struct LossDerivative {
 
     template <class X>
     X operator()(const X& x, const X& t, const X& g) const {
-        return g * loss(seeded<0>(x), seeded<1>(t)).tangent[0];
+        return g * loss(operand<0>(x), operand<1>(t)).tangent[0];
     }
     template <class X>
     X operator()(const X& x, const X& t, const X& w, const X& p, const X& g) const {
-        return g * loss(seeded<0>(x), seeded<1>(t), Dual<X>(w), Dual<X>(p)).tangent[0];
+        return g * loss(operand<0>(x), operand<1>(t), Dual<X>(w), Dual<X>(p)).tangent[0];
     }
 
 private:
     template <std::size_t I, class X>
-    static Dual<X> seeded(const X& x) { return {x, {X(I == Operand ? 1 : 0)}}; }
+    static Dual<X> operand(const X& x) { return I == Operand ? Dual<X>::variable(x) : Dual<X>(x); }
 };
 
 }  // namespace xgrad::formulas
