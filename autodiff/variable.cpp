@@ -172,21 +172,21 @@ template class ValueNode<double>;
 
 }  // namespace detail
 
-template <class T>
+template <Real T>
 Variable<T>::Variable(Array<T>&& value) : Variable(new detail::ValueNode<T>(std::move(value))) {}
 
-template <class T>
+template <Real T>
 void Variable<T>::drop() noexcept {
     node_->drop_handle();
 }
 
-template <class T>
+template <Real T>
 const Shape& Variable<T>::shape() const {
     if (!node_) detail::refuse_empty();
     return node_->shape();
 }
 
-template <class T>
+template <Real T>
 std::size_t Variable<T>::shape(std::ptrdiff_t dimension) const {
     const auto count = static_cast<std::ptrdiff_t>(shape().size());
     if (dimension < -count || dimension >= count)
@@ -194,14 +194,14 @@ std::size_t Variable<T>::shape(std::ptrdiff_t dimension) const {
     return shape()[static_cast<std::size_t>(dimension < 0 ? dimension + count : dimension)];
 }
 
-template <class T>
+template <Real T>
 T Variable<T>::item() const {
     if (size() != 1)
         throw Error(fmt::format("item: a value of shape {} is not a single number", describe(shape())));
     return value().data()[0];
 }
 
-template <class T>
+template <Real T>
 Variable<T>& Variable<T>::requires_grad(bool requires_grad) {
     if (!node_) detail::refuse_empty();
     if (!is_leaf())
@@ -212,18 +212,18 @@ Variable<T>& Variable<T>::requires_grad(bool requires_grad) {
     return *this;
 }
 
-template <class T>
+template <Real T>
 bool Variable<T>::is_leaf() const noexcept {
     return !node_ || !node_->operation;
 }
 
-template <class T>
+template <Real T>
 const Variable<T>& Variable<T>::grad() const {
     if (!node_) detail::refuse_empty();
     return node_->gradient;
 }
 
-template <class T>
+template <Real T>
 void Variable<T>::set_grad(Variable gradient) {
     if (!node_) detail::refuse_empty();
     if (gradient.defined() && gradient.shape() != shape())
@@ -232,7 +232,7 @@ void Variable<T>::set_grad(Variable gradient) {
     node_->gradient = std::move(gradient);
 }
 
-template <class T>
+template <Real T>
 void Variable<T>::backward(BackwardOptions options) const {
     if (size() != 1)
         throw Error(fmt::format("backward: the output has shape {}, not a single element; reduce it (sum, mean), or "
@@ -255,7 +255,7 @@ void check_output(const char* operation, const Variable<T>& output, const Variab
 
 }  // namespace
 
-template <class T>
+template <Real T>
 void Variable<T>::run_backward(const Variable& cotangent, BackwardOptions options) const {
     check_output("backward", *this, cotangent);
     detail::Sweep sweep(options.create_graph, options.retain_graph, true);
@@ -263,12 +263,12 @@ void Variable<T>::run_backward(const Variable& cotangent, BackwardOptions option
     sweep.run();
 }
 
-template <class T>
+template <Real T>
 Variable<T> Variable<T>::detach() const {
     return Variable(share(value(), shape()));
 }
 
-template <class T>
+template <Real T>
 Array<T>& Variable<T>::begin_update() {
     if (!node_) detail::refuse_empty();
     if (!is_leaf())
@@ -279,7 +279,7 @@ Array<T>& Variable<T>::begin_update() {
     return node_->value;
 }
 
-template <class T>
+template <Real T>
 void Variable<T>::end_update(const Shape& before, Buffer<T>&& memory) {
     Array<T>& value = node_->value;
     const Shape after = value.shape();
@@ -291,7 +291,7 @@ void Variable<T>::end_update(const Shape& before, Buffer<T>&& memory) {
         throw Error(fmt::format("update: the shape was changed from {} to {}", describe(before), describe(after)));
 }
 
-template <class T>
+template <Real T>
 void Variable<T>::assign(const std::type_identity_t<Variable>& values) {
     if (values.shape() != shape())
         throw Error(fmt::format("assign: values of shape {} do not fit a variable of shape {}",
@@ -301,7 +301,7 @@ void Variable<T>::assign(const std::type_identity_t<Variable>& values) {
     target.storage().touch();
 }
 
-template <class T>
+template <Real T>
 void Variable<T>::on_gradient(std::function<void(const Variable&)> hook) {
     if (!node_) detail::refuse_empty();
     if (!is_leaf())

@@ -18,7 +18,7 @@
 
 namespace xgrad {
 
-template <class T>
+template <Real T>
 class Variable;
 template <class T>
 class Partial;
@@ -94,10 +94,8 @@ Array<bool> compare(Comparison how, const Variable<T>& a, const Variable<T>& b);
 ///
 /// A Variable is made from a number, nested braces, any xtensor expression (evaluated at once), an Array that is moved in,
 /// or a caller's memory. Operations on Variables are recorded on the thread's tape when one of them requires a gradient.
-template <class T = float>
+template <Real T = float>
 class Variable {
-    static_assert(Real<T>, "xgrad::Variable is compiled for float and double");
-
 public:
     using value_type = T;
 
@@ -428,7 +426,7 @@ bool is_sole_owner(const Variable<T>& x) noexcept {
 
 }  // namespace detail
 
-template <class T>
+template <Real T>
 Variable<T>::Variable(const Variable& other) noexcept : node_(other.node_) {
     if (!node_) return;
     node_->add_handle();
@@ -436,17 +434,17 @@ Variable<T>::Variable(const Variable& other) noexcept : node_(other.node_) {
     version_ = detail::thread_state.vjp && other.version_ != follows ? other.version_ : node_->value.storage().version();
 }
 
-template <class T>
+template <Real T>
 Variable<T>::Variable(detail::ValueNode<T>* node) noexcept : node_(node) {
     if (node_) node_->add_handle();
 }
 
-template <class T>
+template <Real T>
 bool Variable<T>::requires_grad() const noexcept {
     return node_ && node_->requires_grad;
 }
 
-template <class T>
+template <Real T>
 const Array<T>& Variable<T>::value() const {
     if (!node_) detail::refuse_empty();
     if (detail::thread_state.vjp && version_ != follows) {
