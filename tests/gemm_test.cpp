@@ -141,6 +141,8 @@ TEMPLATE_TEST_CASE("products of larger sizes equal the triple loop", "[gemm]", f
             check_all_ways<TestType>(5, 7, 1000, padding, level);
             check_all_ways<TestType>(30, 400, 9, padding, level);
             check_all_ways<TestType>(5, 6, 4200, padding, level);
+            for (std::size_t rows = 1; rows < 8; ++rows) check_all_ways<TestType>(rows, 471, 37, padding, level);
+            check_all_ways<TestType>(420, 630, 5, padding, level);
         }
     }
 }

@@ -92,15 +92,24 @@ template <class T> bool suits_dots(const Gemm<T>& g) {
 // Where packing would take longer than it saves.
 template <class T> bool is_small(const Gemm<T>& g) { return g.rows <= 48 && g.columns <= 48 && g.depth <= small_depth; }
 
+// Where C, too large for the cache, is most of what passes through it: better in the order of memory than panel by
+// panel.
+template <class T> bool is_shallow(const Gemm<T>& g) {
+    const std::size_t size = g.rows * g.columns;
+    return size >= (256u << 10) && g.depth <= (size < (4u << 20) ? 16 : 64);
+}
+
 template <class T> GemmPlan choose_plan(const Gemm<T>& g, const GemmKernels<T>& kernels) {
     if (suits_dots(g)) return {.dots = true};
     if (is_small(g)) return {.small = true};
     const std::size_t block_depth = even_part(std::max<std::size_t>(1, g.depth), kernels.block_depth);
-    return {.block_rows = kernels.block_rows,
+    const bool shallow = is_shallow(g);
+    return {.block_rows = shallow ? kernels.tile_rows : kernels.block_rows,
             .block_depth = block_depth,
             .slab_depth = 4 * block_depth,
-            .pack_a = g.columns > 384 && g.rows > 2 * kernels.tile_rows,
-            .pack_b = g.transpose_b || g.rows > kernels.reread_rows};
+            .pack_a = !shallow && g.columns > 384 && g.rows > 2 * kernels.tile_rows,
+            .pack_b = g.transpose_b || g.rows > kernels.reread_rows,
+            .shallow = shallow};
 }
 
 // What a piece should have, where B is packed for it.
@@ -117,10 +126,12 @@ template <class T> Grid choose_grid(const Gemm<T>& g, const GemmPlan& plan, cons
     if (g.columns >= 1024) columns *= 2;
     if (threads() > 1 && g.columns < columns_of_a_piece * pieces_wanted) columns /= 2;
     columns = std::max(columns, round_up(ceil_divide(g.columns, most_pieces), kernels.tile_columns));
+    const bool whole_rows = plan.shallow && g.rows >= 4 * kernels.tile_rows * pieces_wanted;
+    if (whole_rows) columns = round_up(g.columns, kernels.tile_columns);
     const std::size_t across = ceil_divide(g.columns, columns);
 
     // Then rows: as few parts as threads need where each packs B anew, otherwise as many as do no harm.
-    const std::size_t few_rows = plan.pack_b ? rows_of_a_piece : 4 * kernels.tile_rows;
+    const std::size_t few_rows = plan.pack_b && !whole_rows ? rows_of_a_piece : 4 * kernels.tile_rows;
     const std::size_t most_down = std::min(most_pieces, plan.pack_b ? pieces_wanted : 64) / across;
     const std::size_t down = std::clamp<std::size_t>(g.rows / few_rows, 1, std::max<std::size_t>(1, most_down));
     const std::size_t rows = round_up(ceil_divide(g.rows, down), kernels.tile_rows);

@@ -49,6 +49,7 @@ struct GemmPlan {
     std::size_t block_rows = 0, block_depth = 0;  // of A, which stay in the cache while they are multiplied with B
     std::size_t slab_depth = 0;                   // of B that is packed in one go, a multiple of block_depth
     bool pack_a = false, pack_b = false;
+    bool shallow = false;              // for a C that is large beside the depth
     bool small = false, dots = false;  // or neither
 };
 

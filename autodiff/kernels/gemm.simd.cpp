@@ -13,16 +13,17 @@ namespace xgrad::kernels::XGRAD_LEVEL {
 namespace {
 
 #if defined(__AVX512F__)
-constexpr size_t max_rows = 14;                                            // 14 × 2 sums in 32 registers
+constexpr size_t max_rows = 14, wide_sums = 24;                            // 14 × 2 sums in 32 registers
 constexpr size_t block_rows = 182, block_bytes = 2048, reread_rows = 320;  // for a second-level cache of 1 MB
 #elif defined(__AVX2__)
-constexpr size_t max_rows = 6;                                             // 6 × 2 sums in 16 registers
+constexpr size_t max_rows = 6, wide_sums = 12;                             // 6 × 2 sums in 16 registers
 constexpr size_t block_rows = 192, block_bytes = 1536, reread_rows = 112;  // for a second-level cache of 512 KB
 #else
-constexpr size_t max_rows = 4;
+constexpr size_t max_rows = 4, wide_sums = 8;
 constexpr size_t block_rows = 160, block_bytes = 1024, reread_rows = 112;
 #endif
-constexpr size_t max_vectors = 2;  // of a tile's row
+constexpr size_t max_vectors =
+    2;  // of a tile's row, but for a wide tile's: that has few rows and as many as make wide_sums
 static_assert(block_rows % max_rows == 0);
 
 template <class T> constexpr size_t max_columns = max_vectors* lanes<T>;
@@ -97,14 +98,14 @@ template <size_t Rows, size_t Vectors, class F> [[gnu::always_inline]] inline vo
 // A row of a tile. Where the tile is Partial, its last vector has only `columns` lanes that are in the matrices.
 template <class T, size_t Vectors, bool Partial>
 [[gnu::always_inline]] inline void load_row(Vector<T> (&x)[Vectors], const T* from, size_t columns) {
-#pragma GCC unroll 8
+#pragma GCC unroll 16
     for (size_t v = 0; v < Vectors; ++v)
         x[v] = Partial && v + 1 == Vectors ? load(from + v * lanes<T>, columns) : load(from + v * lanes<T>);
 }
 
 template <class T, size_t Vectors, bool Partial>
 [[gnu::always_inline]] inline void store_row(T* to, const Vector<T> (&x)[Vectors], size_t columns) {
-#pragma GCC unroll 8
+#pragma GCC unroll 16
     for (size_t v = 0; v < Vectors; ++v)
         Partial&& v + 1 == Vectors ? store(to + v * lanes<T>, x[v], columns) : store(to + v * lanes<T>, x[v]);
 }
@@ -119,7 +120,7 @@ template <class T, size_t Rows, size_t Vectors, bool Partial>
         for (size_t r = 0; r < Rows; ++r) {
             Vector<T> row[Vectors];
             load_row<T, Vectors, Partial>(row, from + r * stride, columns);
-#pragma GCC unroll 8
+#pragma GCC unroll 16
             for (size_t v = 0; v < Vectors; ++v) sums[r][v] += row[v];
         }
     };
@@ -142,17 +143,17 @@ template <class T, size_t Rows, size_t Vectors, bool Partial> void multiply_tile
     for (size_t k = 0; k < t.depth; ++k) {
         Vector<T> row[Vectors];
         load_row<T, Vectors, Partial>(row, b, t.columns);
-#pragma GCC unroll 16
-        for (size_t r = 0; r < Rows; ++r) {
-            const Vector<T> x = broadcast(a[r / 3][r % 3 * t.a_stride]);
-#pragma GCC unroll 8
-            for (size_t v = 0; v < Vectors; ++v) sums[r][v] += x * row[v];
-        }
+        const auto step = [&](size_t r, size_t v) { sums[r][v] += broadcast(a[r / 3][r % 3 * t.a_stride]) * row[v]; };
+        // What is read of one matrix stays in registers while the other is run through: better the shorter one.
+        if constexpr (Rows < Vectors)
+            for_each<Vectors, Rows>([&](size_t v, size_t r) { step(r, v); });
+        else
+            for_each<Rows, Vectors>(step);
         b += t.b_step;
         // The processor reads ahead by itself only up to the end of a page.
         __builtin_prefetch(ahead, 0, 2);
         ahead += max_rows;
-#pragma GCC unroll 8
+#pragma GCC unroll 16
         for (size_t i = 0; i < (Rows + 2) / 3; ++i) a[i] += t.a_step;
     }
     finish<T, Rows, Vectors, Partial>(t, sums);
@@ -166,13 +167,27 @@ template <class T, size_t Vectors, bool Partial, size_t... Row>
 constexpr TileKernels<T> tile_kernels(std::index_sequence<Row...>) {
     return {{nullptr, multiply_tile<T, Row + 1, Vectors, Partial>...}};
 }
+template <class T, size_t Vectors> constexpr TileKernels<T> wide_tile_kernels() {
+    return tile_kernels<T, Vectors, false>(std::make_index_sequence<wide_sums / Vectors>{});
+}
 
 template <class T> const TileKernels<T>& tile_kernels(size_t columns) {
     constexpr auto rows = std::make_index_sequence<max_rows>{};
     static constexpr TileKernels<T> kernels[max_vectors][2] = {
         {tile_kernels<T, 1, false>(rows), tile_kernels<T, 1, true>(rows)},
         {tile_kernels<T, 2, false>(rows), tile_kernels<T, 2, true>(rows)}};
-    return kernels[columns > lanes<T>][columns % lanes<T> != 0];
+    if (columns <= max_columns<T>) return kernels[columns > lanes<T>][columns % lanes<T> != 0];
+    static constexpr TileKernels<T> wide[] = {wide_tile_kernels<T, 4>(), wide_tile_kernels<T, 8>(),
+                                              wide_tile_kernels<T, 16>()};
+    return wide[columns / (8 * lanes<T>)];
+}
+
+// The columns of the next panel of a B that is read as it stands. Long runs of its rows are read ahead by the
+// processor; many rows of A leave no registers for them.
+template <class T> size_t panel_columns(size_t rows, size_t columns) {
+    size_t vectors = max_vectors;
+    while (2 * vectors * rows <= wide_sums && 2 * vectors * lanes<T> <= columns) vectors *= 2;
+    return min(columns, vectors * lanes<T>);
 }
 
 // All rows of A with one panel of B, tile by tile: `tile` is the first one, of `height` rows, and what the next one
@@ -267,10 +282,13 @@ private:
     }
 
     void multiply_block(Interval rows, Interval depth) {
-        for (size_t column = 0; column < g_.columns; column += max_columns<T>) multiply_panel(rows, depth, column);
+        for (size_t column = 0, columns; column < g_.columns; column += columns) {
+            columns = plan_.pack_b ? used(column) : panel_columns<T>(rows.end - rows.begin, g_.columns - column);
+            multiply_panel(rows, depth, column, columns);
+        }
     }
 
-    void multiply_panel(Interval rows, Interval depth, size_t column) {
+    void multiply_panel(Interval rows, Interval depth, size_t column, size_t columns) {
         const bool first = depth.begin == 0, last = depth.end == g_.depth;
         // Rows of A as they stand can be shared out evenly: 16 rows are 8 and 8 rather than 14 and 2.
         const size_t height = packed_a_ ? max_rows : even_part(rows.end - rows.begin, max_rows);
@@ -287,7 +305,7 @@ private:
                      .bias = last && g_.bias ? g_.bias + column : nullptr,
                      .activation = last ? g_.activation : Activation::none};
         const size_t a_per_tile = packed_a_ ? packed_tile_size(g_) : height * tile.a_stride;
-        kernels::XGRAD_LEVEL::multiply_panel(tile, rows.end - rows.begin, height, a_per_tile, used(column));
+        kernels::XGRAD_LEVEL::multiply_panel(tile, rows.end - rows.begin, height, a_per_tile, columns);
     }
 
     const Gemm<T>& g_;
@@ -311,9 +329,11 @@ template <class T> void multiply(const Gemm<T>& piece, const GemmPlan& plan, con
 template <class T> void multiply_small(const Gemm<T>& g) {
     alignas(64) T packed[small_depth * max_columns<T>];
     const size_t height = even_part(g.rows, max_rows);
-    for (size_t column = 0; column < g.columns; column += max_columns<T>) {
-        const size_t used = min(max_columns<T>, g.columns - column), width = round_up(used, lanes<T>);
-        if (g.transpose_b) pack_columns(packed, width, b_at(g, 0, column), g.b_stride, used, g.depth);
+    for (size_t column = 0, columns; column < g.columns; column += columns) {
+        columns =
+            g.transpose_b ? min(max_columns<T>, g.columns - column) : panel_columns<T>(g.rows, g.columns - column);
+        const size_t width = round_up(columns, lanes<T>);
+        if (g.transpose_b) pack_columns(packed, width, b_at(g, 0, column), g.b_stride, columns, g.depth);
         Tile<T> tile{.depth = g.depth,
                      .a = g.a,
                      .a_stride = a_stride(g),
@@ -325,7 +345,7 @@ template <class T> void multiply_small(const Gemm<T>& g) {
                      .add = g.accumulate,
                      .bias = g.bias ? g.bias + column : nullptr,
                      .activation = g.activation};
-        multiply_panel(tile, g.rows, height, height * tile.a_stride, used);
+        multiply_panel(tile, g.rows, height, height * tile.a_stride, columns);
     }
 }
 
