@@ -22,8 +22,8 @@ constexpr size_t block_rows = 192, block_bytes = 1536, reread_rows = 112;  // fo
 constexpr size_t max_rows = 4, wide_sums = 8;
 constexpr size_t block_rows = 160, block_bytes = 1024, reread_rows = 112;
 #endif
-constexpr size_t max_vectors =
-    2;  // of a tile's row, but for a wide tile's: that has few rows and as many as make wide_sums
+// Vectors of a tile's row. A wide tile has few rows, and as many vectors as make wide_sums.
+constexpr size_t max_vectors = 2;
 static_assert(block_rows % max_rows == 0);
 
 template <class T> constexpr size_t max_columns = max_vectors* lanes<T>;
