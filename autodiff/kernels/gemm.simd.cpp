@@ -430,7 +430,7 @@ template <class T> T dot(const T* a, const T* b, size_t size) {
     return sum_each<T>(sum)[0];
 }
 
-// A single row of C: nothing that is read of b would be shared.
+// A single row of C: nothing that is read of b would be shared. (Where rows are short, the sums over lanes would tell.)
 template <class T> void multiply_row(const Gemm<T>& product) {
     const Gemm<T> g = product;  // which no store to C changes
     const T* b = g.b;
@@ -445,7 +445,7 @@ template <class T> void multiply_row(const Gemm<T>& product) {
 
 template <class T> void dots(const Gemm<T>& g) {
     static constexpr auto kernels = dot_kernels<T>(std::make_index_sequence<dot_rows * dot_columns>{});
-    if (g.rows == 1) return multiply_row(g);
+    if (g.rows == 1 && g.depth >= 12 * lanes<T>) return multiply_row(g);
     const size_t rows = even_part(g.rows, dot_rows), columns = even_part(g.columns, dot_columns);
     for (size_t row = 0; row < g.rows; row += rows)
         for (size_t column = 0; column < g.columns; column += columns) {
