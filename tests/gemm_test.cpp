@@ -224,7 +224,8 @@ TEST_CASE("large products equal BLAS", "[gemm]") {
 
 TEMPLATE_TEST_CASE("any number of threads gives bitwise the same product", "[gemm][threads]", float, double) {
     for (auto [rows, columns, depth] :
-         {std::array{300, 400, 130}, {1000, 33, 200}, {33, 1000, 200}, {40, 50, 5000}, {70, 600, 90}, {90, 250, 4500}})
+         {std::array{300, 400, 130}, {1000, 33, 200}, {33, 1000, 200}, {40, 50, 5000}, {70, 600, 90}, {90, 250, 4500},
+          {57, 1200, 400}, {1, 9000, 400}, {3001, 7, 400}, {600, 700, 9}})
         for (bool transpose_b : {false, true}) {
             const Case<TestType> product(rows, columns, depth, false, transpose_b);
             const Threads scope(1);

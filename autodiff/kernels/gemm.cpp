@@ -100,8 +100,9 @@ template <class T> bool is_shallow(const Gemm<T>& g) {
 }
 
 template <class T> GemmPlan choose_plan(const Gemm<T>& g, const GemmKernels<T>& kernels) {
-    if (suits_dots(g)) return {.dots = true};
-    if (is_small(g)) return {.small = true};
+    if (suits_dots(g))
+        return {.method = g.rows == 1 && g.depth >= kernels.long_row ? GemmMethod::row : GemmMethod::dots};
+    if (is_small(g)) return {.method = GemmMethod::small};
     const std::size_t block_depth = even_part(std::max<std::size_t>(1, g.depth), kernels.block_depth);
     const bool shallow = is_shallow(g);
     return {.block_rows = shallow ? kernels.tile_rows : kernels.block_rows,
@@ -273,8 +274,16 @@ private:
     }
 
     void multiply(const Gemm<T>& piece, const T* packed_a = nullptr) const {
-        if (plan_.dots) return kernels_.dots(piece);
-        if (plan_.small) return kernels_.multiply_small(piece);
+        switch (plan_.method) {
+            case GemmMethod::small:
+                return kernels_.multiply_small(piece);
+            case GemmMethod::dots:
+                return kernels_.multiply_dots(piece);
+            case GemmMethod::row:
+                return kernels_.multiply_row(piece);
+            case GemmMethod::blocks:
+                break;
+        }
         if (!plan_.pack_b) return kernels_.multiply(piece, plan_, packed_a, nullptr);
         const Workspace<T> workspace(kept_for_piece, kernels_.workspace_size(piece, plan_));
         kernels_.multiply(piece, plan_, packed_a, workspace.data());

@@ -44,13 +44,15 @@ void gemm_batch(const Gemm<T>& first, std::size_t count, std::size_t a_step, std
 
 // What follows is between gemm.cpp, which plans, and gemm.simd.cpp, which multiplies.
 
+enum class GemmMethod { blocks, small, dots, row };
+
 // How a product is gone about. It is chosen once from the sizes of the whole product and the same for all pieces of it.
 struct GemmPlan {
+    GemmMethod method = GemmMethod::blocks;       // what else is here is about blocks
     std::size_t block_rows = 0, block_depth = 0;  // of A, which stay in the cache while they are multiplied with B
     std::size_t slab_depth = 0;                   // of B that is packed in one go, a multiple of block_depth
     bool pack_a = false, pack_b = false;
-    bool shallow = false;              // for a C that is large beside the depth
-    bool small = false, dots = false;  // or neither
+    bool shallow = false;  // for a C that is large beside the depth
 };
 
 // The depth of B's panels that still fit on the stack.
@@ -60,6 +62,7 @@ template <class T> struct GemmKernels {
     std::size_t tile_rows, tile_columns;  // of C that are held in registers
     std::size_t block_rows, block_depth;  // of A that suit the caches of processors with this level
     std::size_t reread_rows;              // of A, up to which B is read as it stands again and again
+    std::size_t long_row;                 // the depth from which a single row is computed by multiply_row
     // Packs the rows from begin to end of op(A), begin being divisible by tile_rows, into memory for packed_a_size
     // numbers. All pieces of a product share it; the one from `row` on finds its rows at packed_a_place.
     std::size_t (*packed_a_size)(const Gemm<T>& product);
@@ -70,8 +73,9 @@ template <class T> struct GemmKernels {
     void (*multiply)(const Gemm<T>& piece, const GemmPlan& plan, const T* packed_a, T* workspace);
     // Computes a product without a workspace, for a depth of at most small_depth.
     void (*multiply_small)(const Gemm<T>& product);
-    // Computes a piece where rows of both A and B run along the depth, for few rows or columns.
-    void (*dots)(const Gemm<T>& piece);
+    // Computes a piece where rows of both A and B run along the depth, for few rows or columns, or for a single row.
+    void (*multiply_dots)(const Gemm<T>& piece);
+    void (*multiply_row)(const Gemm<T>& piece);
 };
 
 XGRAD_AT_EVERY_LEVEL(template <class T> const GemmKernels<T>& gemm_kernels();)

@@ -376,8 +376,9 @@ template <class T, size_t Distance = 1, size_t Count>
     }
 }
 
-template <class T, size_t Rows, size_t Columns>
-void sum_products(const Gemm<T>& g, const T* a, const T* b, Vector<T> (&sums)[Rows][Columns]) {
+template <class T, size_t Rows, size_t Columns> void multiply_dots_tile(const Gemm<T>& g, size_t row, size_t column) {
+    Vector<T> sums[Rows][Columns] = {};
+    const T *a = g.a + row * g.a_stride, *b = g.b + column * g.b_stride;
     const auto step = [&](auto load_part) {
         Vector<T> x[Rows];
 #pragma GCC unroll 8
@@ -393,11 +394,6 @@ void sum_products(const Gemm<T>& g, const T* a, const T* b, Vector<T> (&sums)[Ro
     const size_t rest = g.depth % lanes<T>;
     for (size_t k = lanes<T>; k <= g.depth; k += lanes<T>) step([](const T* from) { return load(from); });
     if (rest > 0) step([rest](const T* from) { return load(from, rest); });
-}
-
-template <class T, size_t Rows, size_t Columns> void multiply_dots(const Gemm<T>& g, size_t row, size_t column) {
-    Vector<T> sums[Rows][Columns] = {};
-    sum_products(g, g.a + row * g.a_stride, g.b + column * g.b_stride, sums);
     const Vector<T> bias = g.bias ? load(g.bias + column, Columns) : Vector<T>{};
     T* c = g.c + row * g.c_stride + column;
 #pragma GCC unroll 8
@@ -414,8 +410,20 @@ template <class T> using DotKernel = void (*)(const Gemm<T>&, size_t row, size_t
 template <class T> struct DotKernels { DotKernel<T> of[dot_rows * dot_columns]; };
 
 template <class T, size_t... Size> constexpr DotKernels<T> dot_kernels(std::index_sequence<Size...>) {
-    return {{multiply_dots<T, Size / dot_columns + 1, Size % dot_columns + 1>...}};
+    return {{multiply_dots_tile<T, Size / dot_columns + 1, Size % dot_columns + 1>...}};
 }
+
+template <class T> void multiply_dots(const Gemm<T>& g) {
+    static constexpr auto kernels = dot_kernels<T>(std::make_index_sequence<dot_rows * dot_columns>{});
+    const size_t rows = even_part(g.rows, dot_rows), columns = even_part(g.columns, dot_columns);
+    for (size_t row = 0; row < g.rows; row += rows)
+        for (size_t column = 0; column < g.columns; column += columns) {
+            const size_t height = min(rows, g.rows - row), width = min(columns, g.columns - column);
+            kernels.of[(height - 1) * dot_columns + width - 1](g, row, column);
+        }
+}
+
+// --- A single row of C with long rows of b: nothing that is read of b would be shared --------------------------------
 
 // The scalar product, read in the order of memory: by that does the processor tell what to read ahead.
 template <class T> T dot(const T* a, const T* b, size_t size) {
@@ -430,7 +438,6 @@ template <class T> T dot(const T* a, const T* b, size_t size) {
     return sum_each<T>(sum)[0];
 }
 
-// A single row of C: nothing that is read of b would be shared. (Where rows are short, the sums over lanes would tell.)
 template <class T> void multiply_row(const Gemm<T>& product) {
     const Gemm<T> g = product;  // which no store to C changes
     const T* b = g.b;
@@ -443,30 +450,21 @@ template <class T> void multiply_row(const Gemm<T>& product) {
     }
 }
 
-template <class T> void dots(const Gemm<T>& g) {
-    static constexpr auto kernels = dot_kernels<T>(std::make_index_sequence<dot_rows * dot_columns>{});
-    if (g.rows == 1 && g.depth >= 12 * lanes<T>) return multiply_row(g);
-    const size_t rows = even_part(g.rows, dot_rows), columns = even_part(g.columns, dot_columns);
-    for (size_t row = 0; row < g.rows; row += rows)
-        for (size_t column = 0; column < g.columns; column += columns) {
-            const size_t height = min(rows, g.rows - row), width = min(columns, g.columns - column);
-            kernels.of[(height - 1) * dot_columns + width - 1](g, row, column);
-        }
-}
-
 template <class T>
 constexpr GemmKernels<T> kernels{.tile_rows = max_rows,
                                  .tile_columns = max_columns<T>,
                                  .block_rows = block_rows,
                                  .block_depth = block_depth<T>,
                                  .reread_rows = reread_rows,
+                                 .long_row = 12 * lanes<T>,
                                  .packed_a_size = packed_a_size<T>,
                                  .packed_a_place = packed_a_place<T>,
                                  .pack_a = pack_a<T>,
                                  .workspace_size = Slab<T>::room_for_b,
                                  .multiply = multiply<T>,
                                  .multiply_small = multiply_small<T>,
-                                 .dots = dots<T>};
+                                 .multiply_dots = multiply_dots<T>,
+                                 .multiply_row = multiply_row<T>};
 
 }  // namespace
 
