@@ -25,6 +25,14 @@ def names(*parts):
 
 SHAPES, DIRECTIONS = ["128x256", "4096x256"], ["forward", "backward"]
 CUBES = [f"{n}x{n}x{n}" for n in (8, 16, 32, 48, 64, 128, 256, 512, 1024, 2048)]
+LAYERS = [(1, 784, 256), (8, 784, 256), (128, 784, 256), (32, 512, 10000)]  # samples, inputs, outputs
+
+
+def products(samples, inputs, outputs):
+    """What a linear layer computes: its output, and the cotangents of its input and of its weight."""
+    return [f"matmul/nt/{samples}x{outputs}x{inputs}", f"matmul/nn/{samples}x{inputs}x{outputs}",
+            f"matmul/tn/{outputs}x{inputs}x{samples}"]
+
 
 GROUPS = [
     Group("steps", "One training step: forward, loss, backward, Adam",
@@ -41,7 +49,8 @@ GROUPS = [
           tolerance=1e-4),
     Group("matmul", "Products of matrices op(A)·op(B), rows × columns × depth; n: as it is, t: transposed",
           names(["matmul"], ["nn", "nt", "tn", "tt"], CUBES)
-          + names(["matmul"], ["nn", "nt"], ["32x32x32/batch64", "128x128x64/batch16"]),
+          + names(["matmul"], ["nn", "nt"], ["32x32x32/batch64", "128x128x64/batch16"])
+          + [product for layer in LAYERS for product in products(*layer)],
           ["xgrad", "openblas", "onednn"], tolerance=1e-4, quantities=("gflops",)),
     Group("inference", "Inference with the mnist network, batch 1 and 256", names(["inference/mnist"], ["1", "256"]),
           ["xgrad", "libtorch", "jax"], tolerance=1e-4, quantities=("us", "us_p999"), seconds=1.0),
@@ -61,7 +70,7 @@ CHAOTIC = {"steps/deep"}
 # A regular expression for "case, threads"; the quantity; the peer; how many times as much as xgrad it should take. Where
 # xgrad has several columns, the best of them counts. Of several targets for one case the first holds.
 HAND_WRITTEN = r"elementwise/(silu|sigmoid|gelu_erf)/"
-BELOW_64 = r"matmul/../(8|16|32|48)x"
+BELOW_64 = r"matmul/../(8|16|32|48)x\1x"
 TARGETS = [
     (r"steps/tiny", "us", "libtorch", 10), (r"steps/tiny", "us", "jax", 2.5),
     (r"steps/small", "us", "libtorch", 4), (r"steps/small", "us", "jax", 2),
