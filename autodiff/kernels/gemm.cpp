@@ -108,7 +108,7 @@ template <class T> GemmPlan choose_plan(const Gemm<T>& g, const GemmKernels<T>& 
     return {.block_rows = shallow ? kernels.tile_rows : kernels.block_rows,
             .block_depth = block_depth,
             .slab_depth = 4 * block_depth,
-            .pack_a = !shallow && g.columns > 384 && g.rows > 2 * kernels.tile_rows,
+            .pack_a = !shallow && g.columns >= 1024 && g.rows > 2 * kernels.tile_rows,
             .pack_b = g.transpose_b || g.rows > kernels.reread_rows,
             .shallow = shallow};
 }
