@@ -140,6 +140,8 @@ TEMPLATE_TEST_CASE("products of larger sizes equal the triple loop", "[gemm]", f
             check_all_ways<TestType>(270, 33, 10, padding, level);
             check_all_ways<TestType>(5, 7, 1000, padding, level);
             check_all_ways<TestType>(30, 400, 9, padding, level);
+            check_all_ways<TestType>(30, 1030, 9, padding, level);
+            check_all_ways<TestType>(45, 1100, 530, padding, level);
             check_all_ways<TestType>(5, 6, 4200, padding, level);
             for (std::size_t rows = 1; rows < 8; ++rows) check_all_ways<TestType>(rows, 471, 37, padding, level);
             check_all_ways<TestType>(420, 630, 5, padding, level);
@@ -203,7 +205,7 @@ TEMPLATE_TEST_CASE("NaN and infinity go through a product as arithmetic has it",
 TEST_CASE("large products equal BLAS", "[gemm]") {
     for (Level level : levels())
         for (auto [rows, columns, depth] :
-             {std::array{257, 300, 500}, {128, 256, 784}, {600, 70, 129}, {20, 520, 1030}, {350, 400, 2100}, {350, 380, 2100}})
+             {std::array{257, 300, 500}, {128, 256, 784}, {600, 70, 129}, {20, 520, 1030}, {60, 1030, 2100}, {350, 380, 2100}})
             for (bool transpose_a : {false, true})
                 for (bool transpose_b : {false, true}) {
                     Case<float> product(rows, columns, depth, transpose_a, transpose_b, 1);
@@ -224,7 +226,7 @@ TEST_CASE("large products equal BLAS", "[gemm]") {
 
 TEMPLATE_TEST_CASE("any number of threads gives bitwise the same product", "[gemm][threads]", float, double) {
     for (auto [rows, columns, depth] :
-         {std::array{300, 400, 130}, {1000, 33, 200}, {33, 1000, 200}, {40, 50, 5000}, {70, 600, 90}, {90, 250, 4500},
+         {std::array{300, 400, 130}, {1000, 33, 200}, {33, 1000, 200}, {40, 50, 5000}, {70, 1100, 90}, {90, 250, 4500},
           {57, 1200, 400}, {1, 9000, 400}, {3001, 7, 400}, {600, 700, 9}})
         for (bool transpose_b : {false, true}) {
             const Case<TestType> product(rows, columns, depth, false, transpose_b);
