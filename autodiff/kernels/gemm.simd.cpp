@@ -84,14 +84,14 @@ template <class T> struct Tile {
     const T* bias;  // or null
     Activation activation;
     size_t columns = 0;  // of its last vector, where that is partial
-    const T* a_ahead =
-        nullptr;  // what the tile after this one reads in the first step: fetched into the cache on the way
+    // What the tile after this one reads in the first step: fetched into the cache on the way.
+    const T* a_ahead = nullptr;
 };
 
 template <size_t Rows, size_t Vectors, class F> [[gnu::always_inline]] inline void for_each(F f) {
 #pragma GCC unroll 16
     for (size_t r = 0; r < Rows; ++r)
-#pragma GCC unroll 8
+#pragma GCC unroll 16
         for (size_t v = 0; v < Vectors; ++v) f(r, v);
 }
 
@@ -107,7 +107,7 @@ template <class T, size_t Vectors, bool Partial>
 [[gnu::always_inline]] inline void store_row(T* to, const Vector<T> (&x)[Vectors], size_t columns) {
 #pragma GCC unroll 16
     for (size_t v = 0; v < Vectors; ++v)
-        Partial&& v + 1 == Vectors ? store(to + v * lanes<T>, x[v], columns) : store(to + v * lanes<T>, x[v]);
+        (Partial && v + 1 == Vectors) ? store(to + v * lanes<T>, x[v], columns) : store(to + v * lanes<T>, x[v]);
 }
 
 template <class T, size_t Rows, size_t Vectors, bool Partial>

@@ -134,8 +134,8 @@ template <class T> [[gnu::noinline]] void transpose_square(T* to, size_t to_stri
     for (size_t i = 0; i < lanes<T>; ++i) store(to + i * to_stride, x[i]);
 }
 
-// The same for an edge: `rows` rows of `columns` numbers, at most Size each. The rows written are whole vectors, whose
-// surplus lanes nobody reads. Half a vector's lanes ask for less than half the work.
+// The same for an edge: `rows` rows of `columns` numbers, at most the lanes of V each. The rows written are whole ones,
+// whose surplus lanes nobody reads. Half a vector's lanes ask for less than half the work.
 template <class V, class T>
 [[gnu::noinline]] void transpose_part(T* to, size_t to_stride, const T* from, size_t from_stride, size_t rows,
                                       size_t columns) {
