@@ -1,4 +1,5 @@
 #include <atomic>
+#include <chrono>
 #include <cstdlib>
 #include <set>
 #include <stdexcept>
@@ -54,27 +55,65 @@ TEST_CASE("many short jobs in a row lose no piece and mix with none of their nei
     CHECK(total == 3000 * 3);
 }
 
-TEST_CASE("workers share the work when pieces wait for one another", "[threads]") {
-    const Threads scope(3);
+namespace {
+
+// True when as many threads take part in a job of eight pieces, for which all are woken.
+bool meet(int threads) {
     std::atomic<int> arrived{0};
-    parallel(3, [&](std::size_t) {
+    parallel(8, [&](std::size_t) {
         ++arrived;
-        while (arrived < 3) std::this_thread::yield();
+        while (arrived < threads) std::this_thread::yield();
     });
-    CHECK(arrived == 3);
+    return arrived == 8;
 }
 
-TEST_CASE("workers that fell asleep are woken", "[threads]") {
+}  // namespace
+
+TEST_CASE("all workers share in a loop of many pieces, asleep or awake", "[threads]") {
+    const Threads scope(3);
+    for (int pause : {0, 1, 5}) {
+        std::this_thread::sleep_for(std::chrono::milliseconds(pause));
+        CHECK(meet(3));
+    }
+}
+
+TEST_CASE("a worker that sleeps is woken for a loop of few pieces that takes long", "[threads]") {
     const Threads scope(2);
     for (int pause : {0, 1, 5}) {
         std::this_thread::sleep_for(std::chrono::milliseconds(pause));
-        std::atomic<int> arrived{0};
-        parallel(2, [&](std::size_t) {
-            ++arrived;
-            while (arrived < 2) std::this_thread::yield();
+        const auto caller = std::this_thread::get_id();
+        std::atomic<bool> helped{false};
+        parallel(4, [&](std::size_t piece) {
+            if (std::this_thread::get_id() != caller) helped = true;
+            if (piece == 0) std::this_thread::sleep_for(std::chrono::milliseconds(1));
+            while (piece > 0 && !helped) std::this_thread::yield();
         });
-        CHECK(arrived == 2);
+        CHECK(helped);
     }
+}
+
+TEST_CASE("each thread has the same share in every loop of as many pieces", "[threads]") {
+    const Threads scope(2);
+    const auto caller = std::this_thread::get_id();
+    for (int job = 0; job < 20; ++job) {
+        std::atomic<int> begun{0};
+        std::atomic<bool> first{false}, last{true};
+        parallel(8, [&](std::size_t piece) {
+            const bool by_caller = std::this_thread::get_id() == caller;
+            if (piece == 0) first = by_caller;
+            if (piece == 4) last = by_caller;
+            // Both threads hold a piece, hence the first one of their own share.
+            ++begun;
+            while (begun < 2) std::this_thread::yield();
+        });
+        CHECK(first);
+        CHECK_FALSE(last);
+    }
+}
+
+TEST_CASE("more pieces than fit in one job are run exactly once", "[threads]") {
+    const Threads scope(2);
+    for (std::size_t pieces : {65535u, 65536u, 200001u}) CHECK(visits(pieces) == std::vector<int>(pieces, 1));
 }
 
 TEST_CASE("a loop within a piece runs in the thread of the piece", "[threads]") {
@@ -133,17 +172,9 @@ TEST_CASE("zero threads are refused", "[threads]") {
 #if defined(__linux__) && !defined(__SANITIZE_THREAD__)
 TEST_CASE("a forked child has a pool of its own", "[threads]") {
     const Threads scope(3);
-    const auto meet = [] {
-        std::atomic<int> arrived{0};
-        parallel(3, [&](std::size_t) {
-            ++arrived;
-            while (arrived < 3) std::this_thread::yield();
-        });
-        return arrived == 3;
-    };
-    meet();  // a worker that is still being started would leave its locks to the child, for ever taken
+    meet(3);  // a worker that is still being started would leave its locks to the child, for ever taken
     const pid_t child = fork();
-    if (child == 0) _exit(meet() ? 0 : 1);
+    if (child == 0) _exit(meet(3) ? 0 : 1);
     int status = 0;
     REQUIRE(waitpid(child, &status, 0) == child);
     CHECK((WIFEXITED(status) && WEXITSTATUS(status) == 0));

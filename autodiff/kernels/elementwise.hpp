@@ -16,7 +16,7 @@
 #include <xgrad/autodiff/dual.hpp>
 #include <xgrad/autodiff/formulas.hpp>
 #include <xgrad/autodiff/kernels/level.hpp>
-#include <xgrad/autodiff/kernels/threads.hpp>
+#include <xgrad/autodiff/kernels/pieces.hpp>
 #include <xgrad/autodiff/lane.hpp>
 
 // Everything that the function calls is to be inlined. Not under a sanitizer, whose checks would make it so large that
@@ -166,13 +166,11 @@ public:
     }
 
 private:
-    // Long results are cut into pieces, the same for any number of threads. Below four of them threads do not pay.
-    static constexpr std::size_t piece = 16384;
-
+    // Long results are shared among threads. (Not through kernels::in_pieces, which is no function of one level.)
     template <class F> static void in_pieces(const Broadcast& loop, F stretch) {
-        if (loop.size < 4 * piece) return each_stretch<N>(loop, 0, loop.size, stretch);
-        parallel((loop.size + piece - 1) / piece, [&](std::size_t i) {
-            each_stretch<N>(loop, i * piece, std::min(loop.size, (i + 1) * piece), stretch);
+        if (loop.size < worth_sharing) return each_stretch<N>(loop, 0, loop.size, stretch);
+        parallel((loop.size + piece_size - 1) / piece_size, [&](std::size_t i) {
+            each_stretch<N>(loop, i * piece_size, std::min(loop.size, (i + 1) * piece_size), stretch);
         });
     }
 

@@ -72,8 +72,8 @@ struct Grid {
     std::size_t down, across;   // the number of pieces
 };
 
-// In operations: what takes a core longer than waking another, and what is worth a trip to the counter of pieces.
-constexpr double worth_waking = 1.5e6, worth_a_piece = 0.5e6;
+// In operations: what is worth sharing with another core, and what makes a piece.
+constexpr double worth_sharing = 0.3e6, worth_a_piece = 0.15e6;
 
 template <class T> double work(const Gemm<T>& g) {
     return 2.0 * static_cast<double>(g.rows) * static_cast<double>(g.columns) * static_cast<double>(g.depth);
@@ -118,7 +118,7 @@ constexpr std::size_t rows_of_a_piece = 192, columns_of_a_piece = 64;
 
 // Only here does the number of threads matter: how C is cut changes no sum.
 template <class T> Grid choose_grid(const Gemm<T>& g, const GemmPlan& plan, const GemmKernels<T>& kernels) {
-    if (work(g) < worth_waking) return {g.rows, g.columns, 1, 1};
+    if (work(g) < worth_sharing) return {g.rows, g.columns, 1, 1};
     const auto most_pieces = static_cast<std::size_t>(work(g) / worth_a_piece);
     const std::size_t pieces_wanted = 4 * threads();  // so that whoever is done first helps the others
 
@@ -194,7 +194,7 @@ public:
 
     void run(const Batch<T>& batch) const {
         const Gemm<T>& g = batch.first;
-        if (batch.count == 1 && work(g) < worth_waking) return multiply(g);
+        if (batch.count == 1 && work(g) < worth_sharing) return multiply(g);
         const Grid grid = choose_grid(g, plan_, kernels_);
         const std::size_t pieces = grid.down * grid.across;
         if (pieces == 1 && work(g) < worth_a_piece) return run_small(batch);

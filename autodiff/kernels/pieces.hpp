@@ -8,10 +8,10 @@
 
 namespace xgrad::kernels {
 
-/// Inputs of fewer elements stay on the calling thread: waking others costs more than they give.
-constexpr std::size_t worth_sharing = std::size_t{1} << 16;
+/// Inputs of fewer elements stay on the calling thread: sharing them costs more than it gives.
+constexpr std::size_t worth_sharing = std::size_t{1} << 14;
 /// About as many elements make a piece.
-constexpr std::size_t piece_size = std::size_t{1} << 15;
+constexpr std::size_t piece_size = std::size_t{1} << 12;
 
 /// How many things of `each` elements make a piece.
 inline std::size_t piece_length(std::size_t each) {

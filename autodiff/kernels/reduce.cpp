@@ -20,13 +20,14 @@ template <class T> void fold(Fold<T> first, Fold<T> then, const T* x, const T* a
     const std::size_t outer = slices.outer, count = slices.count, inner = slices.inner;
     if (slices.results() == 0) return;
     if (outer == 1 && slices.size() >= worth_sharing) {
-        // Long slices: each piece takes some rows of all columns.
-        const std::size_t rows = piece_length(inner);
+        // Long slices: each piece takes some rows of all columns. Few pieces, as their results are put together by one.
+        const std::size_t rows = std::max(piece_length(inner), count / 32);
         if (count >= 4 * rows) {
             const std::size_t pieces = (count + rows - 1) / rows;
             const Scratch<T> partial(pieces * inner);
-            in_pieces(count, inner, [&](std::size_t begin, std::size_t n) {
-                first(x + begin * inner, about, {1, n, inner}, inner, partial.data() + begin / rows * inner);
+            parallel(pieces, [&](std::size_t i) {
+                const std::size_t begin = i * rows, n = std::min(rows, count - begin);
+                first(x + begin * inner, about, {1, n, inner}, inner, partial.data() + i * inner);
             });
             return then(partial.data(), nullptr, {1, pieces, inner}, inner, y);
         }

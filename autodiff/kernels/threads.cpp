@@ -1,3 +1,4 @@
+#include <algorithm>
 #include <atomic>
 #include <charconv>
 #include <chrono>
@@ -5,7 +6,6 @@
 #include <cstdlib>
 #include <cstring>
 #include <exception>
-#include <limits>
 #include <new>
 #include <system_error>
 #include <thread>
@@ -92,12 +92,16 @@ template <class Ready> bool spin(Duration limit, Ready ready) {
 
 }  // namespace
 
-// The pool runs one job at a time. Its ticket holds the job's number and how many of its pieces are still to be taken;
-// whoever lowers the ticket has taken a piece. A job counts as done when its pieces are, not when every worker has seen
-// it: a worker that the system keeps waiting delays nobody. It may read the fields of a job while the next one is
-// written (hence they are atomic), but can then no longer lower the ticket it has read.
+// The pool runs one job at a time. Each thread has a share of the job's pieces, the same one in every job of as many
+// pieces: what a thread wrote in one loop is in its cache when the next loop reads it. Who has none left takes from the
+// others' shares. A share's ticket holds the job's number and the pieces that are still to be taken; whoever changes it
+// has taken a piece. A job counts as done when its pieces are, not when every worker has seen it: a worker that the
+// system keeps waiting delays nobody. It may read the fields of a job while the next one is written (hence they are
+// atomic), but can then no longer change the ticket it has read.
 class Pool {
 public:
+    static constexpr std::size_t most_pieces = 0xffff;
+
     // Never destroyed: objects with static storage may use it in their destructors.
     static Pool& instance() {
         static Pool& pool = *new Pool;
@@ -107,10 +111,12 @@ public:
     // False, with nothing done, when the pool is busy: with another thread's job, or with the one that we are part of.
     bool try_run(std::size_t pieces, std::size_t threads, PieceFunction function) {
         if (busy_.test_and_set(std::memory_order_acquire)) return false;
-        if (workers_.size() + 1 != threads) resize(threads - 1);
+        if (wanted_ != threads) resize(threads);
         publish(static_cast<std::uint32_t>(pieces), function);
-        help();
+        Sleepers sleepers(*this, pieces);
+        help(0, [&] { sleepers.wake_if_worth_it(); });
         finish(static_cast<std::uint32_t>(pieces));
+        sleepers.let_sleep();
         const std::exception_ptr error = std::exchange(error_, nullptr);
         busy_.clear(std::memory_order_release);
         if (error) std::rethrow_exception(error);
@@ -118,6 +124,46 @@ public:
     }
 
 private:
+    struct alignas(64) Share {
+        std::atomic<std::uint64_t> ticket{0};
+
+        static std::uint64_t make(std::uint64_t job, std::uint64_t begin, std::uint64_t end) {
+            return job << 32 | begin << 16 | end;
+        }
+        static std::uint32_t begin(std::uint64_t ticket) { return ticket >> 16 & 0xffff; }
+        static std::uint32_t end(std::uint64_t ticket) { return ticket & 0xffff; }
+    };
+
+    // What a job does about workers that sleep. Waking them takes a system call, and it is some time until they help. So
+    // a job that the caller is soon done with lets them sleep, unless such jobs come so often that they should be awake.
+    class Sleepers {
+    public:
+        Sleepers(Pool& pool, std::size_t pieces) : pool_(pool), asleep_(pool.sleeping_.load() > 0) {
+            if (!asleep_) return;
+            begin_ = Clock::now();
+            if (pieces >= many_pieces || begin_ - pool.last_alone_ < pool.patience()) wake();
+        }
+        void wake_if_worth_it() {
+            if (asleep_ && Clock::now() - begin_ > brief) wake();
+        }
+        void let_sleep() {
+            if (asleep_) pool_.last_alone_ = Clock::now();
+        }
+
+    private:
+        static constexpr std::size_t many_pieces = 8;
+        static constexpr Duration brief = std::chrono::microseconds(5);
+
+        void wake() {
+            asleep_ = false;
+            pool_.job_.notify_all();
+        }
+
+        Pool& pool_;
+        bool asleep_;
+        Clock::time_point begin_;
+    };
+
     Pool() {
 #if defined(__unix__)
         pthread_atfork(nullptr, nullptr, [] { instance().forget_workers(); });
@@ -130,29 +176,37 @@ private:
         pieces_.store(pieces, std::memory_order_relaxed);
         done_.store(0, std::memory_order_relaxed);
         failed_.store(false, std::memory_order_relaxed);
-        announce(pieces);
-    }
-
-    void announce(std::uint32_t pieces) {
-        const auto job = static_cast<std::uint32_t>(ticket_.load(std::memory_order_relaxed) >> 32) + 1;
-        ticket_.store(std::uint64_t{job} << 32 | pieces, std::memory_order_release);
+        const std::uint32_t job = job_.load(std::memory_order_relaxed) + 1;
+        for (std::size_t i = 0; i < shares_.size(); ++i)
+            shares_[i].ticket.store(Share::make(job, pieces * i / shares_.size(), pieces * (i + 1) / shares_.size()),
+                                    std::memory_order_release);
         job_.store(job);
-        job_.notify_all();  // no system call when nobody sleeps
     }
 
-    void help() {
-        std::uint64_t ticket = ticket_.load(std::memory_order_acquire);
-        while (const auto left = static_cast<std::uint32_t>(ticket)) {
+    // Takes pieces, those of the own share first.
+    template <class F> void help(std::size_t index, F after_piece) {
+        for (std::size_t i = 0; i < shares_.size(); ++i)
+            take_from(shares_[(index + i) % shares_.size()], i == 0, after_piece);
+    }
+
+    // The owner takes from the front, others from the back.
+    template <class F> void take_from(Share& share, bool own, F after_piece) {
+        std::uint32_t taken = 0, pieces = 0;
+        std::uint64_t ticket = share.ticket.load(std::memory_order_acquire);
+        while (Share::begin(ticket) < Share::end(ticket)) {
             const PieceFunction function(context_.load(std::memory_order_relaxed),
                                          call_.load(std::memory_order_relaxed));
-            const std::uint32_t pieces = pieces_.load(std::memory_order_relaxed);
-            if (!ticket_.compare_exchange_weak(ticket, ticket - 1, std::memory_order_acq_rel,
-                                               std::memory_order_acquire))
+            pieces = pieces_.load(std::memory_order_relaxed);
+            const std::uint64_t rest = own ? ticket + Share::make(0, 1, 0) : ticket - Share::make(0, 0, 1);
+            if (!share.ticket.compare_exchange_weak(ticket, rest, std::memory_order_acq_rel, std::memory_order_acquire))
                 continue;
-            run(function, pieces - left);
-            if (done_.fetch_add(1, std::memory_order_acq_rel) + 1 == pieces) done_.notify_one();
-            ticket = ticket_.load(std::memory_order_acquire);
+            run(function, own ? Share::begin(ticket) : Share::end(rest));
+            ++taken;
+            after_piece();
+            ticket = share.ticket.load(std::memory_order_acquire);
         }
+        // (Before this the job is not done, so that all that was taken is of the same one.)
+        if (taken > 0 && done_.fetch_add(taken, std::memory_order_acq_rel) + taken == pieces) done_.notify_one();
     }
 
     void run(PieceFunction function, std::uint32_t piece) noexcept {
@@ -175,9 +229,9 @@ private:
         Duration limit = patience();
         for (;;) {
             // Read before everything that an announcement is about, so that none is slept through.
-            const auto job = static_cast<std::uint32_t>(ticket_.load(std::memory_order_acquire) >> 32);
-            if (index >= limit_.load(std::memory_order_relaxed)) return;
-            help();
+            const std::uint32_t job = job_.load(std::memory_order_acquire);
+            if (stopping_.load(std::memory_order_relaxed)) return;
+            help(index, [] {});
             limit = await_job_after(job, limit);
         }
     }
@@ -185,27 +239,32 @@ private:
     // Waits, and says how long to stay awake next time: where jobs are few and far between, less and less.
     Duration await_job_after(std::uint32_t job, Duration limit) {
         const auto begin = Clock::now();
-        if (!spin(limit, [&] { return job_.load(std::memory_order_acquire) != job; }))
-            job_.wait(job, std::memory_order_acquire);
+        if (!spin(limit, [&] { return job_.load(std::memory_order_acquire) != job; })) {
+            sleeping_.fetch_add(1);
+            job_.wait(job);
+            sleeping_.fetch_sub(1);
+        }
         return Clock::now() - begin < awake ? patience() : limit / 2;
     }
 
     // Where threads outnumber processors, one that waits must make room at once.
     Duration patience() const { return crowded_.load(std::memory_order_relaxed) ? Duration::zero() : awake; }
 
-    void resize(std::size_t count) {
-        crowded_.store(count >= processors(), std::memory_order_relaxed);
-        limit_.store(count, std::memory_order_relaxed);
-        if (workers_.size() > count) announce(0);
-        while (workers_.size() > count) {
-            workers_.back().join();
-            workers_.pop_back();
-        }
+    void resize(std::size_t threads) {
+        stopping_.store(true, std::memory_order_relaxed);
+        job_.fetch_add(1);
+        job_.notify_all();
+        for (std::thread& worker : workers_) worker.join();
+        workers_.clear();
+        stopping_.store(false, std::memory_order_relaxed);
+        crowded_.store(threads > processors(), std::memory_order_relaxed);
+        wanted_ = threads;
         try {
-            workers_.reserve(count);
-            while (workers_.size() < count) workers_.emplace_back(&Pool::work, this, workers_.size());
+            shares_ = std::vector<Share>(threads);
+            workers_.reserve(threads - 1);
+            while (workers_.size() + 1 < threads) workers_.emplace_back(&Pool::work, this, workers_.size() + 1);
         } catch (const std::exception&) {
-            // The system grants no more threads or memory: those that there are do the work.
+            // The system grants no more threads or memory: those that there are do the work, whosever share it is.
         }
     }
 
@@ -213,32 +272,40 @@ private:
     void forget_workers() {
         new (&workers_)
             std::vector<std::thread>;  // the old one is lost: its threads can be neither joined nor detached
-        ticket_.store(ticket_.load() >> 32 << 32);
+        wanted_ = 0;
+        sleeping_.store(0);
         busy_.clear();
     }
 
     std::atomic_flag busy_;
+    std::size_t wanted_ = 0;  // threads
     std::vector<std::thread> workers_;
-    std::atomic<std::size_t> limit_{0};  // workers with an index from here on end
-    std::atomic<bool> crowded_{false};   // more threads than processors
+    std::vector<Share> shares_ = std::vector<Share>(1);
+    std::atomic<bool> crowded_{false};  // more threads than processors
     std::exception_ptr error_;
+    Clock::time_point last_alone_;  // when a job was last done while workers slept
 
+    // A job's number, in a word that one can sleep on, beside what its workers read next.
+    alignas(64) std::atomic<std::uint32_t> job_{0};
+    std::atomic<std::uint32_t> pieces_{0};
     std::atomic<PieceFunction::Call> call_{nullptr};
     std::atomic<void*> context_{nullptr};
-    std::atomic<std::uint32_t> pieces_{0};
     std::atomic<bool> failed_{false};
+    std::atomic<bool> stopping_{false};
 
-    alignas(64) std::atomic<std::uint64_t> ticket_{0};
-    alignas(64) std::atomic<std::uint32_t> job_{0};  // the ticket's job once more, in a word that one can sleep on
     alignas(64) std::atomic<std::uint32_t> done_{0};
+    alignas(64) std::atomic<std::uint32_t> sleeping_{0};
 };
 
 void parallel(std::size_t pieces, PieceFunction function) {
     const std::size_t count = pieces > 1 ? threads() : 1;
-    if (count > 1 && pieces <= std::numeric_limits<std::uint32_t>::max() &&
-        Pool::instance().try_run(pieces, count, function))
-        return;
-    for (std::size_t piece = 0; piece < pieces; ++piece) function(piece);
+    std::size_t begin = 0;
+    for (std::size_t size; count > 1 && begin < pieces; begin += size) {
+        size = std::min(pieces - begin, Pool::most_pieces);
+        const auto shifted = [&](std::size_t piece) { function(begin + piece); };
+        if (!Pool::instance().try_run(size, count, begin == 0 ? function : PieceFunction(shifted))) break;
+    }
+    for (; begin < pieces; ++begin) function(begin);
 }
 
 }  // namespace kernels

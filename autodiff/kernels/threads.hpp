@@ -39,10 +39,13 @@ private:
 };
 
 /// Runs the function for every piece from 0 to pieces - 1 and returns when all are done. The calling thread works as
-/// well; pieces are begun in order, by whoever is free. Within a piece, and while another thread of the user's keeps
-/// the pool busy, the pieces run one after the other in the caller. When a piece throws, those that were not begun are
-/// left out and the caller gets the exception. Cut work into the same pieces for any number of threads, then results
-/// are bitwise the same for all, and into one piece where threads would cost more than they give (below some 5 µs).
+/// well. Each thread begins with a share of its own, the same one in every loop of as many pieces, and then helps the
+/// others. Workers that sleep are woken when there are many pieces, when the caller has not done all of them within some
+/// 5 µs, or when loops follow each other closely; so pieces must not wait for one another. Within a piece, and while
+/// another thread of the user's keeps the pool busy, the pieces run one after the other in the caller. When a piece
+/// throws, those that were not begun are left out and the caller gets the exception. Cut work into the same pieces for
+/// any number of threads, then results are bitwise the same for all, and into one piece where threads would cost more
+/// than they give (below some 2 µs).
 void parallel(std::size_t pieces, PieceFunction function);
 
 }  // namespace kernels
