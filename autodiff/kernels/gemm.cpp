@@ -99,17 +99,21 @@ template <class T> bool is_shallow(const Gemm<T>& g) {
     return size >= (256u << 10) && g.depth <= (size < (4u << 20) ? 16 : 64);
 }
 
+// What B must have for the caches to hold little of it from one use to the next.
+constexpr std::size_t exceeds_caches = 12u << 20;
+
 template <class T> GemmPlan choose_plan(const Gemm<T>& g, const GemmKernels<T>& kernels) {
     if (suits_dots(g))
         return {.method = g.rows == 1 && g.depth >= kernels.long_row ? GemmMethod::row : GemmMethod::dots};
     if (is_small(g)) return {.method = GemmMethod::small};
     const std::size_t block_depth = even_part(std::max<std::size_t>(1, g.depth), kernels.block_depth);
-    const bool shallow = is_shallow(g);
+    const bool shallow = is_shallow(g), pack_b = g.transpose_b || g.rows > kernels.reread_rows;
     return {.block_rows = shallow ? kernels.tile_rows : kernels.block_rows,
             .block_depth = block_depth,
             .slab_depth = 4 * block_depth,
             .pack_a = !shallow && g.columns >= 1024 && g.rows > 2 * kernels.tile_rows,
-            .pack_b = g.transpose_b || g.rows > kernels.reread_rows,
+            .pack_b = pack_b,
+            .fetch_b = !pack_b && g.depth * g.columns * sizeof(T) >= exceeds_caches,
             .shallow = shallow};
 }
 

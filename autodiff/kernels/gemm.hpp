@@ -52,6 +52,7 @@ struct GemmPlan {
     std::size_t block_rows = 0, block_depth = 0;  // of A, which stay in the cache while they are multiplied with B
     std::size_t slab_depth = 0;                   // of B that is packed in one go, a multiple of block_depth
     bool pack_a = false, pack_b = false;
+    bool fetch_b = false;  // into the cache, where B is read as it stands and larger than that
     bool shallow = false;  // for a C that is large beside the depth
 };
 

@@ -72,6 +72,10 @@ template <class T> void pack_columns(T* to, size_t width, const T* from, size_t 
 
 // --- Tiles -----------------------------------------------------------------------------------------------------------
 
+// A large B's rows that are fetched into the cache ahead of their turn. The processor does not, as a tile reads only a
+// short run of each.
+constexpr size_t steps_ahead = 96;
+
 template <class T> struct Tile {
     size_t depth;
     const T* a;
@@ -86,6 +90,7 @@ template <class T> struct Tile {
     size_t columns = 0;  // of its last vector, where that is partial
     // What the tile after this one reads in the first step: fetched into the cache on the way.
     const T* a_ahead = nullptr;
+    size_t b_ahead = 0;  // how much further on B is fetched, or 0
 };
 
 template <size_t Rows, size_t Vectors, class F> [[gnu::always_inline]] inline void for_each(F f) {
@@ -140,6 +145,7 @@ template <class T, size_t Rows, size_t Vectors, bool Partial> void multiply_tile
     for (size_t i = 1; i < (Rows + 2) / 3; ++i) a[i] = a[i - 1] + 3 * t.a_stride;
     const T* b = t.b;
     const T* ahead = t.a_ahead;
+    const size_t b_ahead = t.b_ahead;
     for (size_t k = 0; k < t.depth; ++k) {
         Vector<T> row[Vectors];
         load_row<T, Vectors, Partial>(row, b, t.columns);
@@ -149,6 +155,9 @@ template <class T, size_t Rows, size_t Vectors, bool Partial> void multiply_tile
             for_each<Vectors, Rows>([&](size_t v, size_t r) { step(r, v); });
         else
             for_each<Rows, Vectors>(step);
+        if (b_ahead > 0)  // the line of each vector, and of the last number
+#pragma GCC unroll 16
+            for (size_t v = 0; v <= Vectors; ++v) __builtin_prefetch(b + b_ahead + v * lanes<T> - v / Vectors, 0, 2);
         b += t.b_step;
         // The processor reads ahead by itself only up to the end of a page.
         __builtin_prefetch(ahead, 0, 2);
@@ -198,6 +207,7 @@ template <class T> void multiply_panel(Tile<T>& tile, size_t rows, size_t height
     for (size_t row = 0; row < rows; row += height) {
         tile.a_ahead = tile.a + a_per_tile;
         kernels.with_rows[min(height, rows - row)](tile);
+        tile.b_ahead = 0;  // the tiles below find B in the cache
         tile.a += a_per_tile;
         tile.c += height * tile.c_stride;
     }
@@ -303,7 +313,8 @@ private:
                      .c_stride = g_.c_stride,
                      .add = g_.accumulate || !first,
                      .bias = last && g_.bias ? g_.bias + column : nullptr,
-                     .activation = last ? g_.activation : Activation::none};
+                     .activation = last ? g_.activation : Activation::none,
+                     .b_ahead = plan_.fetch_b && rows.begin == 0 ? steps_ahead * g_.b_stride : 0};
         const size_t a_per_tile = packed_a_ ? packed_tile_size(g_) : height * tile.a_stride;
         kernels::XGRAD_LEVEL::multiply_panel(tile, rows.end - rows.begin, height, a_per_tile, columns);
     }
