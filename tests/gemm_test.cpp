@@ -205,7 +205,8 @@ TEMPLATE_TEST_CASE("NaN and infinity go through a product as arithmetic has it",
 TEST_CASE("large products equal BLAS", "[gemm]") {
     for (Level level : levels())
         for (auto [rows, columns, depth] :
-             {std::array{257, 300, 500}, {128, 256, 784}, {600, 70, 129}, {20, 520, 1030}, {60, 1030, 2100}, {350, 380, 2100}})
+             {std::array{257, 300, 500}, {128, 256, 784}, {600, 70, 129}, {20, 520, 1030}, {60, 1030, 2100}, {350, 380, 2100},
+              {20, 1501, 2101}})
             for (bool transpose_a : {false, true})
                 for (bool transpose_b : {false, true}) {
                     Case<float> product(rows, columns, depth, transpose_a, transpose_b, 1);
