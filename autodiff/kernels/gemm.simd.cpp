@@ -72,9 +72,9 @@ template <class T> void pack_columns(T* to, size_t width, const T* from, size_t 
 
 // --- Tiles -----------------------------------------------------------------------------------------------------------
 
-// A large B's rows that are fetched into the cache ahead of their turn. The processor does not, as a tile reads only a
-// short run of each.
-constexpr size_t steps_ahead = 96;
+// How many rows of a large B are fetched into the cache ahead of their turn, for the processor does not: a tile reads
+// only a short run of each.
+constexpr size_t rows_ahead = 96;
 
 template <class T> struct Tile {
     size_t depth;
@@ -314,7 +314,7 @@ private:
                      .add = g_.accumulate || !first,
                      .bias = last && g_.bias ? g_.bias + column : nullptr,
                      .activation = last ? g_.activation : Activation::none,
-                     .b_ahead = plan_.fetch_b && rows.begin == 0 ? steps_ahead * g_.b_stride : 0};
+                     .b_ahead = plan_.fetch_b && rows.begin == 0 ? rows_ahead * g_.b_stride : 0};
         const size_t a_per_tile = packed_a_ ? packed_tile_size(g_) : height * tile.a_stride;
         kernels::XGRAD_LEVEL::multiply_panel(tile, rows.end - rows.begin, height, a_per_tile, columns);
     }
