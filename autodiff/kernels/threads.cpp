@@ -114,7 +114,7 @@ public:
         if (wanted_ != threads) resize(threads);
         publish(static_cast<std::uint32_t>(pieces), function);
         Sleepers sleepers(*this, pieces);
-        help(0, [&] { sleepers.wake_if_worth_it(); });
+        help(0, [&] { sleepers.wake_when_it_takes_long(); });
         finish(static_cast<std::uint32_t>(pieces));
         sleepers.let_sleep();
         const std::exception_ptr error = std::exchange(error_, nullptr);
@@ -134,20 +134,23 @@ private:
         static std::uint32_t end(std::uint64_t ticket) { return ticket & 0xffff; }
     };
 
-    // What a job does about workers that sleep. Waking them takes a system call, and it is some time until they help. So
-    // a job that the caller is soon done with lets them sleep, unless such jobs come so often that they should be awake.
+    // What a job does where too few workers are awake. Waking one takes a system call, and it is some time until it helps.
+    // So a job that the caller is soon done with lets them sleep, unless such jobs come so often that they should be awake.
     class Sleepers {
     public:
-        Sleepers(Pool& pool, std::size_t pieces) : pool_(pool), asleep_(pool.sleeping_.load() > 0) {
-            if (!asleep_) return;
+        Sleepers(Pool& pool, std::size_t pieces) : pool_(pool) {
+            const std::size_t helpers = pool.shares_for(pieces) - 1, asleep = pool.sleeping_.load();
+            const std::size_t awake = pool.workers_.size() - std::min(asleep, pool.workers_.size());
+            if (awake >= helpers) return;
+            missing_ = helpers - awake;
             begin_ = Clock::now();
             if (pieces >= many_pieces || begin_ - pool.last_alone_ < pool.patience()) wake();
         }
-        void wake_if_worth_it() {
-            if (asleep_ && Clock::now() - begin_ > brief) wake();
+        void wake_when_it_takes_long() {
+            if (missing_ > 0 && Clock::now() - begin_ > brief) wake();
         }
         void let_sleep() {
-            if (asleep_) pool_.last_alone_ = Clock::now();
+            if (missing_ > 0) pool_.last_alone_ = Clock::now();
         }
 
     private:
@@ -155,12 +158,11 @@ private:
         static constexpr Duration brief = std::chrono::microseconds(5);
 
         void wake() {
-            asleep_ = false;
-            pool_.job_.notify_all();
+            for (; missing_ > 0; --missing_) pool_.job_.notify_one();
         }
 
         Pool& pool_;
-        bool asleep_;
+        std::size_t missing_ = 0;
         Clock::time_point begin_;
     };
 
@@ -177,16 +179,23 @@ private:
         done_.store(0, std::memory_order_relaxed);
         failed_.store(false, std::memory_order_relaxed);
         const std::uint32_t job = job_.load(std::memory_order_relaxed) + 1;
-        for (std::size_t i = 0; i < shares_.size(); ++i)
-            shares_[i].ticket.store(Share::make(job, pieces * i / shares_.size(), pieces * (i + 1) / shares_.size()),
+        const std::size_t shares = shares_for(pieces);
+        for (std::size_t i = 0; i < shares; ++i)
+            shares_[i].ticket.store(Share::make(job, pieces * i / shares, pieces * (i + 1) / shares),
                                     std::memory_order_release);
         job_.store(job);
     }
 
+    // Of few pieces the first threads have one each.
+    std::size_t shares_for(std::size_t pieces) const { return std::min(shares_.size(), pieces); }
+
     // Takes pieces, those of the own share first.
     template <class F> void help(std::size_t index, F after_piece) {
-        for (std::size_t i = 0; i < shares_.size(); ++i)
-            take_from(shares_[(index + i) % shares_.size()], i == 0, after_piece);
+        const std::size_t shares = shares_for(pieces_.load(std::memory_order_relaxed));
+        for (std::size_t i = 0; i < shares; ++i) {
+            const std::size_t place = (index + i) % shares;
+            take_from(shares_[place], place == index, after_piece);
+        }
     }
 
     // The owner takes from the front, others from the back.
