@@ -169,9 +169,10 @@ private:
     // Long results are shared among threads. (Not through kernels::in_pieces, which is no function of one level.)
     template <class F> static void in_pieces(const Broadcast& loop, F stretch) {
         if (loop.size < worth_sharing) return each_stretch<N>(loop, 0, loop.size, stretch);
-        parallel((loop.size + piece_size - 1) / piece_size, [&](std::size_t i) {
+        const auto piece = [&](std::size_t i) {
             each_stretch<N>(loop, i * piece_size, std::min(loop.size, (i + 1) * piece_size), stretch);
-        });
+        };
+        parallel((loop.size + piece_size - 1) / piece_size, piece, loop.size < brief_size);
     }
 
     // The loops proper. They hold a copy of the formula, whose members stay in registers then, and have everything

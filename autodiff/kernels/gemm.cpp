@@ -72,8 +72,8 @@ struct Grid {
     std::size_t down, across;   // the number of pieces
 };
 
-// In operations: what is worth sharing with another core, and what makes a piece.
-constexpr double worth_sharing = 0.3e6, worth_a_piece = 0.15e6;
+// In operations: what is worth sharing with another core, what makes a piece, and up to what a product is brief.
+constexpr double worth_sharing = 0.3e6, worth_a_piece = 0.15e6, brief_work = 4e6;
 
 template <class T> double work(const Gemm<T>& g) {
     return 2.0 * static_cast<double>(g.rows) * static_cast<double>(g.columns) * static_cast<double>(g.depth);
@@ -205,7 +205,9 @@ public:
         if (g.depth >= 4 * deep && suits_cut_depth(g, batch.count))
             return each(batch, [&](const Gemm<T>& one) { run_deep(one, grid); });
         if (plan_.pack_a) return each(batch, [&](const Gemm<T>& one) { run_packed(one); });
-        parallel(batch.count * pieces, [&](std::size_t i) { multiply_piece(batch[i / pieces], grid, i % pieces); });
+        parallel(
+            batch.count * pieces, [&](std::size_t i) { multiply_piece(batch[i / pieces], grid, i % pieces); },
+            static_cast<double>(batch.count) * work(g) < brief_work);
     }
 
 private:
@@ -220,9 +222,11 @@ private:
         const double together = worth_a_piece / std::max(1.0, work(batch.first));
         const std::size_t group =
             together < static_cast<double>(batch.count) / 2 ? static_cast<std::size_t>(together) : batch.count;
-        parallel(ceil_divide(batch.count, group), [&](std::size_t i) {
+        const auto multiply_group = [&](std::size_t i) {
             for (std::size_t j = i * group; j < std::min(batch.count, (i + 1) * group); ++j) multiply(batch[j]);
-        });
+        };
+        parallel(ceil_divide(batch.count, group), multiply_group,
+                 static_cast<double>(batch.count) * work(batch.first) < brief_work);
     }
 
     // A is packed once for all pieces, several of which have the same rows. Large ones part by part, to bound memory.

@@ -13,6 +13,9 @@ constexpr std::size_t worth_sharing = std::size_t{1} << 14;
 /// About as many elements make a piece.
 constexpr std::size_t piece_size = std::size_t{1} << 12;
 
+/// A loop over fewer is brief, in the sense of parallel.
+constexpr std::size_t brief_size = std::size_t{1} << 15;
+
 /// How many things of `each` elements make a piece.
 inline std::size_t piece_length(std::size_t each) {
     return std::max<std::size_t>(1, piece_size / std::max<std::size_t>(1, each));
@@ -24,7 +27,9 @@ template <class Work> void in_pieces(std::size_t n, std::size_t each, const Work
     if (n == 0) return;
     if (n * each < worth_sharing) return work(std::size_t{0}, n);
     const std::size_t length = piece_length(each), pieces = (n + length - 1) / length;
-    parallel(pieces, [&](std::size_t piece) { work(piece * length, std::min(length, n - piece * length)); });
+    parallel(
+        pieces, [&](std::size_t piece) { work(piece * length, std::min(length, n - piece * length)); },
+        n * each < brief_size);
 }
 
 }  // namespace xgrad::kernels

@@ -100,7 +100,7 @@ template <class Ready> bool spin(Duration limit, Ready ready) {
 // atomic), but can then no longer change the ticket it has read.
 class Pool {
 public:
-    static constexpr std::size_t most_pieces = 0xffff;
+    static constexpr std::size_t most_pieces = 0xffff, most_threads = 1024;
 
     // Never destroyed: objects with static storage may use it in their destructors.
     static Pool& instance() {
@@ -109,14 +109,15 @@ public:
     }
 
     // False, with nothing done, when the pool is busy: with another thread's job, or with the one that we are part of.
-    bool try_run(std::size_t pieces, std::size_t threads, PieceFunction function) {
+    bool try_run(std::size_t pieces, std::size_t threads, PieceFunction function, bool brief) {
         if (busy_.test_and_set(std::memory_order_acquire)) return false;
         if (wanted_ != threads) resize(threads);
-        publish(static_cast<std::uint32_t>(pieces), function);
-        Sleepers sleepers(*this, pieces);
-        help(0, [&] { sleepers.wake_when_it_takes_long(); });
+        const std::uint32_t job = publish(static_cast<std::uint32_t>(pieces), function);
+        Sleepers sleepers(*this, shares_for(pieces) - 1);
+        brief ? sleepers.wake_if_frequent() : sleepers.wake();
+        help(job, 0, [&] { sleepers.wake_if_long(); });
         finish(static_cast<std::uint32_t>(pieces));
-        sleepers.let_sleep();
+        sleepers.note_if_left_asleep();
         const std::exception_ptr error = std::exchange(error_, nullptr);
         busy_.clear(std::memory_order_release);
         if (error) std::rethrow_exception(error);
@@ -130,37 +131,35 @@ private:
         static std::uint64_t make(std::uint64_t job, std::uint64_t begin, std::uint64_t end) {
             return job << 32 | begin << 16 | end;
         }
+        static std::uint32_t job(std::uint64_t ticket) { return ticket >> 32; }
         static std::uint32_t begin(std::uint64_t ticket) { return ticket >> 16 & 0xffff; }
         static std::uint32_t end(std::uint64_t ticket) { return ticket & 0xffff; }
     };
 
-    // What a job does where too few workers are awake. Waking one takes a system call, and it is some time until it helps.
-    // So a job that the caller is soon done with lets them sleep, unless such jobs come so often that they should be awake.
+    // The helpers that a job lacks because they sleep. Waking one takes a system call, and it is some time until it helps.
+    // So a brief job lets them sleep, unless it takes long after all, or such jobs come so often that all should be awake.
     class Sleepers {
     public:
-        Sleepers(Pool& pool, std::size_t pieces) : pool_(pool) {
-            const std::size_t helpers = pool.shares_for(pieces) - 1, asleep = pool.sleeping_.load();
-            const std::size_t awake = pool.workers_.size() - std::min(asleep, pool.workers_.size());
+        Sleepers(Pool& pool, std::size_t helpers) : pool_(pool) {
+            const std::size_t awake = pool.workers_.size() - pool.sleeping_.load();
             if (awake >= helpers) return;
             missing_ = helpers - awake;
             begin_ = Clock::now();
-            if (pieces >= many_pieces || begin_ - pool.last_alone_ < pool.patience()) wake();
         }
-        void wake_when_it_takes_long() {
-            if (missing_ > 0 && Clock::now() - begin_ > brief) wake();
-        }
-        void let_sleep() {
-            if (missing_ > 0) pool_.last_alone_ = Clock::now();
-        }
-
-    private:
-        static constexpr std::size_t many_pieces = 8;
-        static constexpr Duration brief = std::chrono::microseconds(5);
-
         void wake() {
             for (; missing_ > 0; --missing_) pool_.job_.notify_one();
         }
+        void wake_if_frequent() {
+            if (missing_ > 0 && begin_ - pool_.last_left_asleep_ < pool_.patience()) wake();
+        }
+        void wake_if_long() {
+            if (missing_ > 0 && Clock::now() - begin_ > std::chrono::microseconds(5)) wake();
+        }
+        void note_if_left_asleep() {
+            if (missing_ > 0) pool_.last_left_asleep_ = Clock::now();
+        }
 
+    private:
         Pool& pool_;
         std::size_t missing_ = 0;
         Clock::time_point begin_;
@@ -172,7 +171,7 @@ private:
 #endif
     }
 
-    void publish(std::uint32_t pieces, PieceFunction function) {
+    std::uint32_t publish(std::uint32_t pieces, PieceFunction function) {
         call_.store(function.call_, std::memory_order_relaxed);
         context_.store(function.context_, std::memory_order_relaxed);
         pieces_.store(pieces, std::memory_order_relaxed);
@@ -180,29 +179,30 @@ private:
         failed_.store(false, std::memory_order_relaxed);
         const std::uint32_t job = job_.load(std::memory_order_relaxed) + 1;
         const std::size_t shares = shares_for(pieces);
+        const auto begin = [&](std::size_t share) { return (pieces * share + shares - 1) / shares; };
         for (std::size_t i = 0; i < shares; ++i)
-            shares_[i].ticket.store(Share::make(job, pieces * i / shares, pieces * (i + 1) / shares),
-                                    std::memory_order_release);
+            shares_[i].ticket.store(Share::make(job, begin(i), begin(i + 1)), std::memory_order_release);
         job_.store(job);
+        return job;
     }
 
     // Of few pieces the first threads have one each.
     std::size_t shares_for(std::size_t pieces) const { return std::min(shares_.size(), pieces); }
 
-    // Takes pieces, those of the own share first.
-    template <class F> void help(std::size_t index, F after_piece) {
+    // Takes pieces of a job, those of the own share first.
+    template <class F> void help(std::uint32_t job, std::size_t index, F after_piece) {
         const std::size_t shares = shares_for(pieces_.load(std::memory_order_relaxed));
         for (std::size_t i = 0; i < shares; ++i) {
             const std::size_t place = (index + i) % shares;
-            take_from(shares_[place], place == index, after_piece);
+            take_from(shares_[place], job, place == index, after_piece);
         }
     }
 
     // The owner takes from the front, others from the back.
-    template <class F> void take_from(Share& share, bool own, F after_piece) {
+    template <class F> void take_from(Share& share, std::uint32_t job, bool own, F after_piece) {
         std::uint32_t taken = 0, pieces = 0;
         std::uint64_t ticket = share.ticket.load(std::memory_order_acquire);
-        while (Share::begin(ticket) < Share::end(ticket)) {
+        while (Share::job(ticket) == job && Share::begin(ticket) < Share::end(ticket)) {
             const PieceFunction function(context_.load(std::memory_order_relaxed),
                                          call_.load(std::memory_order_relaxed));
             pieces = pieces_.load(std::memory_order_relaxed);
@@ -214,7 +214,6 @@ private:
             after_piece();
             ticket = share.ticket.load(std::memory_order_acquire);
         }
-        // (Before this the job is not done, so that all that was taken is of the same one.)
         if (taken > 0 && done_.fetch_add(taken, std::memory_order_acq_rel) + taken == pieces) done_.notify_one();
     }
 
@@ -240,7 +239,7 @@ private:
             // Read before everything that an announcement is about, so that none is slept through.
             const std::uint32_t job = job_.load(std::memory_order_acquire);
             if (stopping_.load(std::memory_order_relaxed)) return;
-            help(index, [] {});
+            help(job, index, [] {});
             limit = await_job_after(job, limit);
         }
     }
@@ -269,18 +268,21 @@ private:
         crowded_.store(threads > processors(), std::memory_order_relaxed);
         wanted_ = threads;
         try {
-            shares_ = std::vector<Share>(threads);
-            workers_.reserve(threads - 1);
-            while (workers_.size() + 1 < threads) workers_.emplace_back(&Pool::work, this, workers_.size() + 1);
+            shares_ = std::vector<Share>(std::min(threads, most_threads));
+            workers_.reserve(shares_.size() - 1);
+            while (workers_.size() + 1 < shares_.size()) workers_.emplace_back(&Pool::work, this, workers_.size() + 1);
         } catch (const std::exception&) {
-            // The system grants no more threads or memory: those that there are do the work, whosever share it is.
+            // The system grants no more threads or memory: those that there are do the work, whosever share it is, and
+            // nothing is tried again until another number is wanted.
         }
     }
 
-    // A forked child has none of the threads, and a job that was running will never be done.
+    // A forked child has none of the threads, and a job that was running will never be done. What they may have been
+    // changing is lost: threads can be neither joined nor detached here.
     void forget_workers() {
-        new (&workers_)
-            std::vector<std::thread>;  // the old one is lost: its threads can be neither joined nor detached
+        new (&workers_) std::vector<std::thread>;
+        new (&shares_) std::vector<Share>(1);
+        new (&error_) std::exception_ptr;
         wanted_ = 0;
         sleeping_.store(0);
         busy_.clear();
@@ -289,10 +291,11 @@ private:
     std::atomic_flag busy_;
     std::size_t wanted_ = 0;  // threads
     std::vector<std::thread> workers_;
-    std::vector<Share> shares_ = std::vector<Share>(1);
-    std::atomic<bool> crowded_{false};  // more threads than processors
     std::exception_ptr error_;
-    Clock::time_point last_alone_;  // when a job was last done while workers slept
+    Clock::time_point last_left_asleep_;  // when a job was last done without workers, as they slept
+
+    alignas(64) std::vector<Share> shares_ = std::vector<Share>(1);
+    std::atomic<bool> crowded_{false};  // more threads than processors
 
     // A job's number, in a word that one can sleep on, beside what its workers read next.
     alignas(64) std::atomic<std::uint32_t> job_{0};
@@ -302,17 +305,17 @@ private:
     std::atomic<bool> failed_{false};
     std::atomic<bool> stopping_{false};
 
-    alignas(64) std::atomic<std::uint32_t> done_{0};
     alignas(64) std::atomic<std::uint32_t> sleeping_{0};
+    std::atomic<std::uint32_t> done_{0};
 };
 
-void parallel(std::size_t pieces, PieceFunction function) {
+void parallel(std::size_t pieces, PieceFunction function, bool brief) {
     const std::size_t count = pieces > 1 ? threads() : 1;
     std::size_t begin = 0;
     for (std::size_t size; count > 1 && begin < pieces; begin += size) {
         size = std::min(pieces - begin, Pool::most_pieces);
         const auto shifted = [&](std::size_t piece) { function(begin + piece); };
-        if (!Pool::instance().try_run(size, count, begin == 0 ? function : PieceFunction(shifted))) break;
+        if (!Pool::instance().try_run(size, count, begin == 0 ? function : PieceFunction(shifted), brief)) break;
     }
     for (; begin < pieces; ++begin) function(begin);
 }

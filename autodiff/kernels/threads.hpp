@@ -12,7 +12,8 @@ namespace xgrad {
 std::size_t threads();
 
 /// Sets the number of threads for the kernels that start from now on, in the whole process. Results do not depend on
-/// it, not by a bit. Throws Error for 0.
+/// it, not by a bit. A change starts new threads, which takes some 50 µs each; of more than 1024 no use is made. Throws
+/// Error for 0.
 void set_threads(std::size_t count);
 
 namespace kernels {
@@ -40,13 +41,15 @@ private:
 
 /// Runs the function for every piece from 0 to pieces - 1 and returns when all are done. The calling thread works as
 /// well. Each thread begins with a share of its own, the same one in every loop of as many pieces, and then helps the
-/// others. Workers that sleep are woken when there are many pieces, when the caller has not done all of them within some
-/// 5 µs, or when loops follow each other closely; so pieces must not wait for one another. Within a piece, and while
-/// another thread of the user's keeps the pool busy, the pieces run one after the other in the caller. When a piece
-/// throws, those that were not begun are left out and the caller gets the exception. Cut work into the same pieces for
-/// any number of threads, then results are bitwise the same for all, and into one piece where threads would cost more
-/// than they give (below some 2 µs).
-void parallel(std::size_t pieces, PieceFunction function);
+/// others. Within a piece that is shared, and while another thread of the user's keeps the pool busy, the pieces run one
+/// after the other in the caller. When a piece throws, those that were not begun are left out and the caller gets the
+/// exception. Cut work into the same pieces for any number of threads, then results are bitwise the same for all, and
+/// into one piece where threads would cost more than they give (below some 2 µs).
+///
+/// Workers fall asleep some time after the last loop. A loop that is `brief` (takes the caller less than some 20 µs)
+/// wakes them only when it turns out to last, or when such loops follow each other closely; so its pieces must not wait
+/// for one another.
+void parallel(std::size_t pieces, PieceFunction function, bool brief = false);
 
 }  // namespace kernels
 }  // namespace xgrad
