@@ -136,8 +136,9 @@ private:
         static std::uint32_t end(std::uint64_t ticket) { return ticket & 0xffff; }
     };
 
-    // The helpers that a job lacks because they sleep. Waking one takes a system call, and it is some time until it helps.
-    // So a brief job lets them sleep, unless it takes long after all, or such jobs come so often that all should be awake.
+    // The helpers that a job lacks because they sleep. Waking one takes a system call, and it is some time until it
+    // helps. So a brief job lets them sleep, unless it takes long after all, or such jobs come so often that all should
+    // be awake.
     class Sleepers {
     public:
         Sleepers(Pool& pool, std::size_t helpers) : pool_(pool) {

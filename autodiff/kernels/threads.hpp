@@ -41,10 +41,10 @@ private:
 
 /// Runs the function for every piece from 0 to pieces - 1 and returns when all are done. The calling thread works as
 /// well. Each thread begins with a share of its own, the same one in every loop of as many pieces, and then helps the
-/// others. Within a piece that is shared, and while another thread of the user's keeps the pool busy, the pieces run one
-/// after the other in the caller. When a piece throws, those that were not begun are left out and the caller gets the
-/// exception. Cut work into the same pieces for any number of threads, then results are bitwise the same for all, and
-/// into one piece where threads would cost more than they give (below some 2 µs).
+/// others. Within a piece that is shared, and while another thread of the user's keeps the pool busy, the pieces run
+/// one after the other in the caller. When a piece throws, those that were not begun are left out and the caller gets
+/// the exception. Cut work into the same pieces for any number of threads, then results are bitwise the same for all,
+/// and into one piece where threads would cost more than they give (below some 2 µs).
 ///
 /// Workers fall asleep some time after the last loop. A loop that is `brief` (takes the caller less than some 20 µs)
 /// wakes them only when it turns out to last, or when such loops follow each other closely; so its pieces must not wait
