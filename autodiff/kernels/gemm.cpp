@@ -73,10 +73,14 @@ struct Grid {
 };
 
 // In operations: what is worth sharing with another core, what makes a piece, and up to what a product is brief.
-constexpr double worth_sharing = 0.3e6, worth_a_piece = 0.15e6, brief_work = 4e6;
+constexpr double work_to_share = 0.3e6, work_of_a_piece = 0.15e6, brief_work = 4e6;
 
 template <class T> double work(const Gemm<T>& g) {
     return 2.0 * static_cast<double>(g.rows) * static_cast<double>(g.columns) * static_cast<double>(g.depth);
+}
+
+template <class T> bool is_brief(const Gemm<T>& g, std::size_t count = 1) {
+    return static_cast<double>(count) * work(g) < brief_work;
 }
 
 // Scalar products pack nothing, which counts when few rows would use what is packed, and waste no lanes on few columns;
@@ -122,8 +126,8 @@ constexpr std::size_t rows_of_a_piece = 192, columns_of_a_piece = 64;
 
 // Only here does the number of threads matter: how C is cut changes no sum.
 template <class T> Grid choose_grid(const Gemm<T>& g, const GemmPlan& plan, const GemmKernels<T>& kernels) {
-    if (work(g) < worth_sharing) return {g.rows, g.columns, 1, 1};
-    const auto most_pieces = static_cast<std::size_t>(work(g) / worth_a_piece);
+    if (work(g) < work_to_share) return {g.rows, g.columns, 1, 1};
+    const auto most_pieces = static_cast<std::size_t>(work(g) / work_of_a_piece);
     const std::size_t pieces_wanted = 4 * threads();  // so that whoever is done first helps the others
 
     // Columns first, for a piece packs the columns of B that it needs, and pieces in one row of the grid share none.
@@ -198,16 +202,16 @@ public:
 
     void run(const Batch<T>& batch) const {
         const Gemm<T>& g = batch.first;
-        if (batch.count == 1 && work(g) < worth_sharing) return multiply(g);
+        if (batch.count == 1 && work(g) < work_to_share) return multiply(g);
         const Grid grid = choose_grid(g, plan_, kernels_);
         const std::size_t pieces = grid.down * grid.across;
-        if (pieces == 1 && work(g) < worth_a_piece) return run_small(batch);
+        if (pieces == 1 && work(g) < work_of_a_piece) return run_small(batch);
         if (g.depth >= 4 * deep && suits_cut_depth(g, batch.count))
             return each(batch, [&](const Gemm<T>& one) { run_deep(one, grid); });
         if (plan_.pack_a) return each(batch, [&](const Gemm<T>& one) { run_packed(one); });
         parallel(
             batch.count * pieces, [&](std::size_t i) { multiply_piece(batch[i / pieces], grid, i % pieces); },
-            static_cast<double>(batch.count) * work(g) < brief_work);
+            is_brief(g, batch.count));
     }
 
 private:
@@ -219,14 +223,13 @@ private:
 
     // Several products to a piece.
     void run_small(const Batch<T>& batch) const {
-        const double together = worth_a_piece / std::max(1.0, work(batch.first));
+        const double together = work_of_a_piece / std::max(1.0, work(batch.first));
         const std::size_t group =
             together < static_cast<double>(batch.count) / 2 ? static_cast<std::size_t>(together) : batch.count;
         const auto multiply_group = [&](std::size_t i) {
             for (std::size_t j = i * group; j < std::min(batch.count, (i + 1) * group); ++j) multiply(batch[j]);
         };
-        parallel(ceil_divide(batch.count, group), multiply_group,
-                 static_cast<double>(batch.count) * work(batch.first) < brief_work);
+        parallel(ceil_divide(batch.count, group), multiply_group, is_brief(batch.first, batch.count));
     }
 
     // A is packed once for all pieces, several of which have the same rows. Large ones part by part, to bound memory.
@@ -252,13 +255,14 @@ private:
         const std::size_t parts = std::min<std::size_t>(16, g.depth / deep), depth = ceil_divide(g.depth, parts);
         const std::size_t pieces = grid.down * grid.across, size = g.rows * g.columns;
         const Workspace<T> sums(kept_for_product, parts * size);
-        parallel(parts * pieces, [&](std::size_t i) {
+        const auto multiply_share = [&](std::size_t i) {
             Gemm<T> share = cut_depth(g, part(i / pieces, depth, g.depth));
             share.c = sums.data() + i / pieces * size;
             share.c_stride = g.columns;
             share.accumulate = false, share.bias = nullptr, share.activation = Activation::none;
             multiply_piece(share, grid, i % pieces);
-        });
+        };
+        parallel(parts * pieces, multiply_share, is_brief(g));
         for (std::size_t row = 0; row < g.rows; ++row) add_up(g, row, sums.data(), parts);
     }
 

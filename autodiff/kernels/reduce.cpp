@@ -25,10 +25,11 @@ template <class T> void fold(Fold<T> first, Fold<T> then, const T* x, const T* a
         if (count >= 4 * rows) {
             const std::size_t pieces = (count + rows - 1) / rows;
             const Scratch<T> partial(pieces * inner);
-            parallel(pieces, [&](std::size_t i) {
+            const auto piece = [&](std::size_t i) {
                 const std::size_t begin = i * rows, n = std::min(rows, count - begin);
                 first(x + begin * inner, about, {1, n, inner}, inner, partial.data() + i * inner);
-            });
+            };
+            parallel(pieces, piece, slices.size() < brief_size);
             return then(partial.data(), nullptr, {1, pieces, inner}, inner, y);
         }
         // Many short ones: each piece takes all rows of some columns, in whole cache lines.

@@ -315,8 +315,8 @@ void parallel(std::size_t pieces, PieceFunction function, bool brief) {
     std::size_t begin = 0;
     for (std::size_t size; count > 1 && begin < pieces; begin += size) {
         size = std::min(pieces - begin, Pool::most_pieces);
-        const auto shifted = [&](std::size_t piece) { function(begin + piece); };
-        if (!Pool::instance().try_run(size, count, begin == 0 ? function : PieceFunction(shifted), brief)) break;
+        const auto from_begin = [&](std::size_t piece) { function(begin + piece); };
+        if (!Pool::instance().try_run(size, count, from_begin, brief)) break;
     }
     for (; begin < pieces; ++begin) function(begin);
 }
