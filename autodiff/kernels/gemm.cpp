@@ -103,21 +103,44 @@ template <class T> bool is_shallow(const Gemm<T>& g) {
     return size >= (256u << 10) && g.depth <= (size < (4u << 20) ? 16 : 64);
 }
 
-// What B must have for the caches to hold little of it from one use to the next.
-constexpr std::size_t exceeds_caches = 12u << 20;
+// How many rows of a large B are fetched into the cache ahead of their turn, for the processor does not: a tile reads
+// only a short run of each. Memory needs more of them than the last cache.
+template <class T> std::size_t rows_ahead(const Gemm<T>& g) {
+    const std::size_t bytes = g.depth * g.columns * sizeof(T);
+    return bytes < (1u << 20) ? 0 : bytes < (12u << 20) ? 16 : 96;
+}
+
+// From what distance on rows of B, of which a tile reads a short run each, are on too many pages to be read as they
+// stand: in bytes.
+constexpr std::size_t far_apart = 2048;
+
+template <class T> bool packs_b(const Gemm<T>& g, const GemmKernels<T>& kernels) {
+    if (g.transpose_b) return true;
+    return g.rows > (g.b_stride * sizeof(T) > far_apart ? kernels.tile_rows : kernels.reread_rows);
+}
+
+// A transposed A needs fewer uses to make up for packing: what a tile reads of it is on as many lines as it has steps.
+template <class T> bool packs_a(const Gemm<T>& g, const GemmKernels<T>& kernels) {
+    return g.columns >= (g.transpose_a ? 384 : 1024) && g.rows > 2 * kernels.tile_rows;
+}
+
+// Whether all of a piece's C stays in the cache from one block of the depth to the next.
+template <class T> bool is_flat(const Gemm<T>& g, const GemmKernels<T>& kernels) {
+    return g.rows <= 2 * kernels.block_rows;
+}
 
 template <class T> GemmPlan choose_plan(const Gemm<T>& g, const GemmKernels<T>& kernels) {
     if (suits_dots(g))
         return {.method = g.rows == 1 && g.depth >= kernels.long_row ? GemmMethod::row : GemmMethod::dots};
     if (is_small(g)) return {.method = GemmMethod::small};
     const std::size_t block_depth = even_part(std::max<std::size_t>(1, g.depth), kernels.block_depth);
-    const bool shallow = is_shallow(g), pack_b = g.transpose_b || g.rows > kernels.reread_rows;
+    const bool shallow = is_shallow(g), pack_b = packs_b(g, kernels);
     return {.block_rows = shallow ? kernels.tile_rows : kernels.block_rows,
             .block_depth = block_depth,
-            .slab_depth = 4 * block_depth,
-            .pack_a = !shallow && g.columns >= 1024 && g.rows > 2 * kernels.tile_rows,
+            .slab_depth = is_flat(g, kernels) ? block_depth : 4 * block_depth,
+            .pack_a = !shallow && packs_a(g, kernels),
             .pack_b = pack_b,
-            .fetch_b = !pack_b && g.depth * g.columns * sizeof(T) >= exceeds_caches,
+            .rows_ahead = pack_b ? 0 : rows_ahead(g),
             .shallow = shallow};
 }
 
@@ -131,9 +154,13 @@ template <class T> Grid choose_grid(const Gemm<T>& g, const GemmPlan& plan, cons
     const std::size_t pieces_wanted = 4 * threads();  // so that whoever is done first helps the others
 
     // Columns first, for a piece packs the columns of B that it needs, and pieces in one row of the grid share none.
+    // What is packed of B has the same size in all cases: a slab is of four blocks, or of one where C is flat.
     std::size_t columns = columns_of_a_piece;
-    if (g.columns >= 1024) columns *= 2;
-    if (threads() > 1 && g.columns < columns_of_a_piece * pieces_wanted) columns /= 2;
+    if (is_flat(g, kernels))
+        columns *= 4;
+    else if (g.columns >= 1024)
+        columns *= 2;
+    while (threads() > 1 && columns > columns_of_a_piece / 2 && g.columns < columns * pieces_wanted) columns /= 2;
     columns = std::max(columns, round_up(ceil_divide(g.columns, most_pieces), kernels.tile_columns));
     const bool whole_rows = plan.shallow && g.rows >= 4 * kernels.tile_rows * pieces_wanted;
     if (whole_rows) columns = round_up(g.columns, kernels.tile_columns);
@@ -244,10 +271,13 @@ private:
     void run_packed_part(const Gemm<T>& g) const {
         const std::size_t rows = 4 * kernels_.tile_rows;
         const Workspace<T> packed(kept_for_product, kernels_.packed_a_size(g));
-        parallel(ceil_divide(g.rows, rows),
-                 [&](std::size_t i) { kernels_.pack_a(g, i * rows, std::min(g.rows, (i + 1) * rows), packed.data()); });
+        parallel(
+            ceil_divide(g.rows, rows),
+            [&](std::size_t i) { kernels_.pack_a(g, i * rows, std::min(g.rows, (i + 1) * rows), packed.data()); },
+            is_brief(g));
         const Grid grid = choose_grid(g, plan_, kernels_);
-        parallel(grid.down * grid.across, [&](std::size_t i) { multiply_piece(g, grid, i, packed.data()); });
+        parallel(
+            grid.down * grid.across, [&](std::size_t i) { multiply_piece(g, grid, i, packed.data()); }, is_brief(g));
     }
 
     // Where C is too small to make pieces of, the depth is cut: each part has a C of its own, and they are added up.

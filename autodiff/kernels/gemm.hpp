@@ -52,8 +52,8 @@ struct GemmPlan {
     std::size_t block_rows = 0, block_depth = 0;  // of A, which stay in the cache while they are multiplied with B
     std::size_t slab_depth = 0;                   // of B that is packed in one go, a multiple of block_depth
     bool pack_a = false, pack_b = false;
-    bool fetch_b = false;  // into the cache, where B is read as it stands and larger than that
-    bool shallow = false;  // for a C that is large beside the depth
+    std::size_t rows_ahead = 0;  // at which a B that is read as it stands is fetched into the cache, or 0
+    bool shallow = false;        // for a C that is large beside the depth
 };
 
 // The depth of B's panels that still fit on the stack.

@@ -14,7 +14,7 @@ namespace {
 
 #if defined(__AVX512F__)
 constexpr size_t max_rows = 14, wide_sums = 24;                            // 14 × 2 sums in 32 registers
-constexpr size_t block_rows = 182, block_bytes = 2048, reread_rows = 320;  // for a second-level cache of 1 MB
+constexpr size_t block_rows = 182, block_bytes = 2048, reread_rows = 182;  // for a second-level cache of 1 MB
 #elif defined(__AVX2__)
 constexpr size_t max_rows = 6, wide_sums = 12;                             // 6 × 2 sums in 16 registers
 constexpr size_t block_rows = 192, block_bytes = 1536, reread_rows = 112;  // for a second-level cache of 512 KB
@@ -71,10 +71,6 @@ template <class T> void pack_columns(T* to, size_t width, const T* from, size_t 
 }
 
 // --- Tiles -----------------------------------------------------------------------------------------------------------
-
-// How many rows of a large B are fetched into the cache ahead of their turn, for the processor does not: a tile reads
-// only a short run of each.
-constexpr size_t rows_ahead = 96;
 
 template <class T> struct Tile {
     size_t depth;
@@ -137,34 +133,49 @@ template <class T, size_t Rows, size_t Vectors, bool Partial>
     for (size_t r = 0; r < Rows; ++r) store_row<T, Vectors, Partial>(c + r * c_stride, sums[r], columns);
 }
 
-template <class T, size_t Rows, size_t Vectors, bool Partial> void multiply_tile(const Tile<T>& t) {
+// From what depth on a tile fetches its part of C into the second-level cache ahead of need.
+constexpr size_t fetches_c = 192;
+
+// Packed tiles are whole ones of a packed A and B: all strides are known.
+template <class T, size_t Rows, size_t Vectors, bool Partial, bool Packed = false>
+void multiply_tile(const Tile<T>& t) {
     Vector<T> sums[Rows][Vectors] = {};
+    const size_t a_stride = Packed ? 1 : t.a_stride, a_step = Packed ? Rows : t.a_step,
+                 b_step = Packed ? Vectors * lanes<T> : t.b_step;
+    if (t.depth >= fetches_c)
+        for_each<Rows, Vectors>(
+            [&](size_t r, size_t v) { __builtin_prefetch(t.c + r * t.c_stride + v * lanes<T>, 0, 2); });
     // A pointer for every third row: adding one stride or two is part of an instruction's address.
     const T* a[(Rows + 2) / 3];
     a[0] = t.a;
-    for (size_t i = 1; i < (Rows + 2) / 3; ++i) a[i] = a[i - 1] + 3 * t.a_stride;
+    for (size_t i = 1; i < (Rows + 2) / 3; ++i) a[i] = a[i - 1] + 3 * a_stride;
     const T* b = t.b;
     const T* ahead = t.a_ahead;
     const size_t b_ahead = t.b_ahead;
-    for (size_t k = 0; k < t.depth; ++k) {
+    const auto advance = [&]() __attribute__((always_inline)) {
         Vector<T> row[Vectors];
         load_row<T, Vectors, Partial>(row, b, t.columns);
-        const auto step = [&](size_t r, size_t v) { sums[r][v] += broadcast(a[r / 3][r % 3 * t.a_stride]) * row[v]; };
+        const auto step = [&](size_t r, size_t v) { sums[r][v] += broadcast(a[r / 3][r % 3 * a_stride]) * row[v]; };
         // What is read of one matrix stays in registers while the other is run through: better the shorter one.
         if constexpr (Rows < Vectors)
             for_each<Vectors, Rows>([&](size_t v, size_t r) { step(r, v); });
         else
             for_each<Rows, Vectors>(step);
-        if (b_ahead > 0)  // the line of each vector, and of the last number
+        if (!Packed && b_ahead > 0)  // the line of each vector, and of the last number
 #pragma GCC unroll 16
-            for (size_t v = 0; v <= Vectors; ++v) __builtin_prefetch(b + b_ahead + v * lanes<T> - v / Vectors, 0, 2);
-        b += t.b_step;
+            for (size_t v = 0; v <= Vectors; ++v) __builtin_prefetch(b + b_ahead + v * lanes<T> - v / Vectors, 0, 3);
+        b += b_step;
         // The processor reads ahead by itself only up to the end of a page.
         __builtin_prefetch(ahead, 0, 2);
         ahead += max_rows;
 #pragma GCC unroll 16
-        for (size_t i = 0; i < (Rows + 2) / 3; ++i) a[i] += t.a_step;
-    }
+        for (size_t i = 0; i < (Rows + 2) / 3; ++i) a[i] += a_step;
+    };
+    size_t k = 0;
+    // Two steps at a time, for some processors add to a pointer in the time of a product.
+    if constexpr (Packed)
+        for (; k + 2 <= t.depth; k += 2) advance(), advance();
+    for (; k < t.depth; ++k) advance();
     finish<T, Rows, Vectors, Partial>(t, sums);
 }
 
@@ -204,9 +215,14 @@ template <class T> size_t panel_columns(size_t rows, size_t columns) {
 template <class T> void multiply_panel(Tile<T>& tile, size_t rows, size_t height, size_t a_per_tile, size_t columns) {
     const TileKernels<T>& kernels = tile_kernels<T>(columns);
     tile.columns = columns % lanes<T>;
+    // The strides are those of packed matrices.
+    const bool packed = tile.a_stride == 1 && tile.a_step == max_rows && height == max_rows &&
+                        tile.b_step == max_columns<T> && columns == max_columns<T>;
     for (size_t row = 0; row < rows; row += height) {
         tile.a_ahead = tile.a + a_per_tile;
-        kernels.with_rows[min(height, rows - row)](tile);
+        const bool whole = packed && rows - row >= max_rows;
+        (whole ? multiply_tile<T, max_rows, max_vectors, false, true>
+               : kernels.with_rows[min(height, rows - row)])(tile);
         tile.b_ahead = 0;  // the tiles below find B in the cache
         tile.a += a_per_tile;
         tile.c += height * tile.c_stride;
@@ -314,7 +330,7 @@ private:
                      .add = g_.accumulate || !first,
                      .bias = last && g_.bias ? g_.bias + column : nullptr,
                      .activation = last ? g_.activation : Activation::none,
-                     .b_ahead = plan_.fetch_b && rows.begin == 0 ? rows_ahead * g_.b_stride : 0};
+                     .b_ahead = rows.begin == 0 ? plan_.rows_ahead * g_.b_stride : 0};
         const size_t a_per_tile = packed_a_ ? packed_tile_size(g_) : height * tile.a_stride;
         kernels::XGRAD_LEVEL::multiply_panel(tile, rows.end - rows.begin, height, a_per_tile, columns);
     }
