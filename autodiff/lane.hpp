@@ -98,6 +98,9 @@ public:
     friend Lane floor(const Lane& x) { return Lane(floor(x.batch_)); }
     friend Lane sqrt(const Lane& x) { return Lane(lanes::square_root(x.batch_)); }
     friend Lane rsqrt(const Lane& x) { return 1 / sqrt(x); }
+    /// a / b and √x, perhaps a unit in the last place off where that is quicker.
+    friend Lane near_quotient(const Lane& a, const Lane& b) { return Lane(lanes::near_quotient(a.batch_, b.batch_)); }
+    friend Lane near_sqrt(const Lane& x) { return Lane(lanes::near_square_root(x.batch_)); }
     /// 1, 0 or −1, and NaN for NaN.
     friend Lane sign(const Lane& x) { return where(x > 0, 1, where(x < 0, -1, x)); }
 

@@ -61,6 +61,33 @@ template <class B> B square_root(const B& x) {
     return sqrt(x);
 }
 
+// a / b and √x to an ulp and a half, for floats from the processor's estimates and a step of Newton's method: dividing
+// takes some processors as long as ten products. 1 / b must not be subnormal or overflow, unless b is 0 or infinite; the
+// root of a subnormal number has fewer digits.
+template <class B> B near_quotient(const B& a, const B& b) {
+#if defined(XGRAD_LANES_AVX512)
+    if constexpr (is_float<B>) {
+        const __m512 one = _mm512_set1_ps(1), estimate = _mm512_rcp14_ps(b), rest = _mm512_fnmadd_ps(b, estimate, one);
+        const __mmask16 finite = _mm512_cmp_ps_mask(rest, rest, _CMP_ORD_Q);  // 0·∞ is not
+        return _mm512_mul_ps(a, _mm512_mask_fmadd_ps(estimate, finite, rest, estimate));
+    }
+#endif
+    return divide(a, b);
+}
+template <class B> B near_square_root(const B& x) {
+#if defined(XGRAD_LANES_AVX512)
+    if constexpr (is_float<B>) {
+        constexpr int zeros_infinity_and_nan = 0x8F;
+        const __mmask16 own_root = _mm512_fpclass_ps_mask(x, zeros_infinity_and_nan);
+        const __m512 estimate = _mm512_rsqrt14_ps(x), root = _mm512_mul_ps(x, estimate);
+        const __m512 half = _mm512_mul_ps(estimate, _mm512_set1_ps(0.5f));
+        const __m512 rest = _mm512_fnmadd_ps(root, root, x);
+        return _mm512_mask_blend_ps(own_root, _mm512_fmadd_ps(rest, half, root), x);
+    }
+#endif
+    return square_root(x);
+}
+
 // c[Begin] + c[Begin + 1]·x + …, of Count terms: the upper half times a power of x plus the lower half.
 template <std::size_t Begin, std::size_t Count, class B, std::size_t N>
 B polynomial_part(const double (&c)[N], const B& x, const B& x2, const B& x4, const B& x8, const B& x16) {

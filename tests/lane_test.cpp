@@ -321,3 +321,33 @@ TEST_CASE("lanes clip, multiply and add, and take roots", "[lane]") {
     x /= 2;
     CHECK(first(x) == 4);
 }
+
+TEMPLATE_TEST_CASE("near quotients and roots are right to an ulp and a half, and exact at zero and infinity", "[lane]",
+                   float, double) {
+    using T = TestType;
+    using L = Lane<T>;
+    const auto first = [](const L& lane) {
+        T numbers[L::width];
+        lane.store(numbers);
+        return numbers[0];
+    };
+    const T smallest = std::numeric_limits<T>::min(), largest = std::numeric_limits<T>::max() / 4;
+    double worst_quotient = 0, worst_root = 0;
+    for (T x : sweep<T>(smallest, largest)) {
+        worst_root = std::max(worst_root, ulps(first(near_sqrt(L(x))), std::sqrt(static_cast<long double>(x))));
+        worst_quotient =
+            std::max(worst_quotient, ulps(first(near_quotient(L(1), L(x))), 1 / static_cast<long double>(x)));
+        worst_quotient =
+            std::max(worst_quotient, ulps(first(near_quotient(L(x), L(T(0.7)))), x / static_cast<long double>(T(0.7))));
+    }
+    CHECK(worst_root <= 1.5);
+    CHECK(worst_quotient <= 1.5);
+    const T infinite = std::numeric_limits<T>::infinity();
+    CHECK(first(near_sqrt(L(0))) == 0);
+    CHECK(first(near_sqrt(L(infinite))) == infinite);
+    CHECK(std::isnan(first(near_sqrt(L(T(not_a_number))))));
+    CHECK(first(near_quotient(L(3), L(0))) == infinite);
+    CHECK(first(near_quotient(L(3), L(infinite))) == 0);
+    CHECK(std::isnan(first(near_quotient(L(3), L(T(not_a_number))))));
+    CHECK(std::isnan(first(near_quotient(L(0), L(0)))));
+}

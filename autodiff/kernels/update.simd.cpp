@@ -43,7 +43,7 @@ XGRAD_FLATTEN void adam(const AdamOptions& options, const T* gradient, T* parame
             part.store(v, largest_second_moment + i);
         }
         p = p * shrink;
-        part.store(p + step * (m / (sqrt(v) * correction + epsilon)), parameter + i);
+        part.store(p + step * near_quotient(m, near_sqrt(v) * correction + epsilon), parameter + i);
     });
 }
 
