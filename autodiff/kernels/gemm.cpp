@@ -1,4 +1,5 @@
 #include <algorithm>
+#include <unistd.h>
 
 #include <xgrad/autodiff/kernels/gemm.hpp>
 #include <xgrad/autodiff/kernels/threads.hpp>
@@ -64,7 +65,7 @@ private:
     Kept& kept_;
 };
 
-// --- Plans: how sums are made depends on the sizes alone, never on the number of threads -----------------------------
+// --- Plans: how sums are made depends on the sizes and the processor, never on the number of threads --------------------
 
 // How C is cut into pieces, a thread's unit of work.
 struct Grid {
@@ -91,6 +92,21 @@ template <class T> bool suits_dots(const Gemm<T>& g) {
     if (!a_runs || !b_runs) return false;
     return g.rows <= 2 || g.columns <= 2 || (g.rows <= 64 && 6 * g.rows <= g.depth) ||
            (g.columns <= 24 && 4 * g.columns <= g.depth);
+}
+
+// Bytes of a core's second-level cache.
+std::size_t second_level_cache() {
+#if defined(_SC_LEVEL2_CACHE_SIZE)
+    static const long bytes = sysconf(_SC_LEVEL2_CACHE_SIZE);
+    if (bytes > 0) return static_cast<std::size_t>(bytes);
+#endif
+    return 1u << 20;
+}
+
+// For one row of C: what the cache holds is best read in several rows of B at a time, what it does not in the order of
+// memory.
+template <class T> bool suits_row(const Gemm<T>& g, const GemmKernels<T>& kernels) {
+    return g.rows == 1 && g.depth >= kernels.long_row && g.columns * g.depth * sizeof(T) > second_level_cache() / 2;
 }
 
 // Where packing would take longer than it saves.
@@ -130,8 +146,7 @@ template <class T> bool is_flat(const Gemm<T>& g, const GemmKernels<T>& kernels)
 }
 
 template <class T> GemmPlan choose_plan(const Gemm<T>& g, const GemmKernels<T>& kernels) {
-    if (suits_dots(g))
-        return {.method = g.rows == 1 && g.depth >= kernels.long_row ? GemmMethod::row : GemmMethod::dots};
+    if (suits_dots(g)) return {.method = suits_row(g, kernels) ? GemmMethod::row : GemmMethod::dots};
     if (is_small(g)) return {.method = GemmMethod::small};
     const std::size_t block_depth = even_part(std::max<std::size_t>(1, g.depth), kernels.block_depth);
     const bool shallow = is_shallow(g), pack_b = packs_b(g, kernels);
