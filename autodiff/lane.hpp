@@ -98,7 +98,7 @@ public:
     friend Lane floor(const Lane& x) { return Lane(floor(x.batch_)); }
     friend Lane sqrt(const Lane& x) { return Lane(lanes::square_root(x.batch_)); }
     friend Lane rsqrt(const Lane& x) { return 1 / sqrt(x); }
-    /// a / b and √x, perhaps a unit in the last place off where that is quicker.
+    /// a / b and √x, where that is quicker only to 1.6 and 1 units in the last place: less where 1/b or x is subnormal.
     friend Lane near_quotient(const Lane& a, const Lane& b) { return Lane(lanes::near_quotient(a.batch_, b.batch_)); }
     friend Lane near_sqrt(const Lane& x) { return Lane(lanes::near_square_root(x.batch_)); }
     /// 1, 0 or −1, and NaN for NaN.

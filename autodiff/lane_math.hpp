@@ -61,15 +61,16 @@ template <class B> B square_root(const B& x) {
     return sqrt(x);
 }
 
-// a / b and √x to an ulp and a half, for floats from the processor's estimates and a step of Newton's method: dividing
-// takes some processors as long as ten products. 1 / b must not be subnormal or overflow, unless b is 0 or infinite; the
-// root of a subnormal number has fewer digits.
+// a / b to 1.6 ulp and √x to one, for floats from the processor's estimates and a step of Newton's method: dividing takes
+// some processors as long as ten products. Where 1 / b would be subnormal or overflow, and for the roots of subnormal
+// numbers, there are fewer digits.
 template <class B> B near_quotient(const B& a, const B& b) {
 #if defined(XGRAD_LANES_AVX512)
     if constexpr (is_float<B>) {
         const __m512 one = _mm512_set1_ps(1), estimate = _mm512_rcp14_ps(b), rest = _mm512_fnmadd_ps(b, estimate, one);
-        const __mmask16 finite = _mm512_cmp_ps_mask(rest, rest, _CMP_ORD_Q);  // 0·∞ is not
-        return _mm512_mul_ps(a, _mm512_mask_fmadd_ps(estimate, finite, rest, estimate));
+        // Beside it is −∞ for an estimate of ∞, or NaN.
+        const __mmask16 refinable = _mm512_cmp_ps_mask(rest, _mm512_set1_ps(-1), _CMP_GT_OQ);
+        return _mm512_mul_ps(a, _mm512_mask_fmadd_ps(estimate, refinable, rest, estimate));
     }
 #endif
     return divide(a, b);

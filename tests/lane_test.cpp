@@ -322,8 +322,8 @@ TEST_CASE("lanes clip, multiply and add, and take roots", "[lane]") {
     CHECK(first(x) == 4);
 }
 
-TEMPLATE_TEST_CASE("near quotients and roots are right to an ulp and a half, and exact at zero and infinity", "[lane]",
-                   float, double) {
+TEMPLATE_TEST_CASE("near quotients and roots are right to two units in the last place, and exact at zero and infinity",
+                   "[lane]", float, double) {
     using T = TestType;
     using L = Lane<T>;
     const auto first = [](const L& lane) {
@@ -340,8 +340,11 @@ TEMPLATE_TEST_CASE("near quotients and roots are right to an ulp and a half, and
         worst_quotient =
             std::max(worst_quotient, ulps(first(near_quotient(L(x), L(T(0.7)))), x / static_cast<long double>(T(0.7))));
     }
-    CHECK(worst_root <= 1.5);
-    CHECK(worst_quotient <= 1.5);
+    CHECK(worst_root <= 1);
+    CHECK(worst_quotient <= 1.6);
+    // Where the bound is nearly reached.
+    const T a = T(0x1.f5649p+0), b = T(0x1.f573f8p+0);
+    CHECK(ulps(first(near_quotient(L(a), L(b))), a / static_cast<long double>(b)) <= 1.6);
     const T infinite = std::numeric_limits<T>::infinity();
     CHECK(first(near_sqrt(L(0))) == 0);
     CHECK(first(near_sqrt(L(infinite))) == infinite);
@@ -350,4 +353,5 @@ TEMPLATE_TEST_CASE("near quotients and roots are right to an ulp and a half, and
     CHECK(first(near_quotient(L(3), L(infinite))) == 0);
     CHECK(std::isnan(first(near_quotient(L(3), L(T(not_a_number))))));
     CHECK(std::isnan(first(near_quotient(L(0), L(0)))));
+    CHECK(first(near_quotient(L(1), L(std::numeric_limits<T>::denorm_min()))) == infinite);
 }

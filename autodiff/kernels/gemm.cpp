@@ -65,7 +65,8 @@ private:
     Kept& kept_;
 };
 
-// --- Plans: how sums are made depends on the sizes and the processor, never on the number of threads --------------------
+// --- Plans: how sums are made depends on the sizes and the processor, never on the number of threads
+// --------------------
 
 // How C is cut into pieces, a thread's unit of work.
 struct Grid {
@@ -126,37 +127,36 @@ template <class T> std::size_t rows_ahead(const Gemm<T>& g) {
     return bytes < (1u << 20) ? 0 : bytes < (12u << 20) ? 16 : 96;
 }
 
-// From what distance on rows of B, of which a tile reads a short run each, are on too many pages to be read as they
-// stand: in bytes.
+// Rows of B that are further apart than this, in bytes, are on too many pages: a tile reads a short run of each.
 constexpr std::size_t far_apart = 2048;
+// From what depth on packing counts for that.
+constexpr std::size_t many_rows = 64;
 
 template <class T> bool packs_b(const Gemm<T>& g, const GemmKernels<T>& kernels) {
     if (g.transpose_b) return true;
-    return g.rows > (g.b_stride * sizeof(T) > far_apart ? kernels.tile_rows : kernels.reread_rows);
+    const bool is_scattered = g.b_stride * sizeof(T) > far_apart && g.depth >= many_rows;
+    return g.rows > (is_scattered ? kernels.tile_rows : kernels.reread_rows);
 }
 
 // A transposed A needs fewer uses to make up for packing: what a tile reads of it is on as many lines as it has steps.
 template <class T> bool packs_a(const Gemm<T>& g, const GemmKernels<T>& kernels) {
-    return g.columns >= (g.transpose_a ? 384 : 1024) && g.rows > 2 * kernels.tile_rows;
-}
-
-// Whether all of a piece's C stays in the cache from one block of the depth to the next.
-template <class T> bool is_flat(const Gemm<T>& g, const GemmKernels<T>& kernels) {
-    return g.rows <= 2 * kernels.block_rows;
+    const bool is_scattered = g.transpose_a && g.depth >= many_rows;
+    return g.columns >= (is_scattered ? 384 : 1024) && g.rows > 2 * kernels.tile_rows;
 }
 
 template <class T> GemmPlan choose_plan(const Gemm<T>& g, const GemmKernels<T>& kernels) {
     if (suits_dots(g)) return {.method = suits_row(g, kernels) ? GemmMethod::row : GemmMethod::dots};
     if (is_small(g)) return {.method = GemmMethod::small};
     const std::size_t block_depth = even_part(std::max<std::size_t>(1, g.depth), kernels.block_depth);
-    const bool shallow = is_shallow(g), pack_b = packs_b(g, kernels);
+    const bool shallow = is_shallow(g), flat = g.rows <= 2 * kernels.block_rows, pack_b = packs_b(g, kernels);
     return {.block_rows = shallow ? kernels.tile_rows : kernels.block_rows,
             .block_depth = block_depth,
-            .slab_depth = is_flat(g, kernels) ? block_depth : 4 * block_depth,
+            .slab_depth = flat ? block_depth : 4 * block_depth,
             .pack_a = !shallow && packs_a(g, kernels),
             .pack_b = pack_b,
             .rows_ahead = pack_b ? 0 : rows_ahead(g),
-            .shallow = shallow};
+            .shallow = shallow,
+            .flat = flat};
 }
 
 // What a piece should have, where B is packed for it.
@@ -169,13 +169,15 @@ template <class T> Grid choose_grid(const Gemm<T>& g, const GemmPlan& plan, cons
     const std::size_t pieces_wanted = 4 * threads();  // so that whoever is done first helps the others
 
     // Columns first, for a piece packs the columns of B that it needs, and pieces in one row of the grid share none.
-    // What is packed of B has the same size in all cases: a slab is of four blocks, or of one where C is flat.
+    // A flat C is packed for block by block, others four blocks at a time.
     std::size_t columns = columns_of_a_piece;
-    if (is_flat(g, kernels))
+    if (plan.flat) {
         columns *= 4;
-    else if (g.columns >= 1024)
+        while (threads() > 1 && columns > columns_of_a_piece && g.columns < columns * pieces_wanted) columns /= 2;
+    } else if (g.columns >= 1024) {
         columns *= 2;
-    while (threads() > 1 && columns > columns_of_a_piece / 2 && g.columns < columns * pieces_wanted) columns /= 2;
+    }
+    if (threads() > 1 && g.columns < columns_of_a_piece * pieces_wanted) columns /= 2;
     columns = std::max(columns, round_up(ceil_divide(g.columns, most_pieces), kernels.tile_columns));
     const bool whole_rows = plan.shallow && g.rows >= 4 * kernels.tile_rows * pieces_wanted;
     if (whole_rows) columns = round_up(g.columns, kernels.tile_columns);

@@ -54,6 +54,7 @@ struct GemmPlan {
     bool pack_a = false, pack_b = false;
     std::size_t rows_ahead = 0;  // at which a B that is read as it stands is fetched into the cache, or 0
     bool shallow = false;        // for a C that is large beside the depth
+    bool flat = false;           // for a C of few rows, which stays in the cache from one block to the next
 };
 
 // The depth of B's panels that still fit on the stack.

@@ -134,7 +134,7 @@ template <class T, size_t Rows, size_t Vectors, bool Partial>
 }
 
 // From what depth on a tile fetches its part of C into the second-level cache ahead of need.
-constexpr size_t fetches_c = 192;
+constexpr size_t depth_to_fetch_c = 192;
 
 // Packed tiles are whole ones of a packed A and B: all strides are known.
 template <class T, size_t Rows, size_t Vectors, bool Partial, bool Packed = false>
@@ -142,7 +142,7 @@ void multiply_tile(const Tile<T>& t) {
     Vector<T> sums[Rows][Vectors] = {};
     const size_t a_stride = Packed ? 1 : t.a_stride, a_step = Packed ? Rows : t.a_step,
                  b_step = Packed ? Vectors * lanes<T> : t.b_step;
-    if (t.depth >= fetches_c)
+    if (t.depth >= depth_to_fetch_c)
         for_each<Rows, Vectors>(
             [&](size_t r, size_t v) { __builtin_prefetch(t.c + r * t.c_stride + v * lanes<T>, 0, 2); });
     // A pointer for every third row: adding one stride or two is part of an instruction's address.
@@ -172,7 +172,7 @@ void multiply_tile(const Tile<T>& t) {
         for (size_t i = 0; i < (Rows + 2) / 3; ++i) a[i] += a_step;
     };
     size_t k = 0;
-    // Two steps at a time, for some processors add to a pointer in the time of a product.
+    // Two steps at a time: half as many additions to pointers compete with the products.
     if constexpr (Packed)
         for (; k + 2 <= t.depth; k += 2) advance(), advance();
     for (; k < t.depth; ++k) advance();
