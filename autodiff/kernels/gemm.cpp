@@ -65,8 +65,7 @@ private:
     Kept& kept_;
 };
 
-// --- Plans: how sums are made depends on the sizes and the processor, never on the number of threads
-// --------------------
+// --- Plans: sums depend on the sizes and the processor, never on the number of threads -------------------------------
 
 // How C is cut into pieces, a thread's unit of work.
 struct Grid {

@@ -1,5 +1,5 @@
 // What the loops of a matrix product are written in: vectors as wide as a register, of which the last one may be
-// partial, and transposes of them. Only gemm.simd.cpp includes it.
+// partial, and transposes of them. Only gemm.simd.cpp and its parts include it.
 #pragma once
 
 #include <cstddef>
@@ -31,6 +31,12 @@ template <class T> using HalfVector = typename VectorOf<T, vector_bytes / 2>::ty
 template <class T> constexpr size_t lanes = vector_bytes / sizeof(T);
 
 constexpr size_t min(size_t a, size_t b) { return a < b ? a : b; }
+constexpr size_t ceil_divide(size_t size, size_t unit) { return (size + unit - 1) / unit; }
+constexpr size_t round_up(size_t size, size_t unit) { return ceil_divide(size, unit) * unit; }
+// The size of parts of about the same size, of at most `most` each.
+constexpr size_t even_part(size_t size, size_t most) {
+    return size <= most ? size : ceil_divide(size, ceil_divide(size, most));
+}
 
 // --- Vectors ---------------------------------------------------------------------------------------------------------
 
