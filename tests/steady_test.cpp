@@ -17,9 +17,12 @@ std::size_t resident_bytes() {
     return resident * static_cast<std::size_t>(sysconf(_SC_PAGESIZE));
 }
 
+// A sanitizer's own records grow as well, so there only what the library itself asks for is held.
 #if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+constexpr bool sanitized = true;
 constexpr int early = 200, late = 2000;
 #else
+constexpr bool sanitized = false;
 constexpr int early = 1000, late = 100000;
 #endif
 
@@ -44,7 +47,7 @@ TEST_CASE("a hundred thousand training steps take no more memory than a thousand
     }
     const std::size_t growth = std::max(resident_bytes(), resident) - resident;
     INFO("resident " << resident / 1024 << " KiB after " << early << " steps, " << growth / 1024 << " KiB more after " << late);
-    CHECK(growth <= 256 * 1024);
+    if (!sanitized) CHECK(growth <= 256 * 1024);
     CHECK(memory::statistics().system_allocations == allocations);
 }
 

@@ -131,7 +131,7 @@ private:
         static std::uint64_t make(std::uint64_t job, std::uint64_t begin, std::uint64_t end) {
             return job << 32 | begin << 16 | end;
         }
-        static std::uint32_t job(std::uint64_t ticket) { return ticket >> 32; }
+        static std::uint32_t job(std::uint64_t ticket) { return static_cast<std::uint32_t>(ticket >> 32); }
         static std::uint32_t begin(std::uint64_t ticket) { return ticket >> 16 & 0xffff; }
         static std::uint32_t end(std::uint64_t ticket) { return ticket & 0xffff; }
     };
