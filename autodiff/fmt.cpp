@@ -1,6 +1,7 @@
-// What of fmt 9 is not a template, and the templates that its headers declare without their bodies: compiled here once, for the
-// library and for the programs that link it. With fmt as headers alone, every file that formats a line compiles all of this
-// again, for longer than its own lines; with a shared library, a program could not be copied to another machine by itself.
+// What of fmt 9 is not a template, and the templates that its headers declare without their bodies: compiled here once,
+// for the library and for the programs that link it. With fmt as headers alone, every file that formats a line compiles
+// all of this again, for longer than its own lines; with a shared library, a program could not be copied to another
+// machine by itself.
 #ifndef FMT_HEADER_ONLY
 #include <fmt/format-inl.h>
 
