@@ -21,7 +21,7 @@ namespace {
 
 std::vector<Level> levels() {
     std::vector<Level> found;
-    for (Level level : {Level::portable, Level::avx2, Level::avx512})
+    for (Level level : {Level::portable, Level::avx2, Level::avx512, Level::amx})
         if (available(level)) found.push_back(level);
     return found;
 }
@@ -145,6 +145,9 @@ TEMPLATE_TEST_CASE("products of larger sizes equal the triple loop", "[gemm]", f
             check_all_ways<TestType>(5, 6, 4200, padding, level);
             for (std::size_t rows = 1; rows < 8; ++rows) check_all_ways<TestType>(rows, 471, 37, padding, level);
             check_all_ways<TestType>(420, 630, 5, padding, level);
+            check_all_ways<TestType>(110, 115, 32, padding, level);
+            check_all_ways<TestType>(129, 97, 131, padding, level);
+            check_all_ways<TestType>(113, 145, 49, padding, level);
         }
     }
 }
@@ -152,7 +155,7 @@ TEMPLATE_TEST_CASE("products of larger sizes equal the triple loop", "[gemm]", f
 TEMPLATE_TEST_CASE("a product adds to C, then the bias, then applies the activation", "[gemm]", float, double) {
     for (Level level : levels())
         for (auto [rows, columns, depth] :
-             {std::array{15, 33, 7}, {14, 32, 400}, {1, 40, 20}, {40, 1, 20}, {3, 5, 0}, {65, 25, 2100}})
+             {std::array{15, 33, 7}, {14, 32, 400}, {1, 40, 20}, {40, 1, 20}, {3, 5, 0}, {65, 25, 2100}, {120, 101, 34}, {140, 100, 1100}})
             for (int options = 0; options < 16; ++options) {
                 Case<TestType> product(rows, columns, depth, false, options & 8, 3);
                 product.g.accumulate = options & 1;
@@ -200,6 +203,69 @@ TEMPLATE_TEST_CASE("NaN and infinity go through a product as arithmetic has it",
                 REQUIRE(std::isfinite(result[3 * columns + j]));
             }
         }
+}
+
+TEST_CASE("a matrix unit leaves NaN and infinity where arithmetic has them, and large numbers finite", "[gemm]") {
+    constexpr float infinity = std::numeric_limits<float>::infinity(), largest = std::numeric_limits<float>::max();
+    for (Level level : levels())
+        for (std::size_t depth : {40, 300, 1200}) {
+            Case<float> product(130, 140, depth, false, true);
+            product.a[5 * depth + 2] = infinity;
+            product.a[6 * depth + 3] = std::numeric_limits<float>::quiet_NaN();
+            std::fill_n(product.a.begin() + 40 * depth, depth, 0.0f);
+            product.a[40 * depth + 7] = -largest;
+            std::fill_n(product.b.begin() + 35 * depth, depth, 0.25f);
+            std::fill_n(product.b.begin() + 100 * depth, depth, 8.0f);
+            const auto result = product.run(level);
+            INFO(name(level) << " depth " << depth);
+            for (std::size_t j = 0; j < 140; ++j) {
+                REQUIRE(result[5 * 140 + j] == std::copysign(infinity, product.b[j * depth + 2]));
+                REQUIRE(std::isnan(result[6 * 140 + j]));
+            }
+            CHECK(result[40 * 140 + 35] == -largest / 4);
+            CHECK(result[40 * 140 + 100] == -infinity);
+            for (std::size_t i : {0, 4, 31, 39, 41, 129})
+                for (std::size_t j = 0; j < 140; ++j) REQUIRE(std::isfinite(result[i * 140 + j]));
+        }
+}
+
+TEST_CASE("the entries of a product are as exact as sums of single precision can be, at every level", "[gemm]") {
+    // Factors of all magnitudes, and sums that cancel: what rounding may change is relative to the sum of magnitudes.
+    for (std::size_t depth : {64, 500, 3000}) {
+        Case<float> product(120, 110, depth, false, false);
+        std::uint32_t seed = 7;
+        for (auto* matrix : {&product.a, &product.b})
+            for (float& x : *matrix) {
+                seed = seed * 1664525u + 1013904223u;
+                x = std::ldexp(x, static_cast<int>(seed >> 27) - 16);
+            }
+        for (Level level : levels()) {
+            const auto result = product.run(level);
+            double squares = 0;
+            for (std::size_t i = 0; i < 120; ++i)
+                for (std::size_t j = 0; j < 110; ++j) {
+                    double magnitudes = 0;
+                    for (std::size_t k = 0; k < depth; ++k)
+                        magnitudes += std::fabs(static_cast<double>(product.a[i * depth + k]) * product.b[k * 110 + j]);
+                    const double error = static_cast<double>(result[i * 110 + j] - product.entry(i, j)) / magnitudes;
+                    squares += error * error;
+                }
+            const double typical = std::sqrt(squares / (120 * 110)) / std::numeric_limits<float>::epsilon();
+            INFO(name(level) << " depth " << depth << ": " << typical << " ulp of the sum of magnitudes");
+            CHECK(typical < 1.2);
+        }
+    }
+}
+
+TEST_CASE("a matrix unit takes what is below the normal numbers for zero, and nothing larger", "[gemm]") {
+    if (!available(Level::amx)) return;
+    const std::size_t depth = 64;
+    Case<float> product(128, 128, depth, false, false);
+    for (float& x : product.a) x = std::ldexp(x, -120);
+    const auto result = product.run(Level::amx);
+    for (std::size_t i = 0; i < 128; ++i)
+        for (std::size_t j = 0; j < 128; ++j)
+            REQUIRE(std::fabs(static_cast<double>(result[i * 128 + j] - product.entry(i, j))) < std::ldexp(depth, -124));
 }
 
 TEST_CASE("large products equal BLAS", "[gemm]") {

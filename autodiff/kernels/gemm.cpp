@@ -143,7 +143,13 @@ template <class T> bool packs_a(const Gemm<T>& g, const GemmKernels<T>& kernels)
     return g.columns >= (is_scattered ? 384 : 1024) && g.rows > 2 * kernels.tile_rows;
 }
 
-template <class T> GemmPlan choose_plan(const Gemm<T>& g, const GemmKernels<T>& kernels) {
+// Where the matrix unit makes up for packing: each number of A takes part in `columns` products, each of B in `rows`.
+template <class T> bool suits_unit(const Gemm<T>& g) {
+    return g.rows * g.columns >= 54 * (g.rows + g.columns) && g.depth >= 32;
+}
+
+template <class T> GemmPlan choose_plan(const Gemm<T>& g, const GemmKernels<T>& kernels, Level at) {
+    if (at == Level::amx && kernels.multiply_on_unit && suits_unit(g)) return {.method = GemmMethod::unit};
     if (suits_dots(g)) return {.method = suits_row(g, kernels) ? GemmMethod::row : GemmMethod::dots};
     if (is_small(g)) return {.method = GemmMethod::small};
     const std::size_t block_depth = even_part(std::max<std::size_t>(1, g.depth), kernels.block_depth);
@@ -158,11 +164,23 @@ template <class T> GemmPlan choose_plan(const Gemm<T>& g, const GemmKernels<T>& 
             .flat = flat};
 }
 
+// Pieces for the matrix unit pack what they need of A and B, so they are large. They begin at multiples of 32.
+template <class T> Grid choose_grid_for_unit(const Gemm<T>& g) {
+    std::size_t rows = round_up(even_part(g.rows, 256), 32), columns = round_up(even_part(g.columns, 512), 32);
+    const auto pieces = [&] { return ceil_divide(g.rows, rows) * ceil_divide(g.columns, columns); };
+    while (pieces() < 4 * threads() && pieces() % threads() != 0 && std::max(rows, columns) > 64) {
+        std::size_t& longer = rows > columns ? rows : columns;
+        longer = round_up(longer / 2, 32);
+    }
+    return {rows, columns, ceil_divide(g.rows, rows), ceil_divide(g.columns, columns)};
+}
+
 // What a piece should have, where B is packed for it.
 constexpr std::size_t rows_of_a_piece = 192, columns_of_a_piece = 64;
 
 // Only here does the number of threads matter: how C is cut changes no sum.
 template <class T> Grid choose_grid(const Gemm<T>& g, const GemmPlan& plan, const GemmKernels<T>& kernels) {
+    if (plan.method == GemmMethod::unit) return choose_grid_for_unit(g);
     if (work(g) < work_to_share) return {g.rows, g.columns, 1, 1};
     const auto most_pieces = static_cast<std::size_t>(work(g) / work_of_a_piece);
     const std::size_t pieces_wanted = 4 * threads();  // so that whoever is done first helps the others
@@ -241,7 +259,7 @@ template <class T> struct Batch {
 
 template <class T> class Multiplication {
 public:
-    Multiplication(const Gemm<T>& g, Level at) : kernels_(gemm_kernels<T>(at)), plan_(choose_plan(g, kernels_)) {}
+    Multiplication(const Gemm<T>& g, Level at) : kernels_(gemm_kernels<T>(at)), plan_(choose_plan(g, kernels_, at)) {}
 
     void run(const Batch<T>& batch) const {
         const Gemm<T>& g = batch.first;
@@ -339,12 +357,19 @@ private:
                 return kernels_.multiply_dots(piece);
             case GemmMethod::row:
                 return kernels_.multiply_row(piece);
+            case GemmMethod::unit:
+                return multiply_on_unit(piece);
             case GemmMethod::blocks:
                 break;
         }
         if (!plan_.pack_b) return kernels_.multiply(piece, plan_, packed_a, nullptr);
         const Workspace<T> workspace(kept_for_piece, kernels_.workspace_size(piece, plan_));
         kernels_.multiply(piece, plan_, packed_a, workspace.data());
+    }
+
+    void multiply_on_unit(const Gemm<T>& piece) const {
+        const Workspace<T> workspace(kept_for_piece, kernels_.unit_workspace_size(piece));
+        kernels_.multiply_on_unit(piece, workspace.data());
     }
 
     const GemmKernels<T>& kernels_;

@@ -44,7 +44,7 @@ void gemm_batch(const Gemm<T>& first, std::size_t count, std::size_t a_step, std
 
 // What follows is between gemm.cpp, which plans, and gemm.simd.cpp, which multiplies.
 
-enum class GemmMethod { blocks, small, dots, row };
+enum class GemmMethod { blocks, small, dots, row, unit };
 
 // How a product is gone about. It is chosen once from the sizes of the whole product and the same for all pieces of it.
 struct GemmPlan {
@@ -78,6 +78,10 @@ template <class T> struct GemmKernels {
     // Computes a piece where rows of both A and B run along the depth, for few rows or columns, or for a single row.
     void (*multiply_dots)(const Gemm<T>& piece);
     void (*multiply_row)(const Gemm<T>& piece);
+    // Computes a piece on the processor's matrix unit, where level and precision have one: rows and columns are cut at
+    // multiples of 32. The workspace is aligned to 64 bytes.
+    std::size_t (*unit_workspace_size)(const Gemm<T>& piece);
+    void (*multiply_on_unit)(const Gemm<T>& piece, T* workspace);
 };
 
 XGRAD_AT_EVERY_LEVEL(template <class T> const GemmKernels<T>& gemm_kernels();)

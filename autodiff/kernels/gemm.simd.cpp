@@ -4,9 +4,11 @@
 // multiplied with each number of a column of A. Packing copies what a tile reads next into consecutive memory, and
 // transposes on the way where needed. Tiles at the edges have kernels of their own: fewer rows, a partial last vector.
 #include <cstddef>
+#include <type_traits>
 #include <utility>
 
 #include <xgrad/autodiff/kernels/gemm.hpp>
+#include <xgrad/autodiff/kernels/gemm_amx.hpp>
 #include <xgrad/autodiff/kernels/gemm_dots.hpp>
 #include <xgrad/autodiff/kernels/gemm_vector.hpp>
 
@@ -372,21 +374,29 @@ template <class T> void multiply_small(const Gemm<T>& g) {
 
 // --- The level's table -----------------------------------------------------------------------------------------------
 
-template <class T>
-constexpr GemmKernels<T> kernels{.tile_rows = max_rows,
-                                 .tile_columns = max_columns<T>,
-                                 .block_rows = block_rows,
-                                 .block_depth = block_depth<T>,
-                                 .reread_rows = reread_rows,
-                                 .long_row = 12 * lanes<T>,
-                                 .packed_a_size = packed_a_size<T>,
-                                 .packed_a_place = packed_a_place<T>,
-                                 .pack_a = pack_a<T>,
-                                 .workspace_size = Slab<T>::room_for_b,
-                                 .multiply = multiply<T>,
-                                 .multiply_small = multiply_small<T>,
-                                 .multiply_dots = multiply_dots<T>,
-                                 .multiply_row = multiply_row<T>};
+template <class T> constexpr GemmKernels<T> kernels = [] {
+    GemmKernels<T> table{.tile_rows = max_rows,
+                         .tile_columns = max_columns<T>,
+                         .block_rows = block_rows,
+                         .block_depth = block_depth<T>,
+                         .reread_rows = reread_rows,
+                         .long_row = 12 * lanes<T>,
+                         .packed_a_size = packed_a_size<T>,
+                         .packed_a_place = packed_a_place<T>,
+                         .pack_a = pack_a<T>,
+                         .workspace_size = Slab<T>::room_for_b,
+                         .multiply = multiply<T>,
+                         .multiply_small = multiply_small<T>,
+                         .multiply_dots = multiply_dots<T>,
+                         .multiply_row = multiply_row<T>,
+                         .unit_workspace_size = nullptr,
+                         .multiply_on_unit = nullptr};
+#if defined(__AVX512F__)
+    if constexpr (std::is_same_v<T, float>)
+        table.unit_workspace_size = unit_workspace_size, table.multiply_on_unit = multiply_on_unit;
+#endif
+    return table;
+}();
 
 }  // namespace
 

@@ -1,5 +1,10 @@
 #include <array>
 #include <cstdlib>
+#if defined(__x86_64__) && defined(__linux__)
+#include <cpuid.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+#endif
 
 #include <fmt/format.h>
 
@@ -9,7 +14,20 @@
 namespace xgrad {
 namespace {
 
-constexpr std::array levels{Level::avx512, Level::avx2, Level::portable};  // the best first
+constexpr std::array levels{Level::amx, Level::avx512, Level::avx2, Level::portable};  // the best first
+
+// Whether the processor has a matrix unit for bfloat16, and Linux grants its registers, which a process has to ask for.
+bool has_matrix_unit() {
+#if defined(__x86_64__) && defined(__linux__)
+    unsigned a = 0, b = 0, c = 0, d = 0;
+    constexpr unsigned amx_bf16 = 1u << 22, amx_tile = 1u << 24;
+    if (!__get_cpuid_count(7, 0, &a, &b, &c, &d) || !(d & amx_bf16) || !(d & amx_tile)) return false;
+    constexpr long request_permission = 0x1023, tile_data = 18;  // ARCH_REQ_XCOMP_PERM, of Linux 5.16
+    return syscall(SYS_arch_prctl, request_permission, tile_data) == 0;
+#else
+    return false;
+#endif
+}
 
 Level choose() {
     if (const char* wanted = std::getenv("XGRAD_LEVEL")) {
@@ -19,7 +37,7 @@ Level choose() {
                 throw Error(fmt::format("XGRAD_LEVEL: this processor or build has no level '{}'", wanted));
             return level;
         }
-        throw Error(fmt::format("XGRAD_LEVEL: unknown level '{}'; expected portable, avx2 or avx512", wanted));
+        throw Error(fmt::format("XGRAD_LEVEL: unknown level '{}'; expected portable, avx2, avx512 or amx", wanted));
     }
     for (Level level : levels)
         if (available(level)) return level;
@@ -35,6 +53,7 @@ Level level() {
 
 std::string_view name(Level level) {
     switch (level) {
+        case Level::amx: return "amx";
         case Level::avx512: return "avx512";
         case Level::avx2: return "avx2";
         case Level::portable: break;
@@ -44,6 +63,8 @@ std::string_view name(Level level) {
 
 bool available(Level level) {
 #if defined(__x86_64__)
+    static const bool has_unit = has_matrix_unit();
+    if (level == Level::amx) return has_unit && available(Level::avx512);
     if (level == Level::avx512)
         return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
                __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl");

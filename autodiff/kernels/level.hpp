@@ -17,17 +17,19 @@
 
 namespace xgrad {
 
-/// An instruction set that the kernels are compiled for.
-enum class Level { portable, avx2, avx512 };
+/// An instruction set that the kernels are compiled for. `amx` is avx512 with a matrix unit for products of single
+/// precision (see kernels/gemm_amx.hpp).
+enum class Level { portable, avx2, avx512, amx };
 
 /// The level in use: the best one that this processor has, or the one that the environment variable XGRAD_LEVEL names
-/// (portable, avx2 or avx512). Throws Error when it names an unknown level or one that the processor lacks.
+/// (portable, avx2, avx512 or amx). Throws Error when it names an unknown level or one that the processor lacks.
 Level level();
 
 /// The level's name, as in XGRAD_LEVEL.
 std::string_view name(Level level);
 
-/// Whether this processor, and this build of the library, have the level.
+/// Whether this processor, and this build of the library, have the level. Asking for `amx` is what makes Linux grant the
+/// process the registers of the matrix unit.
 bool available(Level level);
 
 }  // namespace xgrad
@@ -46,6 +48,7 @@ bool available(Level level);
     namespace avx512 { __VA_ARGS__ }
 #define XGRAD_SELECT(at, ...) \
     switch (at) { \
+        case Level::amx: \
         case Level::avx512: return avx512::__VA_ARGS__; \
         case Level::avx2: return avx2::__VA_ARGS__; \
         case Level::portable: break; \
