@@ -169,7 +169,7 @@ template <class T> Grid choose_grid_for_unit(const Gemm<T>& g) {
     std::size_t rows = round_up(even_part(g.rows, 256), 32), columns = round_up(even_part(g.columns, 512), 32);
     const auto pieces = [&] { return ceil_divide(g.rows, rows) * ceil_divide(g.columns, columns); };
     while (pieces() < 4 * threads() && pieces() % threads() != 0 && std::max(rows, columns) > 64) {
-        std::size_t& longer = rows > columns ? rows : columns;
+        std::size_t& longer = rows >= columns ? rows : columns;
         longer = round_up(longer / 2, 32);
     }
     return {rows, columns, ceil_divide(g.rows, rows), ceil_divide(g.columns, columns)};
