@@ -164,9 +164,11 @@ template <class T> GemmPlan choose_plan(const Gemm<T>& g, const GemmKernels<T>& 
             .flat = flat};
 }
 
-// Pieces for the matrix unit pack what they need of A and B, so they are large. They begin at multiples of 32.
+// Pieces for the matrix unit pack what they need of A and B, so they are large; long ones where sums need not be kept
+// from one block of the depth to the next. They begin at multiples of 32.
 template <class T> Grid choose_grid_for_unit(const Gemm<T>& g) {
-    std::size_t rows = round_up(even_part(g.rows, 256), 32), columns = round_up(even_part(g.columns, 512), 32);
+    std::size_t rows = round_up(even_part(g.rows, g.depth <= unit_single_block ? 1024 : 256), 32);
+    std::size_t columns = round_up(even_part(g.columns, 512), 32);
     const auto pieces = [&] { return ceil_divide(g.rows, rows) * ceil_divide(g.columns, columns); };
     while (pieces() < 4 * threads() && pieces() % threads() != 0 && std::max(rows, columns) > 64) {
         std::size_t& longer = rows >= columns ? rows : columns;

@@ -59,6 +59,8 @@ struct GemmPlan {
 
 // The depth of B's panels that still fit on the stack.
 constexpr std::size_t small_depth = 128;
+// The depth that the matrix unit takes in one block.
+constexpr std::size_t unit_single_block = 256;
 
 template <class T> struct GemmKernels {
     std::size_t tile_rows, tile_columns;  // of C that are held in registers

@@ -265,33 +265,37 @@ template <bool Whole> bool finish_square(const Gemm<float>& g, const float* sums
 
 // --- Products --------------------------------------------------------------------------------------------------------
 
-// The depth for which a strip of A is in the first-level cache, and that after which sums are added to C: long sums
-// round more.
+// The depth for which a strip of A is in the first-level cache, unless one block is enough: that is better than to keep
+// sums. And the depth after which sums are added to C, for long ones round more.
 constexpr size_t unit_block_depth = 128, unit_sum_depth = 1024;
 
 class UnitProduct {
 public:
     UnitProduct(const Gemm<float>& g, float* workspace)
-        : g_(g), a_(workspace), b_(a_ + strip_words(unit_block_depth)), sums_(b_ + room_for_b(g)) {}
+        : g_(g), a_(workspace), b_(a_ + room_for_a(g)), sums_(b_ + room_for_b(g)) {}
 
     static size_t workspace_size(const Gemm<float>& g) {
-        return strip_words(unit_block_depth) + room_for_b(g) + squares_kept(g) * square_words;
+        return room_for_a(g) + room_for_b(g) + squares_kept(g) * square_words;
     }
 
     void multiply() {
         const MatrixUnit unit;
         for (begin_ = 0; begin_ < g_.depth; begin_ = end_) {
             end_ = min(begin_ + unit_sum_depth, g_.depth);
-            for (size_t k = begin_; k < end_; k += unit_block_depth) multiply_block(k, min(k + unit_block_depth, end_));
+            for (size_t k = begin_; k < end_; k += block_depth(g_)) multiply_block(k, min(k + block_depth(g_), end_));
         }
     }
 
 private:
-    static size_t room_for_b(const Gemm<float>& g) { return strips(g.columns) * strip_words(unit_block_depth); }
+    static bool is_single_block(const Gemm<float>& g) { return g.depth <= unit_single_block; }
+    static size_t block_depth(const Gemm<float>& g) { return is_single_block(g) ? g.depth : unit_block_depth; }
+
+    static size_t room_for_a(const Gemm<float>& g) { return strip_words(block_depth(g)); }
+    static size_t room_for_b(const Gemm<float>& g) { return strips(g.columns) * room_for_a(g); }
 
     // All, but if their sums are complete at once: then the one at hand and the one before.
     static size_t squares_kept(const Gemm<float>& g) {
-        return g.depth <= unit_block_depth ? 2 : strips(g.rows) * strips(g.columns);
+        return is_single_block(g) ? 2 : strips(g.rows) * strips(g.columns);
     }
 
     float* sums(size_t i, size_t j) const {
