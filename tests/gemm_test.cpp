@@ -155,7 +155,8 @@ TEMPLATE_TEST_CASE("products of larger sizes equal the triple loop", "[gemm]", f
 TEMPLATE_TEST_CASE("a product adds to C, then the bias, then applies the activation", "[gemm]", float, double) {
     for (Level level : levels())
         for (auto [rows, columns, depth] :
-             {std::array{15, 33, 7}, {14, 32, 400}, {1, 40, 20}, {40, 1, 20}, {3, 5, 0}, {65, 25, 2100}, {120, 101, 34}, {140, 100, 1100}})
+             {std::array{15, 33, 7}, {14, 32, 400}, {1, 40, 20}, {40, 1, 20}, {3, 5, 0}, {65, 25, 2100}, {120, 101, 34},
+              {140, 100, 1100}})
             for (int options = 0; options < 16; ++options) {
                 Case<TestType> product(rows, columns, depth, false, options & 8, 3);
                 product.g.accumulate = options & 1;
@@ -265,7 +266,7 @@ TEST_CASE("a matrix unit takes what is below the normal numbers for zero, and no
     const auto result = product.run(Level::amx);
     for (std::size_t i = 0; i < 128; ++i)
         for (std::size_t j = 0; j < 128; ++j)
-            REQUIRE(std::fabs(static_cast<double>(result[i * 128 + j] - product.entry(i, j))) < std::ldexp(depth, -124));
+            REQUIRE(std::fabs(result[i * 128 + j] - product.entry(i, j)) < std::ldexp(depth, -124));
 }
 
 TEST_CASE("large products equal BLAS", "[gemm]") {

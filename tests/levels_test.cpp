@@ -151,12 +151,14 @@ TEMPLATE_TEST_CASE("all levels compute the same products", "[levels]", float, do
         const auto b = draw.numbers<T>((g.transpose_b ? g.columns : g.depth) * g.b_stride);
         const auto c = draw.numbers<T>(g.rows * g.c_stride), bias = draw.numbers<T>(g.columns);
         g.a = a.data(), g.b = b.data(), g.bias = draw.coin() ? bias.data() : nullptr;
-        check_levels([&](Level at) {
-            std::vector<T> result = c;
-            g.c = result.data();
-            kernels::gemm(g, at);
-            return result;
-        }, 64, among);
+        check_levels(
+            [&](Level at) {
+                std::vector<T> result = c;
+                g.c = result.data();
+                kernels::gemm(g, at);
+                return result;
+            },
+            64, among);
     }
 }
 

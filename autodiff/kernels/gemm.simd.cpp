@@ -1,4 +1,4 @@
-// The loops of a matrix product, for one instruction-set level.
+// The loops of a matrix product, for one instruction-set level. (gemm_amx.hpp has those of a matrix unit.)
 //
 // A tile of C is held in registers while the depth is run through: at each step one row of B (a few vectors) is
 // multiplied with each number of a column of A. Packing copies what a tile reads next into consecutive memory, and
@@ -374,7 +374,8 @@ template <class T> void multiply_small(const Gemm<T>& g) {
 
 // --- The level's table -----------------------------------------------------------------------------------------------
 
-template <class T> constexpr GemmKernels<T> kernels = [] {
+template <class T>
+constexpr GemmKernels<T> kernels = [] {
     GemmKernels<T> table{.tile_rows = max_rows,
                          .tile_columns = max_columns<T>,
                          .block_rows = block_rows,

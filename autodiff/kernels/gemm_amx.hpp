@@ -1,17 +1,17 @@
 // Products of single precision on the processor's matrix unit (Intel's AMX). Only gemm.simd.cpp includes it.
 //
 // The unit multiplies matrices of numbers with 8 significant bits (bfloat16) and adds the products up in single
-// precision, sixteen times as fast as vectors would. Three such numbers hold the 24 bits of a float: x = high + middle +
-// low, exactly. Of the nine products of two floats' parts six are computed,
+// precision, sixteen times as fast as vectors would. Three such numbers hold the 24 bits of a float: x = high + middle
+// + low, exactly. Of the nine products of two floats' parts six are computed,
 //
 //     high·high + high·middle + middle·high + high·low + low·high + middle·middle;
 //
-// what the others would add is at most 2⁻²⁴ of the whole, half of what rounding to a float may change. (The method is
-// that of Henry, Tang and Heinecke, "Leveraging the bfloat16 artificial intelligence datatype for higher-precision
+// what the others would add is at most 2⁻²⁴ of the whole, as much as rounding it to a float may. (The method is that of
+// Henry, Tang and Heinecke, "Leveraging the bfloat16 artificial intelligence datatype for higher-precision
 // computations", 2019.) The unit takes numbers below 2⁻¹²⁶ for zero, so floats below 2⁻¹⁰³ count with fewer bits. Where
 // a sum is not finite its square of C is multiplied again by vectors, as infinity has no parts.
 //
-// C is computed in squares of two by two tiles of 16 × 16. Vectors split the numbers of 128 steps of the depth into
+// C is computed in squares of two by two tiles of 16 × 16. Vectors split the numbers of some steps of the depth into
 // their parts and put what a tile reads into consecutive memory; then the unit multiplies them.
 #pragma once
 
@@ -27,9 +27,9 @@
 namespace xgrad::kernels::XGRAD_LEVEL {
 namespace {
 
-constexpr size_t tile_size = 16;      // rows of A or columns of B in a tile, and both of C
-constexpr size_t tile_depth = 32;     // of A and B in a tile
-constexpr size_t tile_words = 256;    // of memory, as floats: 16 rows of 64 bytes
+constexpr size_t tile_size = 16;    // rows of A or columns of B in a tile, and both of C
+constexpr size_t tile_depth = 32;   // of A and B in a tile
+constexpr size_t tile_words = 256;  // of memory, as floats: 16 rows of 64 bytes
 constexpr size_t tile_row_bytes = 64;
 constexpr size_t square = 2 * tile_size;
 constexpr size_t square_words = 4 * tile_words;
@@ -249,7 +249,9 @@ template <bool Whole> bool finish_square(const Gemm<float>& g, const float* sums
     }
     if (found != 0) return false;
     const auto load_part = [](const float* from, size_t count) { return Whole ? load(from) : load(from, count); };
-    const auto store_part = [](float* to, Vector<float> x, size_t count) { Whole ? store(to, x) : store(to, x, count); };
+    const auto store_part = [](float* to, Vector<float> x, size_t count) {
+        Whole ? store(to, x) : store(to, x, count);
+    };
     Vector<float> left_bias{}, right_bias{};
     if (add_bias) left_bias = load_part(g.bias, left), right_bias = load_part(g.bias + tile_size, right);
     float* c = g.c;

@@ -28,7 +28,7 @@ Level level();
 /// The level's name, as in XGRAD_LEVEL.
 std::string_view name(Level level);
 
-/// Whether this processor, and this build of the library, have the level. Asking for `amx` is what makes Linux grant the
+/// Whether this processor, and this build of the library, have the level. For `amx` Linux is asked, once, to grant the
 /// process the registers of the matrix unit.
 bool available(Level level);
 

@@ -34,6 +34,7 @@ TITLES = {"xgrad": "xgrad", "formula": "xgrad, formula", "libtorch": "LibTorch",
 DISTURBED = 0.05
 # Keeps every program to an instruction set below the machine's.
 LEVELS = {
+    "avx512": {"XGRAD_LEVEL": "avx512", "ONEDNN_MAX_CPU_ISA": "AVX512_CORE"},
     "avx2": {"XGRAD_LEVEL": "avx2", "ATEN_CPU_CAPABILITY": "avx2", "ONEDNN_MAX_CPU_ISA": "AVX2",
              "MKL_ENABLE_INSTRUCTIONS": "AVX2", "OPENBLAS_CORETYPE": "Haswell", "XLA_FLAGS": "--xla_cpu_max_isa=AVX2"},
 }
