@@ -143,9 +143,11 @@ template <class T> bool packs_a(const Gemm<T>& g, const GemmKernels<T>& kernels)
     return g.columns >= (is_scattered ? 384 : 1024) && g.rows > 2 * kernels.tile_rows;
 }
 
-// Where the matrix unit makes up for packing: each number of A takes part in `columns` products, each of B in `rows`.
+// Where the matrix unit makes up for packing: each number of A takes part in `columns` products, each of B in `rows`. For
+// fewer rows of A packing is a good way to read a B that is too large for the cache.
 template <class T> bool suits_unit(const Gemm<T>& g) {
-    return g.rows * g.columns >= 54 * (g.rows + g.columns) && g.depth >= 32;
+    if (g.rows * g.columns >= 54 * (g.rows + g.columns)) return g.depth >= 32;
+    return !g.transpose_b && g.rows >= 32 && g.columns >= 512 && g.depth >= 512;
 }
 
 template <class T> GemmPlan choose_plan(const Gemm<T>& g, const GemmKernels<T>& kernels, Level at) {
