@@ -140,7 +140,7 @@ TEMPLATE_TEST_CASE("all levels compute the same products", "[levels]", float, do
     for (unsigned seed = 0; seed < 150; ++seed) {
         Draw draw(seed);
         INFO("seed " << seed);
-        const std::size_t most = draw.coin() ? 20 : 130;
+        const std::size_t most = seed % 10 == 0 ? 300 : draw.coin() ? 20 : 130;
         kernels::Gemm<T> g{.rows = draw.size(most), .columns = draw.size(most), .depth = draw.size(most)};
         g.transpose_a = draw.coin(), g.transpose_b = draw.coin(), g.accumulate = draw.coin();
         g.activation = draw.coin() ? kernels::Activation::relu : kernels::Activation::none;
@@ -164,8 +164,6 @@ TEMPLATE_TEST_CASE("all levels compute the same products", "[levels]", float, do
 
 TEMPLATE_TEST_CASE("all levels compute the same along rows and columns", "[levels]", float, double) {
     using T = TestType;
-    std::vector<Level> among = levels();
-    if (available(Level::amx)) among.push_back(Level::amx);  // which has kernels of its own for products only
     for (unsigned seed = 0; seed < 150; ++seed) {
         Draw draw(seed);
         INFO("seed " << seed);

@@ -144,7 +144,7 @@ template <class T> bool packs_a(const Gemm<T>& g, const GemmKernels<T>& kernels)
 }
 
 // Where the matrix unit makes up for packing: each number of A takes part in `columns` products, each of B in `rows`. For
-// fewer rows of A packing is a good way to read a B that is too large for the cache.
+// fewer rows of A it does where B is large, which packing reads in longer runs. (Measured; 32 is the unit's own depth.)
 template <class T> bool suits_unit(const Gemm<T>& g) {
     if (g.rows * g.columns >= 54 * (g.rows + g.columns)) return g.depth >= 32;
     return !g.transpose_b && g.rows >= 32 && g.columns >= 512 && g.depth >= 512;
@@ -166,12 +166,17 @@ template <class T> GemmPlan choose_plan(const Gemm<T>& g, const GemmKernels<T>& 
             .flat = flat};
 }
 
+// What a piece should have, where B is packed for it.
+constexpr std::size_t rows_of_a_piece = 192, columns_of_a_piece = 64;
+
+// Only in what follows does the number of threads matter: how C is cut changes no sum.
+
 // Pieces for the matrix unit pack what they need of A and B, so they are large; long ones where sums need not be kept
-// from one block of the depth to the next. They begin at multiples of 32.
-template <class T> Grid choose_grid_for_unit(const Gemm<T>& g) {
+// from one block of the depth to the next. They begin at multiples of 32. There are `count` products to share.
+template <class T> Grid choose_grid_for_unit(const Gemm<T>& g, std::size_t count) {
     std::size_t rows = round_up(even_part(g.rows, g.depth <= unit_single_block ? 1024 : 256), 32);
     std::size_t columns = round_up(even_part(g.columns, 512), 32);
-    const auto pieces = [&] { return ceil_divide(g.rows, rows) * ceil_divide(g.columns, columns); };
+    const auto pieces = [&] { return count * ceil_divide(g.rows, rows) * ceil_divide(g.columns, columns); };
     while (pieces() < 4 * threads() && pieces() % threads() != 0 && std::max(rows, columns) > 64) {
         std::size_t& longer = rows >= columns ? rows : columns;
         longer = round_up(longer / 2, 32);
@@ -179,12 +184,9 @@ template <class T> Grid choose_grid_for_unit(const Gemm<T>& g) {
     return {rows, columns, ceil_divide(g.rows, rows), ceil_divide(g.columns, columns)};
 }
 
-// What a piece should have, where B is packed for it.
-constexpr std::size_t rows_of_a_piece = 192, columns_of_a_piece = 64;
-
-// Only here does the number of threads matter: how C is cut changes no sum.
-template <class T> Grid choose_grid(const Gemm<T>& g, const GemmPlan& plan, const GemmKernels<T>& kernels) {
-    if (plan.method == GemmMethod::unit) return choose_grid_for_unit(g);
+template <class T>
+Grid choose_grid(const Gemm<T>& g, const GemmPlan& plan, const GemmKernels<T>& kernels, std::size_t count = 1) {
+    if (plan.method == GemmMethod::unit) return choose_grid_for_unit(g, count);
     if (work(g) < work_to_share) return {g.rows, g.columns, 1, 1};
     const auto most_pieces = static_cast<std::size_t>(work(g) / work_of_a_piece);
     const std::size_t pieces_wanted = 4 * threads();  // so that whoever is done first helps the others
@@ -268,7 +270,7 @@ public:
     void run(const Batch<T>& batch) const {
         const Gemm<T>& g = batch.first;
         if (batch.count == 1 && work(g) < work_to_share) return multiply(g);
-        const Grid grid = choose_grid(g, plan_, kernels_);
+        const Grid grid = choose_grid(g, plan_, kernels_, batch.count);
         const std::size_t pieces = grid.down * grid.across;
         if (pieces == 1 && work(g) < work_of_a_piece) return run_small(batch);
         if (g.depth >= 4 * deep && suits_cut_depth(g, batch.count))

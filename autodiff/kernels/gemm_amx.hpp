@@ -6,10 +6,11 @@
 //
 //     high·high + high·middle + middle·high + high·low + low·high + middle·middle;
 //
-// what the others would add is at most 2⁻²⁴ of the whole, as much as rounding it to a float may. (The method is that of
-// Henry, Tang and Heinecke, "Leveraging the bfloat16 artificial intelligence datatype for higher-precision
-// computations", 2019.) The unit takes numbers below 2⁻¹²⁶ for zero, so floats below 2⁻¹⁰³ count with fewer bits. Where
-// a sum is not finite its square of C is multiplied again by vectors, as infinity has no parts.
+// what the others would add is at most 2⁻²⁴ of the product, as much as rounding it to a float may. (The method is that
+// of Henry, Tang and Heinecke, "Leveraging the bfloat16 artificial intelligence datatype for higher-precision
+// computations", 2019.) The unit takes numbers below 2⁻¹²⁶ for zero, read or computed, so factors and products below
+// 2⁻¹⁰² count with fewer bits. Where a sum is not finite its square of C is multiplied again by vectors, as infinity has
+// no parts.
 //
 // C is computed in squares of two by two tiles of 16 × 16. Vectors split the numbers of some steps of the depth into
 // their parts and put what a tile reads into consecutive memory; then the unit multiplies them.
@@ -57,11 +58,11 @@ public:
 enum Part { high, middle, low };
 constexpr size_t parts = 3;
 
-typedef std::uint32_t Bits __attribute__((vector_size(64)));  // NOLINT: cannot be written with using
+using Bits = Vector<std::uint32_t>;
 
 [[gnu::always_inline]] inline Bits bits(Vector<float> x) { return __builtin_bit_cast(Bits, x); }
 
-// To the nearest number of 8 significant bits.
+// To the nearest number of 8 significant bits. (A NaN may become 0; what is left after that is NaN then.)
 [[gnu::always_inline]] inline Vector<float> rounded(Vector<float> x) {
     return __builtin_bit_cast(Vector<float>, (bits(x) + 0x8000u) & 0xFFFF0000u);
 }
@@ -93,7 +94,7 @@ struct Block {
 
 // The tiles of two blocks, a row of one being paired with that of the other. What the blocks lack is 0.
 template <bool Whole>
-[[gnu::noinline]] void pack_tile(float* to, size_t part_stride, const Block& first, const Block& second) {
+[[gnu::noinline]] void split_blocks(float* to, size_t part_stride, const Block& first, const Block& second) {
     const auto row = [](const Block& block, size_t i) {
         if constexpr (Whole) return load(block.from + i * block.stride);
         return i < block.rows ? load(block.from + i * block.stride, block.columns) : Vector<float>{};
@@ -114,13 +115,13 @@ void transpose_block(float* to, Block& block) {
 struct Operand {
     const float* from;
     size_t stride;
-    bool along_rows;
     size_t lines;
-    bool is_a;
+    bool along_rows;
+    bool transposed;
 };
 
-Operand operand_a(const Gemm<float>& g) { return {g.a, g.a_stride, !g.transpose_a, g.rows, true}; }
-Operand operand_b(const Gemm<float>& g) { return {g.b, g.b_stride, g.transpose_b, g.columns, false}; }
+Operand operand_a(const Gemm<float>& g) { return {g.a, g.a_stride, g.rows, !g.transpose_a, g.transpose_a}; }
+Operand operand_b(const Gemm<float>& g) { return {g.b, g.b_stride, g.columns, g.transpose_b, g.transpose_b}; }
 
 // The tile of the 16 lines from `line` on and of the 32 steps from k on, as far as `end`. In it a step is paired with
 // the one 16 steps on, which takes no shuffles. Rows of A's tiles are lines, rows of B's are pairs of steps.
@@ -135,9 +136,9 @@ void pack_tile(float* to, size_t part_stride, const Operand& x, size_t line, siz
     };
     Block first = block(0), second = block(tile_size);
     alignas(64) float transposed[2][tile_words];
-    if (x.along_rows != x.is_a) transpose_block(transposed[0], first), transpose_block(transposed[1], second);
+    if (x.transposed) transpose_block(transposed[0], first), transpose_block(transposed[1], second);
     const bool whole = first.is_whole() && second.is_whole();
-    (whole ? pack_tile<true> : pack_tile<false>)(to, part_stride, first, second);
+    (whole ? split_blocks<true> : split_blocks<false>)(to, part_stride, first, second);
 }
 
 // A strip is two tiles of lines, or one at the edge. For every 32 steps it has the tiles of the high parts, those of
@@ -243,9 +244,9 @@ template <bool Whole> bool finish_square(const Gemm<float>& g, const float* sums
     const Activation activation = g.activation;
     constexpr int nan_or_infinity = 0x99;
     unsigned found = 0;
-    for (size_t i = 0; i < rows; ++i) {
-        found |= _mm512_fpclass_ps_mask(load(sums + sums_at(i)), nan_or_infinity);
-        found |= _mm512_fpclass_ps_mask(load(sums + sums_at(i) + tile_words), nan_or_infinity);
+    for (size_t i = 0; i < rows; ++i) {  // at an edge the other lanes hold anything
+        found |= _mm512_mask_fpclass_ps_mask(first(left), load(sums + sums_at(i)), nan_or_infinity);
+        found |= _mm512_mask_fpclass_ps_mask(first(right), load(sums + sums_at(i) + tile_words), nan_or_infinity);
     }
     if (found != 0) return false;
     const auto load_part = [](const float* from, size_t count) { return Whole ? load(from) : load(from, count); };

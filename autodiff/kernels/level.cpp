@@ -16,9 +16,10 @@ namespace {
 
 constexpr std::array levels{Level::amx, Level::avx512, Level::avx2, Level::portable};  // the best first
 
+#if defined(__x86_64__)
 // Whether the processor has a matrix unit for bfloat16, and Linux grants its registers, which a process has to ask for.
 bool has_matrix_unit() {
-#if defined(__x86_64__) && defined(__linux__)
+#if defined(__linux__)
     unsigned a = 0, b = 0, c = 0, d = 0;
     constexpr unsigned amx_bf16 = 1u << 22, amx_tile = 1u << 24;
     if (!__get_cpuid_count(7, 0, &a, &b, &c, &d) || !(d & amx_bf16) || !(d & amx_tile)) return false;
@@ -28,13 +29,14 @@ bool has_matrix_unit() {
     return false;
 #endif
 }
+#endif
 
 Level choose() {
     if (const char* wanted = std::getenv("XGRAD_LEVEL")) {
         for (Level level : levels) {
             if (name(level) != wanted) continue;
             if (!available(level))
-                throw Error(fmt::format("XGRAD_LEVEL: this processor or build has no level '{}'", wanted));
+                throw Error(fmt::format("XGRAD_LEVEL: this processor, system or build has no level '{}'", wanted));
             return level;
         }
         throw Error(fmt::format("XGRAD_LEVEL: unknown level '{}'; expected portable, avx2, avx512 or amx", wanted));
@@ -63,8 +65,10 @@ std::string_view name(Level level) {
 
 bool available(Level level) {
 #if defined(__x86_64__)
-    static const bool has_unit = has_matrix_unit();
-    if (level == Level::amx) return has_unit && available(Level::avx512);
+    if (level == Level::amx) {
+        static const bool has_unit = available(Level::avx512) && has_matrix_unit();
+        return has_unit;
+    }
     if (level == Level::avx512)
         return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
                __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl");

@@ -28,8 +28,8 @@ Level level();
 /// The level's name, as in XGRAD_LEVEL.
 std::string_view name(Level level);
 
-/// Whether this processor, and this build of the library, have the level. For `amx` Linux is asked, once, to grant the
-/// process the registers of the matrix unit.
+/// Whether this processor, its system and this build of the library have the level. The first time it is asked for `amx`,
+/// Linux grants the process the registers of the matrix unit, or not.
 bool available(Level level);
 
 }  // namespace xgrad
