@@ -301,38 +301,29 @@ private:
         return is_single_block(g) ? 2 : strips(g.rows) * strips(g.columns);
     }
 
-    float* sums(size_t i, size_t j) const {
-        return sums_ + (i * strips(g_.columns) + j) % squares_kept(g_) * square_words;
-    }
+    // Squares are counted along rows of C.
+    float* sums(size_t index) const { return sums_ + index % squares_kept(g_) * square_words; }
 
     void multiply_block(size_t k, size_t end) {
         pack_strips(b_, operand_b(g_), 0, g_.columns, k, end);
-        for (size_t i = 0; i < strips(g_.rows); ++i) {
-            const size_t row = i * square, down = tiles(g_.rows - row);
+        size_t index = 0;
+        for (size_t row = 0; row < g_.rows; row += square) {
             pack_strips(a_, operand_a(g_), row, min(row + square, g_.rows), k, end);
-            for (size_t j = 0; j < strips(g_.columns); ++j) {
-                const size_t across = tiles(g_.columns - j * square);
-                strips_kernels[down - 1][across - 1](sums(i, j), a_, b_ + j * strip_words(end - k), steps(end - k),
-                                                     k > begin_);
-                if (end == end_) finish_later(i, j);
+            const float* b = b_;
+            for (size_t column = 0; column < g_.columns; column += square, ++index, b += strip_words(end - k)) {
+                const StripsKernel kernel = strips_kernels[tiles(g_.rows - row) - 1][tiles(g_.columns - column) - 1];
+                kernel(sums(index), a_, b, steps(end - k), k > begin_);
+                // Vectors finish a square while the unit is busy with the next one.
+                if (end == end_ && index > 0) finish(index - 1);
             }
         }
-        if (end == end_) finish_last();
+        if (end == end_) finish(index - 1);
     }
 
-    // Vectors finish a square while the unit is busy with the next one.
-    void finish_later(size_t i, size_t j) {
-        if (has_last_) finish(last_i_, last_j_);
-        last_i_ = i, last_j_ = j, has_last_ = true;
-    }
-    void finish_last() {
-        finish(last_i_, last_j_);
-        has_last_ = false;
-    }
-
-    void finish(size_t i, size_t j) const {
-        const Gemm<float> one = cut_square(g_, i * square, j * square, begin_, end_);
-        if ((one.columns == square ? finish_square<true> : finish_square<false>)(one, sums(i, j))) return;
+    void finish(size_t index) const {
+        const size_t row = index / strips(g_.columns) * square, column = index % strips(g_.columns) * square;
+        const Gemm<float> one = cut_square(g_, row, column, begin_, end_);
+        if ((one.columns == square ? finish_square<true> : finish_square<false>)(one, sums(index))) return;
         for (size_t k = 0; k < one.depth; k += small_depth)
             gemm_kernels<float>().multiply_small(cut_square(one, 0, 0, k, min(k + small_depth, one.depth)));
     }
@@ -340,8 +331,6 @@ private:
     const Gemm<float>& g_;
     float *const a_, *const b_, *const sums_;
     size_t begin_ = 0, end_ = 0;  // of the depth that is summed
-    size_t last_i_ = 0, last_j_ = 0;
-    bool has_last_ = false;
 };
 
 size_t unit_workspace_size(const Gemm<float>& piece) { return UnitProduct::workspace_size(piece); }
