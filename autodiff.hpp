@@ -17,5 +17,6 @@
 #include <xgrad/autodiff/operations/shape.hpp>
 #include <xgrad/autodiff/operations/softmax.hpp>
 #include <xgrad/autodiff/record.hpp>
+#include <xgrad/autodiff/record_many.hpp>
 #include <xgrad/autodiff/tape.hpp>
 #include <xgrad/autodiff/variable.hpp>

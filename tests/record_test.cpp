@@ -12,6 +12,7 @@
 #include <xgrad/autodiff/operations/reduce.hpp>
 #include <xgrad/autodiff/operations/shape.hpp>
 #include <xgrad/autodiff/record.hpp>
+#include <xgrad/autodiff/record_many.hpp>
 
 #include "catch.hpp"
 
