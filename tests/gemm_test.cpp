@@ -158,6 +158,11 @@ TEMPLATE_TEST_CASE("products of larger sizes equal the triple loop", "[gemm]", f
         check_all_ways<TestType>(30, 1030, 9, padding);
         check_all_ways<TestType>(45, 1100, 530, padding);
         check_all_ways<TestType>(5, 6, 4200, padding);
+        check_all_ways<TestType>(9, 30, 4200, padding);
+        check_all_ways<TestType>(16, 148, 300, padding);
+        check_all_ways<TestType>(23, 1100, 530, padding);
+        check_all_ways<TestType>(10, 1024, 300, padding);
+        check_all_ways<TestType>(9, 40, 2100, padding);
         for (std::size_t rows = 1; rows < 8; ++rows) check_all_ways<TestType>(rows, 471, 37, padding);
         check_all_ways<TestType>(420, 630, 5, padding);
         check_all_ways<TestType>(110, 115, 32, padding);
@@ -336,7 +341,7 @@ TEMPLATE_TEST_CASE("any number of threads gives bitwise the same product", "[gem
     for (auto [rows, columns, depth] :
          {std::array{300, 400, 130}, {1000, 33, 200}, {33, 1000, 200}, {40, 50, 5000}, {70, 1100, 90}, {90, 250, 4500},
           {57, 1200, 400}, {1, 9000, 400}, {3001, 7, 400}, {600, 700, 9}, {75, 410, 600}, {400, 90, 2300},
-          {40, 520, 1030}})
+          {40, 520, 1030}, {20, 1300, 500}, {9, 333, 4200}})
         for (bool transpose_a : {false, true})
             for (bool transpose_b : {false, true}) {
                 const Case<TestType> product(rows, columns, depth, transpose_a, transpose_b);

@@ -103,10 +103,13 @@ std::size_t second_level_cache() {
     return 1u << 20;
 }
 
+template <class T> std::size_t bytes_of_b(const Gemm<T>& g) { return g.depth * g.columns * sizeof(T); }
+template <class T> bool fills_last_cache(const Gemm<T>& g) { return bytes_of_b(g) >= (12u << 20); }
+
 // For one row of C: what the cache holds is best read in several rows of B at a time, what it does not in the order of
 // memory.
 template <class T> bool suits_row(const Gemm<T>& g, const GemmKernels<T>& kernels) {
-    return g.rows == 1 && g.depth >= kernels.long_row && g.columns * g.depth * sizeof(T) > second_level_cache() / 2;
+    return g.rows == 1 && g.depth >= kernels.long_row && bytes_of_b(g) > second_level_cache() / 2;
 }
 
 // Where packing would take longer than it saves.
@@ -122,8 +125,7 @@ template <class T> bool is_shallow(const Gemm<T>& g) {
 // How many rows of a large B are fetched into the cache ahead of their turn, for the processor does not: a tile reads
 // only a short run of each. Memory needs more of them than the last cache.
 template <class T> std::size_t rows_ahead(const Gemm<T>& g) {
-    const std::size_t bytes = g.depth * g.columns * sizeof(T);
-    return bytes < (1u << 20) ? 0 : bytes < (12u << 20) ? 16 : 96;
+    return bytes_of_b(g) < (1u << 20) ? 0 : fills_last_cache(g) ? 96 : 16;
 }
 
 // Rows of B that are further apart than this, in bytes, are on too many pages: a tile reads a short run of each.
@@ -147,13 +149,36 @@ template <class T> bool packs_a(const Gemm<T>& g, const GemmKernels<T>& kernels)
 // fewer rows of A it does where B is large, which packing reads in longer runs. (Measured; 32 is the unit's own depth.)
 template <class T> bool suits_unit(const Gemm<T>& g) {
     if (g.rows * g.columns >= 54 * (g.rows + g.columns)) return g.depth >= 32;
-    return !g.transpose_b && g.rows >= 32 && g.columns >= 512 && g.depth >= 512;
+    return !g.transpose_b && g.rows > 32 && g.columns >= 512 && g.depth >= 512;
+}
+
+// Few rows use what is read of B too seldom for packing it, or for reading it tile by tile. So it is read once, some of
+// its rows at a time and in long runs, while C stays in the cache.
+template <class T> bool suits_runs(const Gemm<T>& g) {
+    return !g.transpose_b && g.rows <= (bytes_of_b(g) <= second_level_cache() ? 64 : 32);
+}
+
+// With fewer rows of B at a time C is read and written more often, with more B's runs in memory are shorter. Rows that are
+// whole pages apart compete for the same places of the cache.
+template <class T> std::size_t rows_of_a_run(const Gemm<T>& g) {
+    if (bytes_of_b(g) <= second_level_cache()) return 128;
+    return g.rows <= 16 && g.b_stride * sizeof(T) % 4096 == 0 ? 32 : 64;
+}
+
+template <class T> GemmPlan plan_in_runs(const Gemm<T>& g, const GemmKernels<T>& kernels) {
+    const std::size_t depth = even_part(std::max<std::size_t>(1, g.depth), rows_of_a_run(g));
+    return {.block_rows = kernels.block_rows,
+            .block_depth = depth,
+            .slab_depth = depth,
+            .b_ahead = fills_last_cache(g) ? 256 / sizeof(T) : 0,
+            .in_runs = true};
 }
 
 template <class T> GemmPlan choose_plan(const Gemm<T>& g, const GemmKernels<T>& kernels, Level at) {
     if (at == Level::amx && kernels.multiply_on_unit && suits_unit(g)) return {.method = GemmMethod::unit};
     if (suits_dots(g)) return {.method = suits_row(g, kernels) ? GemmMethod::row : GemmMethod::dots};
     if (is_small(g)) return {.method = GemmMethod::small};
+    if (suits_runs(g)) return plan_in_runs(g, kernels);
     const std::size_t block_depth = even_part(std::max<std::size_t>(1, g.depth), kernels.block_depth);
     const bool shallow = is_shallow(g), flat = g.rows <= 2 * kernels.block_rows, pack_b = packs_b(g, kernels);
     return {.block_rows = shallow ? kernels.tile_rows : kernels.block_rows,
@@ -161,7 +186,7 @@ template <class T> GemmPlan choose_plan(const Gemm<T>& g, const GemmKernels<T>& 
             .slab_depth = flat ? block_depth : 4 * block_depth,
             .pack_a = !shallow && packs_a(g, kernels),
             .pack_b = pack_b,
-            .rows_ahead = pack_b ? 0 : rows_ahead(g),
+            .b_ahead = pack_b ? 0 : rows_ahead(g) * g.b_stride,
             .shallow = shallow,
             .flat = flat};
 }
@@ -184,10 +209,19 @@ template <class T> Grid choose_grid_for_unit(const Gemm<T>& g, std::size_t count
     return {rows, columns, ceil_divide(g.rows, rows), ceil_divide(g.columns, columns)};
 }
 
+// Long runs, but enough of them for the threads.
+template <class T> Grid choose_grid_in_runs(const Gemm<T>& g, const GemmKernels<T>& kernels, std::size_t count) {
+    const std::size_t most = even_part(g.columns, 1024), across = threads() > 1 ? ceil_divide(4 * threads(), count) : 1;
+    const std::size_t shared = std::max<std::size_t>(128, ceil_divide(g.columns, across));
+    const std::size_t columns = round_up(std::min(most, shared), kernels.tile_columns);
+    return {g.rows, columns, 1, ceil_divide(g.columns, columns)};
+}
+
 template <class T>
 Grid choose_grid(const Gemm<T>& g, const GemmPlan& plan, const GemmKernels<T>& kernels, std::size_t count = 1) {
     if (plan.method == GemmMethod::unit) return choose_grid_for_unit(g, count);
     if (work(g) < work_to_share) return {g.rows, g.columns, 1, 1};
+    if (plan.in_runs) return choose_grid_in_runs(g, kernels, count);
     const auto most_pieces = static_cast<std::size_t>(work(g) / work_of_a_piece);
     const std::size_t pieces_wanted = 4 * threads();  // so that whoever is done first helps the others
 
@@ -207,9 +241,9 @@ Grid choose_grid(const Gemm<T>& g, const GemmPlan& plan, const GemmKernels<T>& k
     const std::size_t across = ceil_divide(g.columns, columns);
 
     // Then rows: as few parts as threads need where each packs B anew, otherwise as many as do no harm.
-    const std::size_t few_rows = plan.pack_b && !whole_rows ? rows_of_a_piece : 4 * kernels.tile_rows;
+    const std::size_t least_rows = plan.pack_b && !whole_rows ? rows_of_a_piece : 4 * kernels.tile_rows;
     const std::size_t most_down = std::min(most_pieces, plan.pack_b ? pieces_wanted : 64) / across;
-    const std::size_t down = std::clamp<std::size_t>(g.rows / few_rows, 1, std::max<std::size_t>(1, most_down));
+    const std::size_t down = std::clamp<std::size_t>(g.rows / least_rows, 1, std::max<std::size_t>(1, most_down));
     const std::size_t rows = round_up(ceil_divide(g.rows, down), kernels.tile_rows);
     return {rows, columns, ceil_divide(g.rows, rows), across};
 }
@@ -360,7 +394,7 @@ private:
             case GemmMethod::small:
                 return kernels_.multiply_small(piece);
             case GemmMethod::dots:
-                return kernels_.multiply_dots(piece);
+                return multiply_dots(piece);
             case GemmMethod::row:
                 return kernels_.multiply_row(piece);
             case GemmMethod::unit:
@@ -371,6 +405,15 @@ private:
         if (!plan_.pack_b) return kernels_.multiply(piece, plan_, packed_a, nullptr);
         const Workspace<T> workspace(kept_for_piece, kernels_.workspace_size(piece, plan_));
         kernels_.multiply(piece, plan_, packed_a, workspace.data());
+    }
+
+    // Part by part of the depth, so that one matrix's rows stay in the cache while the other is run through.
+    void multiply_dots(const Gemm<T>& piece) const {
+        const std::size_t depth = even_part(std::max<std::size_t>(1, piece.depth), 8192 / sizeof(T));
+        std::size_t i = 0;
+        do {  // once also for a depth of 0
+            kernels_.multiply_dots(cut_depth(piece, part(i, depth, piece.depth)));
+        } while (++i * depth < piece.depth);
     }
 
     void multiply_on_unit(const Gemm<T>& piece) const {

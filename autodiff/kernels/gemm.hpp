@@ -52,9 +52,10 @@ struct GemmPlan {
     std::size_t block_rows = 0, block_depth = 0;  // of A, which stay in the cache while they are multiplied with B
     std::size_t slab_depth = 0;                   // of B that is packed in one go, a multiple of block_depth
     bool pack_a = false, pack_b = false;
-    std::size_t rows_ahead = 0;  // at which a B that is read as it stands is fetched into the cache, or 0
-    bool shallow = false;        // for a C that is large beside the depth
-    bool flat = false;           // for a C of few rows, which stays in the cache from one block to the next
+    std::size_t b_ahead = 0;  // how many numbers ahead a B that is read as it stands is fetched into the cache, or 0
+    bool shallow = false;     // for a C that is large beside the depth
+    bool flat = false;        // for a C of few rows, which stays in the cache from one block to the next
+    bool in_runs = false;     // for still fewer rows: B is read once, in the order of memory
 };
 
 // The depth of B's panels that still fit on the stack.

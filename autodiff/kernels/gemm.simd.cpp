@@ -4,6 +4,7 @@
 // multiplied with each number of a column of A. Packing copies what a tile reads next into consecutive memory, and
 // transposes on the way where needed. Tiles at the edges have kernels of their own: fewer rows, a partial last vector.
 #include <cstddef>
+#include <iterator>
 #include <type_traits>
 #include <utility>
 
@@ -16,16 +17,20 @@ namespace xgrad::kernels::XGRAD_LEVEL {
 namespace {
 
 #if defined(__AVX512F__)
-constexpr size_t max_rows = 14, wide_sums = 24;                            // 14 × 2 sums in 32 registers
+constexpr size_t max_rows = 14, wide_sums = 24, run_rows = 8;              // 14 × 2 sums in 32 registers
+constexpr size_t wide_vectors[] = {16, 8, 4, 3};
 constexpr size_t block_rows = 182, block_bytes = 2048, reread_rows = 182;  // for a second-level cache of 1 MB
 #elif defined(__AVX2__)
-constexpr size_t max_rows = 6, wide_sums = 12;                             // 6 × 2 sums in 16 registers
+constexpr size_t max_rows = 6, wide_sums = 12, run_rows = 6;               // 6 × 2 sums in 16 registers
+constexpr size_t wide_vectors[] = {8, 4};
 constexpr size_t block_rows = 192, block_bytes = 1536, reread_rows = 112;  // for a second-level cache of 512 KB
 #else
-constexpr size_t max_rows = 4, wide_sums = 8;
+constexpr size_t max_rows = 4, wide_sums = 8, run_rows = 4;
+constexpr size_t wide_vectors[] = {8, 4};
 constexpr size_t block_rows = 160, block_bytes = 1024, reread_rows = 112;
 #endif
-// Vectors of a tile's row. A wide tile has few rows, and as many vectors as make wide_sums.
+// Vectors of a tile's row. A wide tile has one of wide_vectors, whole lines of the cache, and as few rows as make
+// wide_sums; of a B that is read in long runs tiles have run_rows at most.
 constexpr size_t max_vectors = 2;
 static_assert(block_rows % max_rows == 0);
 
@@ -183,8 +188,13 @@ template <class T, size_t Vectors, bool Partial, size_t... Row>
 constexpr TileKernels<T> tile_kernels(std::index_sequence<Row...>) {
     return {{nullptr, multiply_tile<T, Row + 1, Vectors, Partial>...}};
 }
-template <class T, size_t Vectors> constexpr TileKernels<T> wide_tile_kernels() {
-    return tile_kernels<T, Vectors, false>(std::make_index_sequence<wide_sums / Vectors>{});
+template <class T, size_t... Wide>
+const TileKernels<T>& wide_tile_kernels(size_t vectors, std::index_sequence<Wide...>) {
+    static constexpr TileKernels<T> kernels[] = {
+        tile_kernels<T, wide_vectors[Wide], false>(std::make_index_sequence<wide_sums / wide_vectors[Wide]>{})...};
+    size_t i = 0;
+    while (wide_vectors[i] != vectors) ++i;
+    return kernels[i];
 }
 
 template <class T> const TileKernels<T>& tile_kernels(size_t columns) {
@@ -193,17 +203,15 @@ template <class T> const TileKernels<T>& tile_kernels(size_t columns) {
         {tile_kernels<T, 1, false>(rows), tile_kernels<T, 1, true>(rows)},
         {tile_kernels<T, 2, false>(rows), tile_kernels<T, 2, true>(rows)}};
     if (columns <= max_columns<T>) return kernels[columns > lanes<T>][columns % lanes<T> != 0];
-    static constexpr TileKernels<T> wide[] = {wide_tile_kernels<T, 4>(), wide_tile_kernels<T, 8>(),
-                                              wide_tile_kernels<T, 16>()};
-    return wide[columns / (8 * lanes<T>)];
+    return wide_tile_kernels<T>(columns / lanes<T>, std::make_index_sequence<std::size(wide_vectors)>{});
 }
 
-// The columns of the next panel of a B that is read as it stands. Long runs of its rows are read ahead by the
-// processor; many rows of A leave no registers for them.
-template <class T> size_t panel_columns(size_t rows, size_t columns) {
-    size_t vectors = max_vectors;
-    while (2 * vectors * rows <= wide_sums && 2 * vectors * lanes<T> <= columns) vectors *= 2;
-    return min(columns, vectors * lanes<T>);
+// The columns of the next panel of a B that is read as it stands, for tiles of `height` rows. Long runs of its rows are
+// read ahead by the processor; many rows of A leave no registers for them.
+template <class T> size_t panel_columns(size_t height, size_t columns) {
+    for (size_t vectors : wide_vectors)
+        if (vectors * height <= wide_sums && vectors * lanes<T> <= columns) return vectors * lanes<T>;
+    return min(columns, max_columns<T>);
 }
 
 // All rows of A with one panel of B, tile by tile: `tile` is the first one, of `height` rows, and what the next one
@@ -304,16 +312,16 @@ private:
     }
 
     void multiply_block(Interval rows, Interval depth) {
+        // Rows of A as they stand can be shared out evenly: 16 rows are 8 and 8 rather than 14 and 2.
+        const size_t height = packed_a_ ? max_rows : even_part(rows.end - rows.begin, plan_.in_runs ? run_rows : max_rows);
         for (size_t column = 0, columns; column < g_.columns; column += columns) {
-            columns = plan_.pack_b ? used(column) : panel_columns<T>(rows.end - rows.begin, g_.columns - column);
-            multiply_panel(rows, depth, column, columns);
+            columns = plan_.pack_b ? used(column) : panel_columns<T>(height, g_.columns - column);
+            multiply_panel(rows, height, depth, column, columns);
         }
     }
 
-    void multiply_panel(Interval rows, Interval depth, size_t column, size_t columns) {
+    void multiply_panel(Interval rows, size_t height, Interval depth, size_t column, size_t columns) {
         const bool first = depth.begin == 0, last = depth.end == g_.depth;
-        // Rows of A as they stand can be shared out evenly: 16 rows are 8 and 8 rather than 14 and 2.
-        const size_t height = packed_a_ ? max_rows : even_part(rows.end - rows.begin, max_rows);
         const size_t packed_place = packed_a_place(g_, rows.begin) + depth.begin * max_rows;
         Tile<T> tile{.depth = depth.end - depth.begin,
                      .a = packed_a_ ? packed_a_ + packed_place : a_at(g_, rows.begin, depth.begin),
@@ -326,7 +334,7 @@ private:
                      .add = g_.accumulate || !first,
                      .bias = last && g_.bias ? g_.bias + column : nullptr,
                      .activation = last ? g_.activation : Activation::none,
-                     .b_ahead = rows.begin == 0 ? plan_.rows_ahead * g_.b_stride : 0};
+                     .b_ahead = rows.begin == 0 ? plan_.b_ahead : 0};
         const size_t a_per_tile = packed_a_ ? packed_tile_size(g_) : height * tile.a_stride;
         kernels::XGRAD_LEVEL::multiply_panel(tile, rows.end - rows.begin, height, a_per_tile, columns);
     }
@@ -354,7 +362,7 @@ template <class T> void multiply_small(const Gemm<T>& g) {
     const size_t height = even_part(g.rows, max_rows);
     for (size_t column = 0, columns; column < g.columns; column += columns) {
         columns =
-            g.transpose_b ? min(max_columns<T>, g.columns - column) : panel_columns<T>(g.rows, g.columns - column);
+            g.transpose_b ? min(max_columns<T>, g.columns - column) : panel_columns<T>(height, g.columns - column);
         const size_t width = round_up(columns, lanes<T>);
         if (g.transpose_b) pack_columns(packed, width, b_at(g, 0, column), g.b_stride, columns, g.depth);
         Tile<T> tile{.depth = g.depth,

@@ -77,11 +77,18 @@ template <class T, size_t... Size> constexpr DotKernels<T> dot_kernels(std::inde
 template <class T> void multiply_dots(const Gemm<T>& g) {
     static constexpr auto kernels = dot_kernels<T>(std::make_index_sequence<dot_rows * dot_columns>{});
     const size_t rows = even_part(g.rows, dot_rows), columns = even_part(g.columns, dot_columns);
-    for (size_t row = 0; row < g.rows; row += rows)
-        for (size_t column = 0; column < g.columns; column += columns) {
-            const size_t height = min(rows, g.rows - row), width = min(columns, g.columns - column);
-            kernels.of[(height - 1) * dot_columns + width - 1](g, row, column);
-        }
+    const auto multiply_tile = [&](size_t row, size_t column) {
+        const size_t height = min(rows, g.rows - row), width = min(columns, g.columns - column);
+        kernels.of[(height - 1) * dot_columns + width - 1](g, row, column);
+    };
+    // The longer matrix is run through once; the shorter one stays in the cache.
+    if (g.rows < g.columns) {
+        for (size_t column = 0; column < g.columns; column += columns)
+            for (size_t row = 0; row < g.rows; row += rows) multiply_tile(row, column);
+    } else {
+        for (size_t row = 0; row < g.rows; row += rows)
+            for (size_t column = 0; column < g.columns; column += columns) multiply_tile(row, column);
+    }
 }
 
 // --- A single row of C with long rows of b: nothing that is read of b would be shared --------------------------------
