@@ -1,5 +1,8 @@
 // The products of matrices of the comparison, with the BLAS that is installed.
 #include <cblas.h>
+#include <cstdlib>
+#include <string_view>
+#include <unistd.h>
 
 #include "matmul.hpp"
 
@@ -20,6 +23,17 @@ void multiply(peers::Product& p) {
                     0.0f, p.c.get() + i * p.rows * p.columns, static_cast<int>(p.columns));
 }
 
+// On a processor that is newer than itself OpenBLAS takes its oldest kernels. It chooses when it is loaded, so the program
+// starts once more with the choice made.
+void ask_for_newer_kernels(char** argv) {
+#if defined(__x86_64__)
+    if (!openblas_get_corename || openblas_get_corename() != std::string_view("Prescott")) return;
+    if (!__builtin_cpu_supports("avx2")) return;
+    setenv("OPENBLAS_CORETYPE", __builtin_cpu_supports("avx512f") ? "SkylakeX" : "Haswell", 1);
+    execv("/proc/self/exe", argv);
+#endif
+}
+
 std::string name() {
     if (!openblas_get_config) return "BLAS";
     const std::string config = openblas_get_config();  // "OpenBLAS 0.3.21 NO_LAPACK …"
@@ -29,6 +43,7 @@ std::string name() {
 }  // namespace
 
 int main(int argc, char** argv) {
+    ask_for_newer_kernels(argv);
     const auto how = peers::arguments(argc, argv);
     if (openblas_set_num_threads) openblas_set_num_threads(how.threads);
     return peers::run(name(), how,
