@@ -104,7 +104,7 @@ std::size_t second_level_cache() {
 }
 
 template <class T> std::size_t bytes_of_b(const Gemm<T>& g) { return g.depth * g.columns * sizeof(T); }
-template <class T> bool fills_last_cache(const Gemm<T>& g) { return bytes_of_b(g) >= (12u << 20); }
+template <class T> bool fills_last_cache(const Gemm<T>& g) { return bytes_of_b(g) >= (8u << 20); }
 
 // For one row of C: what the cache holds is best read in several rows of B at a time, what it does not in the order of
 // memory.
@@ -114,13 +114,6 @@ template <class T> bool suits_row(const Gemm<T>& g, const GemmKernels<T>& kernel
 
 // Where packing would take longer than it saves.
 template <class T> bool is_small(const Gemm<T>& g) { return g.rows <= 48 && g.columns <= 48 && g.depth <= small_depth; }
-
-// Where C, too large for the cache, is most of what passes through it: better in the order of memory than panel by
-// panel.
-template <class T> bool is_shallow(const Gemm<T>& g) {
-    const std::size_t size = g.rows * g.columns;
-    return size >= (256u << 10) && g.depth <= (size < (4u << 20) ? 16 : 64);
-}
 
 // How many rows of a large B are fetched into the cache ahead of their turn, for the processor does not: a tile reads
 // only a short run of each. Memory needs more of them than the last cache.
@@ -145,49 +138,44 @@ template <class T> bool packs_a(const Gemm<T>& g, const GemmKernels<T>& kernels)
     return g.columns >= (is_scattered ? 384 : 1024) && g.rows > 2 * kernels.tile_rows;
 }
 
-// Where the matrix unit makes up for packing: each number of A takes part in `columns` products, each of B in `rows`. For
-// fewer rows of A it does where B is large, which packing reads in longer runs. (Measured; 32 is the unit's own depth.)
+// Where the matrix unit makes up for packing: each number of A takes part in `columns` products, each of B in `rows`.
+// For fewer rows of A it does where B is large. (Measured; 32 is the unit's own depth.)
 template <class T> bool suits_unit(const Gemm<T>& g) {
     if (g.rows * g.columns >= 54 * (g.rows + g.columns)) return g.depth >= 32;
     return !g.transpose_b && g.rows > 32 && g.columns >= 512 && g.depth >= 512;
 }
 
-// Few rows use what is read of B too seldom for packing it, or for reading it tile by tile. So it is read once, some of
-// its rows at a time and in long runs, while C stays in the cache.
-template <class T> bool suits_runs(const Gemm<T>& g) {
-    return !g.transpose_b && g.rows <= (bytes_of_b(g) <= second_level_cache() ? 64 : 32);
+// Few rows use what is read of B too seldom for packing it, or for reading it tile by tile; and where the depth is
+// short, C is most of what passes through the caches. (Where they do not hold C, a transposed B is worth transposing.)
+template <class T> bool suits_runs(const Gemm<T>& g, const GemmKernels<T>& kernels) {
+    const bool is_shallow = g.depth <= kernels.short_depth && g.rows >= 4 && g.columns >= 256;
+    if (g.transpose_b) return is_shallow && g.rows * g.columns >= (1u << 20);
+    return is_shallow || g.rows <= (bytes_of_b(g) <= second_level_cache() ? 64 : 32);
 }
 
-// With fewer rows of B at a time C is read and written more often, with more B's runs in memory are shorter. Rows that are
-// whole pages apart compete for the same places of the cache.
-template <class T> std::size_t rows_of_a_run(const Gemm<T>& g) {
-    if (bytes_of_b(g) <= second_level_cache()) return 128;
+// With short blocks of the depth C is read and written more often, with long ones B's runs in memory are shorter. Rows
+// that are whole pages apart compete for the same places of the cache.
+template <class T> std::size_t depth_of_runs(const Gemm<T>& g) {
+    if (g.depth <= run_depth || bytes_of_b(g) <= second_level_cache()) return run_depth;
     return g.rows <= 16 && g.b_stride * sizeof(T) % 4096 == 0 ? 32 : 64;
-}
-
-template <class T> GemmPlan plan_in_runs(const Gemm<T>& g, const GemmKernels<T>& kernels) {
-    const std::size_t depth = even_part(std::max<std::size_t>(1, g.depth), rows_of_a_run(g));
-    return {.block_rows = kernels.block_rows,
-            .block_depth = depth,
-            .slab_depth = depth,
-            .b_ahead = fills_last_cache(g) ? 256 / sizeof(T) : 0,
-            .in_runs = true};
 }
 
 template <class T> GemmPlan choose_plan(const Gemm<T>& g, const GemmKernels<T>& kernels, Level at) {
     if (at == Level::amx && kernels.multiply_on_unit && suits_unit(g)) return {.method = GemmMethod::unit};
     if (suits_dots(g)) return {.method = suits_row(g, kernels) ? GemmMethod::row : GemmMethod::dots};
     if (is_small(g)) return {.method = GemmMethod::small};
-    if (suits_runs(g)) return plan_in_runs(g, kernels);
+    if (suits_runs(g, kernels))
+        return {.method = GemmMethod::runs,
+                .block_depth = even_part(std::max<std::size_t>(1, g.depth), depth_of_runs(g)),
+                .b_ahead = fills_last_cache(g) ? 256 / sizeof(T) : 0};
     const std::size_t block_depth = even_part(std::max<std::size_t>(1, g.depth), kernels.block_depth);
-    const bool shallow = is_shallow(g), flat = g.rows <= 2 * kernels.block_rows, pack_b = packs_b(g, kernels);
-    return {.block_rows = shallow ? kernels.tile_rows : kernels.block_rows,
+    const bool flat = g.rows <= 2 * kernels.block_rows, pack_b = packs_b(g, kernels);
+    return {.block_rows = kernels.block_rows,
             .block_depth = block_depth,
             .slab_depth = flat ? block_depth : 4 * block_depth,
-            .pack_a = !shallow && packs_a(g, kernels),
+            .pack_a = packs_a(g, kernels),
             .pack_b = pack_b,
             .b_ahead = pack_b ? 0 : rows_ahead(g) * g.b_stride,
-            .shallow = shallow,
             .flat = flat};
 }
 
@@ -209,19 +197,29 @@ template <class T> Grid choose_grid_for_unit(const Gemm<T>& g, std::size_t count
     return {rows, columns, ceil_divide(g.rows, rows), ceil_divide(g.columns, columns)};
 }
 
-// Long runs, but enough of them for the threads.
-template <class T> Grid choose_grid_in_runs(const Gemm<T>& g, const GemmKernels<T>& kernels, std::size_t count) {
-    const std::size_t most = even_part(g.columns, 1024), across = threads() > 1 ? ceil_divide(4 * threads(), count) : 1;
-    const std::size_t shared = std::max<std::size_t>(128, ceil_divide(g.columns, across));
-    const std::size_t columns = round_up(std::min(most, shared), kernels.tile_columns);
-    return {g.rows, columns, 1, ceil_divide(g.columns, columns)};
+// Long runs of B and C, as far as a block of B stays in the cache. Threads share rows where C has more of them than B,
+// otherwise columns, so that each transposes only its own of a transposed B.
+template <class T>
+Grid choose_grid_for_runs(const Gemm<T>& g, const GemmPlan& plan, const GemmKernels<T>& kernels, std::size_t count) {
+    const auto most_pieces = std::max<std::size_t>(1, static_cast<std::size_t>(work(g) / work_of_a_piece));
+    const std::size_t pieces = threads() > 1 ? std::min(ceil_divide(4 * threads(), count), most_pieces) : 1;
+    const std::size_t cached = std::max<std::size_t>(1024, (256u << 10) / sizeof(T) / plan.block_depth);
+    std::size_t rows = g.rows, columns = even_part(g.columns, cached);
+    if (g.rows > g.depth && !g.transpose_b) {
+        rows = round_up(ceil_divide(rows, pieces), kernels.run_rows);
+    } else {
+        const std::size_t whole_rounds = std::max<std::size_t>(1, g.columns / 192 / threads()) * threads();
+        columns = std::min(columns, ceil_divide(g.columns, std::min(pieces, whole_rounds)));
+    }
+    columns = round_up(columns, 64 / sizeof(T));
+    return {rows, columns, ceil_divide(g.rows, rows), ceil_divide(g.columns, columns)};
 }
 
 template <class T>
 Grid choose_grid(const Gemm<T>& g, const GemmPlan& plan, const GemmKernels<T>& kernels, std::size_t count = 1) {
     if (plan.method == GemmMethod::unit) return choose_grid_for_unit(g, count);
     if (work(g) < work_to_share) return {g.rows, g.columns, 1, 1};
-    if (plan.in_runs) return choose_grid_in_runs(g, kernels, count);
+    if (plan.method == GemmMethod::runs) return choose_grid_for_runs(g, plan, kernels, count);
     const auto most_pieces = static_cast<std::size_t>(work(g) / work_of_a_piece);
     const std::size_t pieces_wanted = 4 * threads();  // so that whoever is done first helps the others
 
@@ -236,12 +234,10 @@ Grid choose_grid(const Gemm<T>& g, const GemmPlan& plan, const GemmKernels<T>& k
     }
     if (threads() > 1 && g.columns < columns_of_a_piece * pieces_wanted) columns /= 2;
     columns = std::max(columns, round_up(ceil_divide(g.columns, most_pieces), kernels.tile_columns));
-    const bool whole_rows = plan.shallow && g.rows >= 4 * kernels.tile_rows * pieces_wanted;
-    if (whole_rows) columns = round_up(g.columns, kernels.tile_columns);
     const std::size_t across = ceil_divide(g.columns, columns);
 
     // Then rows: as few parts as threads need where each packs B anew, otherwise as many as do no harm.
-    const std::size_t least_rows = plan.pack_b && !whole_rows ? rows_of_a_piece : 4 * kernels.tile_rows;
+    const std::size_t least_rows = plan.pack_b ? rows_of_a_piece : 4 * kernels.tile_rows;
     const std::size_t most_down = std::min(most_pieces, plan.pack_b ? pieces_wanted : 64) / across;
     const std::size_t down = std::clamp<std::size_t>(g.rows / least_rows, 1, std::max<std::size_t>(1, most_down));
     const std::size_t rows = round_up(ceil_divide(g.rows, down), kernels.tile_rows);
@@ -399,12 +395,19 @@ private:
                 return kernels_.multiply_row(piece);
             case GemmMethod::unit:
                 return multiply_on_unit(piece);
+            case GemmMethod::runs:
+                return multiply_runs(piece);
             case GemmMethod::blocks:
                 break;
         }
         if (!plan_.pack_b) return kernels_.multiply(piece, plan_, packed_a, nullptr);
         const Workspace<T> workspace(kept_for_piece, kernels_.workspace_size(piece, plan_));
         kernels_.multiply(piece, plan_, packed_a, workspace.data());
+    }
+
+    void multiply_runs(const Gemm<T>& piece) const {
+        const Workspace<T> workspace(kept_for_piece, kernels_.runs_workspace_size(piece));
+        kernels_.multiply_runs(piece, plan_, workspace.data());
     }
 
     // Part by part of the depth, so that one matrix's rows stay in the cache while the other is run through.

@@ -44,7 +44,7 @@ void gemm_batch(const Gemm<T>& first, std::size_t count, std::size_t a_step, std
 
 // What follows is between gemm.cpp, which plans, and gemm.simd.cpp, which multiplies.
 
-enum class GemmMethod { blocks, small, dots, row, unit };
+enum class GemmMethod { blocks, runs, small, dots, row, unit };
 
 // How a product is gone about. It is chosen once from the sizes of the whole product and the same for all pieces of it.
 struct GemmPlan {
@@ -53,13 +53,13 @@ struct GemmPlan {
     std::size_t slab_depth = 0;                   // of B that is packed in one go, a multiple of block_depth
     bool pack_a = false, pack_b = false;
     std::size_t b_ahead = 0;  // how many numbers ahead a B that is read as it stands is fetched into the cache, or 0
-    bool shallow = false;     // for a C that is large beside the depth
     bool flat = false;        // for a C of few rows, which stays in the cache from one block to the next
-    bool in_runs = false;     // for still fewer rows: B is read once, in the order of memory
 };
 
 // The depth of B's panels that still fit on the stack.
 constexpr std::size_t small_depth = 128;
+// The depth of the blocks in which few rows of C are computed, at most.
+constexpr std::size_t run_depth = 128;
 // The depth that the matrix unit takes in one block.
 constexpr std::size_t unit_single_block = 256;
 
@@ -67,6 +67,7 @@ template <class T> struct GemmKernels {
     std::size_t tile_rows, tile_columns;  // of C that are held in registers
     std::size_t block_rows, block_depth;  // of A that suit the caches of processors with this level
     std::size_t reread_rows;              // of A, up to which B is read as it stands again and again
+    std::size_t run_rows, short_depth;    // rows of tiles in runs, and the depth up to which these suit any rows
     std::size_t long_row;                 // the depth from which a single row is computed by multiply_row
     // Packs the rows from begin to end of op(A), begin being divisible by tile_rows, into memory for packed_a_size
     // numbers. All pieces of a product share it; the one from `row` on finds its rows at packed_a_place.
@@ -76,6 +77,10 @@ template <class T> struct GemmKernels {
     // Computes a piece, from A itself or from its first packed row. The workspace is aligned to 64 bytes.
     std::size_t (*workspace_size)(const Gemm<T>& piece, const GemmPlan& plan);
     void (*multiply)(const Gemm<T>& piece, const GemmPlan& plan, const T* packed_a, T* workspace);
+    // Computes a piece from B as it stands, or from its transpose in the workspace. The plan's block_depth is at most
+    // run_depth.
+    std::size_t (*runs_workspace_size)(const Gemm<T>& piece);
+    void (*multiply_runs)(const Gemm<T>& piece, const GemmPlan& plan, T* workspace);
     // Computes a product without a workspace, for a depth of at most small_depth.
     void (*multiply_small)(const Gemm<T>& product);
     // Computes a piece where rows of both A and B run along the depth, for few rows or columns, or for a single row.

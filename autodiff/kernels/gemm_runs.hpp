@@ -1,0 +1,96 @@
+// Products of few rows or of a short depth: B, or C, is most of what passes through the caches, so both are gone
+// through in long runs, as memory has them. Only gemm.simd.cpp includes it.
+#pragma once
+
+#include <cstddef>
+#include <utility>
+
+#include <xgrad/autodiff/kernels/gemm.hpp>
+#include <xgrad/autodiff/kernels/gemm_tile.hpp>
+
+namespace xgrad::kernels::XGRAD_LEVEL {
+namespace {
+
+// Tiles side by side, as wide as their rows leave registers for. `tile` is the first one, of a B as it stands.
+template <class T, size_t Rows> void multiply_run(Tile<T> tile, size_t tiles) {
+    constexpr size_t vectors = panel_vectors(Rows), columns = vectors * lanes<T>;
+    for (; tiles > 0; --tiles, tile.skip(columns)) {
+        Vector<T> sums[Rows][vectors] = {};
+        Column<T, Rows> a(tile.a, tile.a_stride);
+        const T *b = tile.b, *c_ahead = tile.c + columns;
+        for (size_t k = 0; k < tile.depth; ++k, a.advance(tile.a_step), b += tile.b_step) {
+            Vector<T> row[vectors];
+            load_row<T, vectors, false>(row, b, 0);
+            add_products<T>(sums, a, row);
+            if (tile.b_ahead > 0) prefetch<T, vectors>(b + tile.b_ahead);
+            // On the way the next tile's rows of C, one with each step.
+            if (k < Rows) prefetch<T, vectors>(c_ahead), c_ahead += tile.c_stride;
+        }
+        finish<T, Rows, vectors, false>(tile, sums);
+    }
+}
+
+template <class T> struct RunKernels { void (*with_rows[wide_rows + 1])(Tile<T> tile, size_t tiles); };
+
+template <class T, size_t... Row> constexpr RunKernels<T> run_kernels(std::index_sequence<Row...>) {
+    return {{nullptr, multiply_run<T, Row + 1>...}};
+}
+
+// Some steps of the depth, for all rows and columns.
+template <class T> void multiply_runs(const Gemm<T>& g, size_t begin, size_t depth, size_t b_ahead) {
+    static constexpr auto kernels = run_kernels<T>(std::make_index_sequence<wide_rows>{});
+    const bool first = begin == 0, last = begin + depth == g.depth;
+    const size_t height = even_part(g.rows, wide_rows);
+    for (size_t row = 0; row < g.rows; row += height) {
+        const size_t rows = min(height, g.rows - row), columns = panel_vectors(rows) * lanes<T>;
+        // (A's steps are far apart in memory only where it is transposed.)
+        alignas(64) T packed_a[wide_rows * run_depth + lanes<T>];
+        if (g.transpose_a) pack_rows(packed_a, rows, a_at(g, row, begin), g.a_stride, rows, depth);
+        Tile<T> tile{.depth = depth,
+                     .a = g.transpose_a ? packed_a : a_at(g, row, begin),
+                     .a_stride = a_stride(g),
+                     .a_step = g.transpose_a ? rows : 1,
+                     .b = b_at(g, begin, 0),
+                     .b_step = g.b_stride,
+                     .c = g.c + row * g.c_stride,
+                     .c_stride = g.c_stride,
+                     .add = g.accumulate || !first,
+                     .bias = last ? g.bias : nullptr,
+                     .activation = last ? g.activation : Activation::none,
+                     .b_ahead = row == 0 ? b_ahead : 0};
+        kernels.with_rows[rows](tile, g.columns / columns);
+        tile.skip(g.columns / columns * columns);
+        for (size_t left = g.columns % columns, next; left > 0; left -= next, tile.skip(next)) {
+            next = panel_columns<T>(rows, left);
+            tile.columns = next % lanes<T>;
+            tile_kernels<T>(next).with_rows[rows](tile);
+        }
+    }
+}
+
+// The transpose of a transposed B: an odd number of vectors in a row, so that rows do not compete for the same places
+// of the cache.
+template <class T> size_t transpose_stride(const Gemm<T>& g) {
+    return (ceil_divide(g.columns, lanes<T>) | 1) * lanes<T>;
+}
+
+template <class T> size_t room_for_runs(const Gemm<T>& g) {
+    return g.transpose_b ? g.depth * transpose_stride(g) + lanes<T> : 0;
+}
+
+// Block by block of the depth. The workspace is for the transpose of a transposed B.
+template <class T> void multiply_runs(const Gemm<T>& piece, const GemmPlan& plan, T* workspace) {
+    Gemm<T> g = piece;
+    if (g.transpose_b) {
+        g.b = workspace, g.b_stride = transpose_stride(g), g.transpose_b = false;
+        pack_columns(workspace, g.b_stride, piece.b, piece.b_stride, g.columns, g.depth);
+    }
+    size_t begin = 0;
+    do {  // once also for a depth of 0
+        multiply_runs(g, begin, min(plan.block_depth, g.depth - begin), plan.b_ahead);
+        begin += plan.block_depth;
+    } while (begin < g.depth);
+}
+
+}  // namespace
+}  // namespace xgrad::kernels::XGRAD_LEVEL
