@@ -27,6 +27,11 @@ constexpr std::size_t unit = 64;                          // alignment, and the 
 constexpr std::size_t class_count = 320;                  // enough for 2^46 bytes
 constexpr std::size_t cached_bytes_per_class = 4u << 20;  // what a thread keeps to itself
 
+// Large blocks begin one unit before a page, so that an array's elements, which stand behind its head, begin with the page.
+// What malloc gives a user begins 16 bytes into one. A processor takes what is read for what was just written when their
+// places within a page agree; results that are written further into a page than what is read next would make it wait.
+constexpr std::size_t page = 4096, large = 16 * page, before_page = page - unit;
+
 struct FreeBlock {
     FreeBlock* next;
 };
@@ -84,7 +89,7 @@ std::size_t bytes_of_class(std::size_t index) {
 
 void free_to_system(void* block, std::size_t bytes) {
     bytes_from_system.fetch_sub(bytes, std::memory_order_relaxed);
-    std::free(block);
+    std::free(bytes < large ? block : static_cast<char*>(block) - before_page);
 }
 
 // A thread's own blocks. The lists stand in trivially destructible storage; `Guard` empties them when the thread ends,
@@ -118,15 +123,14 @@ bool cache_is_open() {
 
 // Large pages end where what was asked for ends: touched once, a large page is there as a whole.
 void* from_system(std::size_t bytes, std::size_t asked) {
+    if (bytes < large) return std::aligned_alloc(unit, bytes);
+    const std::size_t alignment = bytes < large_page ? page : large_page;
+    void* const memory = std::aligned_alloc(alignment, (bytes + page + alignment - 1) / alignment * alignment);
+    if (!memory) return nullptr;
 #if defined(__linux__)
-    if (bytes >= large_page) {
-        void* block = nullptr;
-        if (posix_memalign(&block, large_page, bytes) != 0) return nullptr;
-        madvise(block, asked / large_page * large_page, MADV_HUGEPAGE);  // only a wish
-        return block;
-    }
+    madvise(memory, (before_page + asked) / large_page * large_page, MADV_HUGEPAGE);  // only a wish
 #endif
-    return std::aligned_alloc(unit, bytes);
+    return static_cast<char*>(memory) + before_page;
 }
 
 void* allocate_elsewhere(const SizeClass& size, std::size_t asked) {

@@ -10,7 +10,7 @@
 
 namespace xgrad::memory {
 
-/// From so many bytes on, a block begins with a large page, where the system has those to give: a pass over it waits less
+/// From so many bytes on, a block stands in large pages, where the system has those to give: a pass over it waits less
 /// for addresses to be translated, and its lines fall on a cache's sets evenly rather than by chance.
 inline constexpr std::size_t large_page = 2u << 20;
 

@@ -280,6 +280,9 @@ TEMPLATE_TEST_CASE("sum_to and broadcast_to undo and repeat any broadcast", "[re
         {{300, 257}, {257}},
         {{300, 257}, {300, 1}},
         {{30, 20, 150}, {20, 1}},
+        {{200, 300}, {}},
+        {{50001}, {50001}},
+        {{40, 9, 50, 7}, {9, 1, 7}},
     };
     for (const Level at : levels())
         for (const auto& [wide, narrow] : cases) {

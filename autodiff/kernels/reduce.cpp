@@ -206,29 +206,39 @@ void broadcast_to(const T* x, std::span<const std::size_t> from, T* y, std::span
         *y = *x;
         return;
     }
-    // From the fastest group out: y grows from a copy of x's part to all of it.
-    const Group last = dimensions.back();
+    // Runs of the fastest group, each repeating one element of x or copying some, wherever a piece of y begins and ends.
+    const Group run = dimensions.back();
     dimensions.pop_back();
-    memory::Vector<std::size_t> index(dimensions.size(), 0), stride(dimensions.size(), 0);
-    std::size_t step = last.repeated ? 1 : last.size;
+    memory::Vector<std::size_t> stride(dimensions.size(), 0);
+    std::size_t step = run.repeated ? 1 : run.size;
     for (std::size_t d = dimensions.size(); d-- > 0;) {
         if (dimensions[d].repeated) continue;
         stride[d] = step;
         step *= dimensions[d].size;
     }
-    const std::size_t runs = product(dimensions);
-    for (std::size_t run = 0; run < runs; ++run, y += last.size) {
-        if (last.repeated)
-            std::fill_n(y, last.size, *x);
-        else
-            std::memcpy(y, x, last.size * sizeof(T));
-        for (std::size_t d = dimensions.size(); d-- > 0;) {
-            x += stride[d];
-            if (++index[d] < dimensions[d].size) break;
-            x -= stride[d] * dimensions[d].size;
-            index[d] = 0;
+    in_pieces(product(dimensions) * run.size, 1, [&](std::size_t begin, std::size_t count) {
+        memory::Vector<std::size_t> index(dimensions.size());
+        const T* from_x = x;
+        std::size_t runs = begin / run.size, offset = begin % run.size;
+        for (std::size_t d = dimensions.size(); d-- > 0; runs /= dimensions[d].size) {
+            index[d] = runs % dimensions[d].size;
+            from_x += index[d] * stride[d];
         }
-    }
+        for (T *to_y = y + begin, *const end = to_y + count; to_y < end; offset = 0) {
+            const std::size_t size = std::min(run.size - offset, static_cast<std::size_t>(end - to_y));
+            if (run.repeated)
+                std::fill_n(to_y, size, *from_x);
+            else
+                std::memcpy(to_y, from_x + offset, size * sizeof(T));
+            to_y += size;
+            for (std::size_t d = dimensions.size(); d-- > 0;) {
+                from_x += stride[d];
+                if (++index[d] < dimensions[d].size) break;
+                from_x -= stride[d] * dimensions[d].size;
+                index[d] = 0;
+            }
+        }
+    });
 }
 
 template <class T> T dot(const T* a, const T* b, std::size_t n, Level at) {
