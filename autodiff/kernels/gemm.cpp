@@ -109,7 +109,7 @@ template <class T> bool fills_last_cache(const Gemm<T>& g) { return bytes_of_b(g
 // For one row of C: what the cache holds is best read in several rows of B at a time, what it does not in the order of
 // memory.
 template <class T> bool suits_row(const Gemm<T>& g, const GemmKernels<T>& kernels) {
-    return g.rows == 1 && g.depth >= kernels.long_row && bytes_of_b(g) > second_level_cache() / 2;
+    return g.rows == 1 && g.depth >= kernels.long_row && bytes_of_b(g) > second_level_cache() / 8 * 7;
 }
 
 // Where packing would take longer than it saves.
