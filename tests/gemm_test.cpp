@@ -197,19 +197,20 @@ TEMPLATE_TEST_CASE("a depth of 0 gives zeros or the bias", "[gemm]", float, doub
 
 TEMPLATE_TEST_CASE("matrices need no alignment", "[gemm]", float, double) {
     for (Level level : levels())
-        for (bool transpose : {false, true}) {
-            Case<TestType> product(37, 45, 21, transpose, transpose), shifted = product;
-            for (auto* matrix : {&shifted.a, &shifted.b}) matrix->insert(matrix->begin(), 1, 0);
-            shifted.g.a = shifted.a.data() + 1, shifted.g.b = shifted.b.data() + 1;
-            CHECK(product.run(level) == shifted.run(level));
-        }
+        for (bool transpose : {false, true})
+            for (auto [rows, columns, depth] : {std::array{37, 45, 21}, {20, 300, 50}}) {
+                Case<TestType> product(rows, columns, depth, transpose, transpose), shifted = product;
+                for (auto* matrix : {&shifted.a, &shifted.b}) matrix->insert(matrix->begin(), 1, 0);
+                shifted.g.a = shifted.a.data() + 1, shifted.g.b = shifted.b.data() + 1;
+                CHECK(product.run(level) == shifted.run(level));
+            }
 }
 
 TEMPLATE_TEST_CASE("NaN and infinity go through a product as arithmetic has it", "[gemm]", float, double) {
     constexpr TestType nan = std::numeric_limits<TestType>::quiet_NaN();
     constexpr TestType infinity = std::numeric_limits<TestType>::infinity();
     for (Level level : levels())
-        for (std::size_t columns : {1, 17, 32, 40}) {
+        for (std::size_t columns : {1, 17, 32, 40, 300}) {
             Case<TestType> product(16, columns, 20, false, false);
             std::fill(product.b.begin(), product.b.end(), TestType(0));
             product.a[0] = nan;            // row 0: NaN·0
@@ -261,16 +262,17 @@ TEST_CASE("infinity, NaN and the largest numbers go through large products as ar
 
 TEST_CASE("a product does not depend on what its workspace held before", "[gemm]") {
     const Threads scope(1);  // which keeps its workspace for the next product
-    for (Level level : levels()) {
-        const Case<float> product(128, 129, 300, false, true);
-        Case<double> other(200, 300, 300, false, true);
-        const auto expected = product.run(level);
-        for (double fill : {1.0, std::numeric_limits<double>::quiet_NaN()}) {
-            std::fill(other.b.begin(), other.b.end(), fill);
-            other.run(level);
-            CHECK(product.run(level) == expected);
+    for (Level level : levels())
+        for (auto [rows, columns, depth] : {std::array{128, 129, 300}, {1030, 1023, 5}}) {
+            const Case<float> product(rows, columns, depth, false, true);
+            Case<double> other(200, 300, 300, false, true);
+            const auto expected = product.run(level);
+            for (double fill : {1.0, std::numeric_limits<double>::quiet_NaN()}) {
+                std::fill(other.b.begin(), other.b.end(), fill);
+                other.run(level);
+                CHECK(product.run(level) == expected);
+            }
         }
-    }
 }
 
 TEST_CASE("the entries of a product are as exact as sums of single precision can be, at every level", "[gemm]") {
