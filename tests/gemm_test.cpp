@@ -188,11 +188,13 @@ TEMPLATE_TEST_CASE("a product adds to C, then the bias, then applies the activat
 }
 
 TEMPLATE_TEST_CASE("a depth of 0 gives zeros or the bias", "[gemm]", float, double) {
-    Case<TestType> product(20, 40, 0, false, false);
-    CHECK(product.run(xgrad::level()) == std::vector<TestType>(20 * 40, 0));
-    product.g.bias = product.bias.data();
-    const auto result = product.run(xgrad::level());
-    for (std::size_t i = 0; i < result.size(); ++i) REQUIRE(result[i] == product.bias[i % 40]);
+    for (std::size_t columns : {40, 300}) {
+        Case<TestType> product(20, columns, 0, false, false);
+        CHECK(product.run(xgrad::level()) == std::vector<TestType>(20 * columns, 0));
+        product.g.bias = product.bias.data();
+        const auto result = product.run(xgrad::level());
+        for (std::size_t i = 0; i < result.size(); ++i) REQUIRE(result[i] == product.bias[i % columns]);
+    }
 }
 
 TEMPLATE_TEST_CASE("matrices need no alignment", "[gemm]", float, double) {
