@@ -48,7 +48,7 @@ enum class GemmMethod { blocks, runs, small, dots, row, unit };
 
 // How a product is gone about. It is chosen once from the sizes of the whole product and the same for all pieces of it.
 struct GemmPlan {
-    GemmMethod method = GemmMethod::blocks;       // what else is here is about blocks
+    GemmMethod method = GemmMethod::blocks;       // what else is here is for blocks; runs have block_depth and b_ahead
     std::size_t block_rows = 0, block_depth = 0;  // of A, which stay in the cache while they are multiplied with B
     std::size_t slab_depth = 0;                   // of B that is packed in one go, a multiple of block_depth
     bool pack_a = false, pack_b = false;
@@ -58,7 +58,7 @@ struct GemmPlan {
 
 // The depth of B's panels that still fit on the stack.
 constexpr std::size_t small_depth = 128;
-// The depth of the blocks in which few rows of C are computed, at most.
+// The depth of the blocks of runs, at most.
 constexpr std::size_t run_depth = 128;
 // The depth that the matrix unit takes in one block.
 constexpr std::size_t unit_single_block = 256;
