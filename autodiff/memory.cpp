@@ -27,9 +27,9 @@ constexpr std::size_t unit = 64;                          // alignment, and the 
 constexpr std::size_t class_count = 320;                  // enough for 2^46 bytes
 constexpr std::size_t cached_bytes_per_class = 4u << 20;  // what a thread keeps to itself
 
-// Large blocks begin one unit before a page, so that an array's elements, which stand behind its head, begin with the page.
-// What malloc gives a user begins 16 bytes into one. A processor takes what is read for what was just written when their
-// places within a page agree; results that are written further into a page than what is read next would make it wait.
+// Large blocks begin one unit before a page, so that an array's elements, which follow a head of one unit, begin with
+// the page. A user's arrays from malloc begin 16 bytes into one. Were results to begin further into a page than that,
+// what is read next would be at the same place of a page as what was just written, and the processor would wait for it.
 constexpr std::size_t page = 4096, large = 16 * page, before_page = page - unit;
 
 struct FreeBlock {
@@ -89,7 +89,10 @@ std::size_t bytes_of_class(std::size_t index) {
 
 void free_to_system(void* block, std::size_t bytes) {
     bytes_from_system.fetch_sub(bytes, std::memory_order_relaxed);
-    std::free(bytes < large ? block : static_cast<char*>(block) - before_page);
+    if (bytes < large) return std::free(block);
+    void* const memory = static_cast<char*>(block) - before_page;
+    ASAN_UNPOISON_MEMORY_REGION(memory, bytes + page);
+    std::free(memory);
 }
 
 // A thread's own blocks. The lists stand in trivially destructible storage; `Guard` empties them when the thread ends,
@@ -124,13 +127,16 @@ bool cache_is_open() {
 // Large pages end where what was asked for ends: touched once, a large page is there as a whole.
 void* from_system(std::size_t bytes, std::size_t asked) {
     if (bytes < large) return std::aligned_alloc(unit, bytes);
-    const std::size_t alignment = bytes < large_page ? page : large_page;
-    void* const memory = std::aligned_alloc(alignment, (bytes + page + alignment - 1) / alignment * alignment);
-    if (!memory) return nullptr;
+    void* memory = nullptr;
+    if (posix_memalign(&memory, bytes < large_page ? page : large_page, bytes + page) != 0) return nullptr;
 #if defined(__linux__)
-    madvise(memory, (before_page + asked) / large_page * large_page, MADV_HUGEPAGE);  // only a wish
+    if (bytes >= large_page)
+        madvise(memory, (before_page + asked) / large_page * large_page, MADV_HUGEPAGE);  // only a wish
 #endif
-    return static_cast<char*>(memory) + before_page;
+    char* const block = static_cast<char*>(memory) + before_page;
+    ASAN_POISON_MEMORY_REGION(memory, before_page);
+    ASAN_POISON_MEMORY_REGION(block + bytes, page - before_page);
+    return block;
 }
 
 void* allocate_elsewhere(const SizeClass& size, std::size_t asked) {

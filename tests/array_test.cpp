@@ -33,6 +33,13 @@ TEST_CASE("the elements of an array are aligned to 64 bytes", "[array]") {
         CHECK(reinterpret_cast<std::uintptr_t>(Array<float>(Shape{size}).data()) % 64 == 0);
 }
 
+TEST_CASE("the elements of a large array begin with a page", "[array]") {
+    for (const std::size_t size : {16u << 10, 100'000u, 512u << 10, 1u << 20, 3'000'000u}) {
+        const Array<float> x(Shape{size});
+        CHECK(reinterpret_cast<std::uintptr_t>(x.data()) % 4096 == 0);
+    }
+}
+
 TEST_CASE("a copy of an array is deep", "[array]") {
     Array<> a{{1, 2}, {3, 4}};
     Array<> b = a;

@@ -6,6 +6,7 @@
 #include <limits>
 #include <string>
 #include <thread>
+#include <tuple>
 #include <vector>
 
 #include "catch.hpp"
@@ -365,8 +366,10 @@ TEMPLATE_TEST_CASE("any number of threads gives bitwise the same product", "[gem
 
 TEMPLATE_TEST_CASE("a batch of products equals its products", "[gemm]", float, double) {
     for (Level level : best_levels())
-        for (std::size_t size : {5, 40, 130}) {
-            Case<TestType> one(size, size + 3, size + 1, false, true);
+        for (auto [rows, columns, depth, transpose_b] :
+             {std::tuple(5, 8, 6, true), {40, 43, 41, true}, {130, 133, 131, true}, {20, 400, 60, false}}) {
+            Case<TestType> one(static_cast<std::size_t>(rows), static_cast<std::size_t>(columns),
+                               static_cast<std::size_t>(depth), false, transpose_b);
             const std::size_t count = 4;
             const std::size_t a_step = one.a.size() + 2, c_step = one.c.size() + 1;
             const auto a = numbers<TestType>(count * a_step, 5);

@@ -65,7 +65,7 @@ private:
     Kept& kept_;
 };
 
-// --- Plans: sums depend on the sizes and the processor, never on the number of threads -------------------------------
+// --- Plans: sums depend on sizes, strides and the processor, never on the number of threads --------------------------
 
 // How C is cut into pieces, a thread's unit of work.
 struct Grid {
@@ -167,7 +167,7 @@ template <class T> GemmPlan choose_plan(const Gemm<T>& g, const GemmKernels<T>& 
     if (suits_runs(g, kernels))
         return {.method = GemmMethod::runs,
                 .block_depth = even_part(std::max<std::size_t>(1, g.depth), depth_of_runs(g)),
-                .b_ahead = fills_last_cache(g) ? 256 / sizeof(T) : 0};
+                .b_ahead = fills_last_cache(g) ? 256 / sizeof(T) : 0};  // four lines, along the row
     const std::size_t block_depth = even_part(std::max<std::size_t>(1, g.depth), kernels.block_depth);
     const bool flat = g.rows <= 2 * kernels.block_rows, pack_b = packs_b(g, kernels);
     return {.block_rows = kernels.block_rows,
@@ -197,8 +197,9 @@ template <class T> Grid choose_grid_for_unit(const Gemm<T>& g, std::size_t count
     return {rows, columns, ceil_divide(g.rows, rows), ceil_divide(g.columns, columns)};
 }
 
-// Long runs of B and C, as far as a block of B stays in the cache. Threads share rows where C has more of them than B,
-// otherwise columns, so that each transposes only its own of a transposed B.
+// Long runs of B and C, but not so long that a block of B leaves the cache. Threads share rows where C has more of
+// them than B, otherwise columns, so that each transposes only its own of a transposed B; in rounds of the threads, of
+// 192 columns or more where there are as many.
 template <class T>
 Grid choose_grid_for_runs(const Gemm<T>& g, const GemmPlan& plan, const GemmKernels<T>& kernels, std::size_t count) {
     const auto most_pieces = std::max<std::size_t>(1, static_cast<std::size_t>(work(g) / work_of_a_piece));
@@ -412,7 +413,8 @@ private:
 
     // Part by part of the depth, so that one matrix's rows stay in the cache while the other is run through.
     void multiply_dots(const Gemm<T>& piece) const {
-        const std::size_t depth = even_part(std::max<std::size_t>(1, piece.depth), 8192 / sizeof(T));
+        const std::size_t parts = std::max<std::size_t>(1, ceil_divide(piece.depth, 8192 / sizeof(T)));
+        const std::size_t depth = std::max<std::size_t>(1, round_up(ceil_divide(piece.depth, parts), 64 / sizeof(T)));
         std::size_t i = 0;
         do {  // once also for a depth of 0
             kernels_.multiply_dots(cut_depth(piece, part(i, depth, piece.depth)));

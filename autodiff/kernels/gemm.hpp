@@ -46,7 +46,7 @@ void gemm_batch(const Gemm<T>& first, std::size_t count, std::size_t a_step, std
 
 enum class GemmMethod { blocks, runs, small, dots, row, unit };
 
-// How a product is gone about. It is chosen once from the sizes of the whole product and the same for all pieces of it.
+// How a product is gone about. It is chosen once from the sizes and strides of the whole product and the same for all pieces of it.
 struct GemmPlan {
     GemmMethod method = GemmMethod::blocks;       // what else is here is for blocks; runs have block_depth and b_ahead
     std::size_t block_rows = 0, block_depth = 0;  // of A, which stay in the cache while they are multiplied with B

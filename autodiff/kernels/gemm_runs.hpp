@@ -30,24 +30,25 @@ template <class T, size_t Rows> void multiply_run(Tile<T> tile, size_t tiles) {
     }
 }
 
-template <class T> struct RunKernels { void (*with_rows[wide_rows + 1])(Tile<T> tile, size_t tiles); };
+template <class T> struct RunKernels { void (*with_rows[run_rows + 1])(Tile<T> tile, size_t tiles); };
 
 template <class T, size_t... Row> constexpr RunKernels<T> run_kernels(std::index_sequence<Row...>) {
     return {{nullptr, multiply_run<T, Row + 1>...}};
 }
 
 // Some steps of the depth, for all rows and columns.
-template <class T> void multiply_runs(const Gemm<T>& g, size_t begin, size_t depth, size_t b_ahead) {
-    static constexpr auto kernels = run_kernels<T>(std::make_index_sequence<wide_rows>{});
+template <class T> void multiply_steps(const Gemm<T>& g, size_t begin, size_t depth, size_t b_ahead) {
+    static constexpr auto kernels = run_kernels<T>(std::make_index_sequence<run_rows>{});
     const bool first = begin == 0, last = begin + depth == g.depth;
-    const size_t height = even_part(g.rows, wide_rows);
+    const size_t height = even_part(g.rows, run_rows);
     for (size_t row = 0; row < g.rows; row += height) {
         const size_t rows = min(height, g.rows - row), columns = panel_vectors(rows) * lanes<T>;
         // (A's steps are far apart in memory only where it is transposed.)
-        alignas(64) T packed_a[wide_rows * run_depth + lanes<T>];
+        alignas(64) T packed_a[run_rows * run_depth + lanes<T>];
         if (g.transpose_a) pack_rows(packed_a, rows, a_at(g, row, begin), g.a_stride, rows, depth);
+        const T* const a = g.transpose_a ? packed_a : a_at(g, row, begin);
         Tile<T> tile{.depth = depth,
-                     .a = g.transpose_a ? packed_a : a_at(g, row, begin),
+                     .a = a,
                      .a_stride = a_stride(g),
                      .a_step = g.transpose_a ? rows : 1,
                      .b = b_at(g, begin, 0),
@@ -57,6 +58,7 @@ template <class T> void multiply_runs(const Gemm<T>& g, size_t begin, size_t dep
                      .add = g.accumulate || !first,
                      .bias = last ? g.bias : nullptr,
                      .activation = last ? g.activation : Activation::none,
+                     .a_ahead = a,
                      .b_ahead = row == 0 ? b_ahead : 0};
         kernels.with_rows[rows](tile, g.columns / columns);
         tile.skip(g.columns / columns * columns);
@@ -75,7 +77,7 @@ template <class T> size_t transpose_stride(const Gemm<T>& g) {
 }
 
 template <class T> size_t room_for_runs(const Gemm<T>& g) {
-    return g.transpose_b ? g.depth * transpose_stride(g) + lanes<T> : 0;
+    return g.transpose_b ? g.depth * transpose_stride(g) : 0;
 }
 
 // Block by block of the depth. The workspace is for the transpose of a transposed B.
@@ -87,7 +89,7 @@ template <class T> void multiply_runs(const Gemm<T>& piece, const GemmPlan& plan
     }
     size_t begin = 0;
     do {  // once also for a depth of 0
-        multiply_runs(g, begin, min(plan.block_depth, g.depth - begin), plan.b_ahead);
+        multiply_steps(g, begin, min(plan.block_depth, g.depth - begin), plan.b_ahead);
         begin += plan.block_depth;
     } while (begin < g.depth);
 }

@@ -27,8 +27,8 @@ void multiply(peers::Product& p) {
 // starts once more with the choice made.
 void ask_for_newer_kernels(char** argv) {
 #if defined(__x86_64__)
+    if (std::getenv("OPENBLAS_CORETYPE") || !__builtin_cpu_supports("avx2")) return;
     if (!openblas_get_corename || openblas_get_corename() != std::string_view("Prescott")) return;
-    if (!__builtin_cpu_supports("avx2")) return;
     setenv("OPENBLAS_CORETYPE", __builtin_cpu_supports("avx512f") ? "SkylakeX" : "Haswell", 1);
     execv("/proc/self/exe", argv);
 #endif
