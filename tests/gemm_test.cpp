@@ -96,7 +96,7 @@ template <class T> struct Case {
         return result;
     }
 
-    // The largest error, in units of what rounding explains.
+    // The largest error, in units of what rounding explains: of some terms at first, then of ever larger sums.
     double error(const std::vector<T>& result, const std::vector<long double>& expected) const {
         double worst = 0;
         for (std::size_t place = 0; place < result.size(); ++place) {

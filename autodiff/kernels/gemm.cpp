@@ -406,19 +406,24 @@ private:
         kernels_.multiply(piece, plan_, packed_a, workspace.data());
     }
 
-    void multiply_runs(const Gemm<T>& piece) const {
-        const Workspace<T> workspace(kept_for_piece, kernels_.runs_workspace_size(piece));
-        kernels_.multiply_runs(piece, plan_, workspace.data());
-    }
-
-    // Part by part of the depth, so that one matrix's rows stay in the cache while the other is run through.
-    void multiply_dots(const Gemm<T>& piece) const {
-        const std::size_t parts = std::max<std::size_t>(1, ceil_divide(piece.depth, 8192 / sizeof(T)));
-        const std::size_t depth = std::max<std::size_t>(1, round_up(ceil_divide(piece.depth, parts), 64 / sizeof(T)));
+    template <class F> static void each_part(const Gemm<T>& piece, std::size_t depth, F multiply_part) {
         std::size_t i = 0;
         do {  // once also for a depth of 0
-            kernels_.multiply_dots(cut_depth(piece, part(i, depth, piece.depth)));
+            multiply_part(cut_depth(piece, part(i, depth, piece.depth)));
         } while (++i * depth < piece.depth);
+    }
+
+    // (Only products of a single part have a transposed B.)
+    void multiply_runs(const Gemm<T>& piece) const {
+        const Workspace<T> workspace(kept_for_piece, kernels_.runs_workspace_size(piece));
+        each_part(piece, plan_.block_depth,
+                  [&](const Gemm<T>& g) { kernels_.multiply_runs(g, plan_.b_ahead, workspace.data()); });
+    }
+
+    // One matrix's rows of a part stay in the cache while the other is run through.
+    void multiply_dots(const Gemm<T>& piece) const {
+        const std::size_t depth = round_up(even_part(piece.depth, 8192 / sizeof(T)), 64 / sizeof(T));
+        each_part(piece, depth, kernels_.multiply_dots);
     }
 
     void multiply_on_unit(const Gemm<T>& piece) const {

@@ -46,7 +46,8 @@ void gemm_batch(const Gemm<T>& first, std::size_t count, std::size_t a_step, std
 
 enum class GemmMethod { blocks, runs, small, dots, row, unit };
 
-// How a product is gone about. It is chosen once from the sizes and strides of the whole product and the same for all pieces of it.
+// How a product is gone about. It is chosen once, from the sizes and strides of the whole product, and the same for all
+// pieces of it.
 struct GemmPlan {
     GemmMethod method = GemmMethod::blocks;       // what else is here is for blocks; runs have block_depth and b_ahead
     std::size_t block_rows = 0, block_depth = 0;  // of A, which stay in the cache while they are multiplied with B
@@ -77,10 +78,9 @@ template <class T> struct GemmKernels {
     // Computes a piece, from A itself or from its first packed row. The workspace is aligned to 64 bytes.
     std::size_t (*workspace_size)(const Gemm<T>& piece, const GemmPlan& plan);
     void (*multiply)(const Gemm<T>& piece, const GemmPlan& plan, const T* packed_a, T* workspace);
-    // Computes a piece from B as it stands, or from its transpose in the workspace. The plan's block_depth is at most
-    // run_depth.
+    // Computes a piece of a depth of at most run_depth, from B as it stands or from its transpose in the workspace.
     std::size_t (*runs_workspace_size)(const Gemm<T>& piece);
-    void (*multiply_runs)(const Gemm<T>& piece, const GemmPlan& plan, T* workspace);
+    void (*multiply_runs)(Gemm<T> piece, std::size_t b_ahead, T* workspace);
     // Computes a product without a workspace, for a depth of at most small_depth.
     void (*multiply_small)(const Gemm<T>& product);
     // Computes a piece where rows of both A and B run along the depth, for few rows or columns, or for a single row.

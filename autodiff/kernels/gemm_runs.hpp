@@ -36,40 +36,6 @@ template <class T, size_t... Row> constexpr RunKernels<T> run_kernels(std::index
     return {{nullptr, multiply_run<T, Row + 1>...}};
 }
 
-// Some steps of the depth, for all rows and columns.
-template <class T> void multiply_steps(const Gemm<T>& g, size_t begin, size_t depth, size_t b_ahead) {
-    static constexpr auto kernels = run_kernels<T>(std::make_index_sequence<run_rows>{});
-    const bool first = begin == 0, last = begin + depth == g.depth;
-    const size_t height = even_part(g.rows, run_rows);
-    for (size_t row = 0; row < g.rows; row += height) {
-        const size_t rows = min(height, g.rows - row), columns = panel_vectors(rows) * lanes<T>;
-        // (A's steps are far apart in memory only where it is transposed.)
-        alignas(64) T packed_a[run_rows * run_depth + lanes<T>];
-        if (g.transpose_a) pack_rows(packed_a, rows, a_at(g, row, begin), g.a_stride, rows, depth);
-        const T* const a = g.transpose_a ? packed_a : a_at(g, row, begin);
-        Tile<T> tile{.depth = depth,
-                     .a = a,
-                     .a_stride = a_stride(g),
-                     .a_step = g.transpose_a ? rows : 1,
-                     .b = b_at(g, begin, 0),
-                     .b_step = g.b_stride,
-                     .c = g.c + row * g.c_stride,
-                     .c_stride = g.c_stride,
-                     .add = g.accumulate || !first,
-                     .bias = last ? g.bias : nullptr,
-                     .activation = last ? g.activation : Activation::none,
-                     .a_ahead = a,
-                     .b_ahead = row == 0 ? b_ahead : 0};
-        kernels.with_rows[rows](tile, g.columns / columns);
-        tile.skip(g.columns / columns * columns);
-        for (size_t left = g.columns % columns, next; left > 0; left -= next, tile.skip(next)) {
-            next = panel_columns<T>(rows, left);
-            tile.columns = next % lanes<T>;
-            tile_kernels<T>(next).with_rows[rows](tile);
-        }
-    }
-}
-
 // The transpose of a transposed B: an odd number of vectors in a row, so that rows do not compete for the same places
 // of the cache.
 template <class T> size_t transpose_stride(const Gemm<T>& g) {
@@ -80,18 +46,40 @@ template <class T> size_t room_for_runs(const Gemm<T>& g) {
     return g.transpose_b ? g.depth * transpose_stride(g) : 0;
 }
 
-// Block by block of the depth. The workspace is for the transpose of a transposed B.
-template <class T> void multiply_runs(const Gemm<T>& piece, const GemmPlan& plan, T* workspace) {
-    Gemm<T> g = piece;
+template <class T> void multiply_runs(Gemm<T> g, size_t b_ahead, T* workspace) {
+    static constexpr auto kernels = run_kernels<T>(std::make_index_sequence<run_rows>{});
     if (g.transpose_b) {
-        g.b = workspace, g.b_stride = transpose_stride(g), g.transpose_b = false;
-        pack_columns(workspace, g.b_stride, piece.b, piece.b_stride, g.columns, g.depth);
+        pack_columns(workspace, transpose_stride(g), g.b, g.b_stride, g.columns, g.depth);
+        g.b = workspace, g.b_stride = transpose_stride(g);
     }
-    size_t begin = 0;
-    do {  // once also for a depth of 0
-        multiply_steps(g, begin, min(plan.block_depth, g.depth - begin), plan.b_ahead);
-        begin += plan.block_depth;
-    } while (begin < g.depth);
+    const size_t height = even_part(g.rows, run_rows);
+    for (size_t row = 0; row < g.rows; row += height) {
+        const size_t rows = min(height, g.rows - row), columns = panel_vectors(rows) * lanes<T>;
+        // (A's steps are far apart in memory only where it is transposed.)
+        alignas(64) T packed_a[run_rows * run_depth + lanes<T>];
+        if (g.transpose_a) pack_rows(packed_a, rows, a_at(g, row, 0), g.a_stride, rows, g.depth);
+        const T* const a = g.transpose_a ? packed_a : a_at(g, row, 0);
+        Tile<T> tile{.depth = g.depth,
+                     .a = a,
+                     .a_stride = a_stride(g),
+                     .a_step = g.transpose_a ? rows : 1,
+                     .b = g.b,
+                     .b_step = g.b_stride,
+                     .c = g.c + row * g.c_stride,
+                     .c_stride = g.c_stride,
+                     .add = g.accumulate,
+                     .bias = g.bias,
+                     .activation = g.activation,
+                     .a_ahead = a,
+                     .b_ahead = row == 0 ? b_ahead : 0};
+        kernels.with_rows[rows](tile, g.columns / columns);
+        tile.skip(g.columns / columns * columns);
+        for (size_t left = g.columns % columns, next; left > 0; left -= next, tile.skip(next)) {
+            next = panel_columns<T>(rows, left);
+            tile.columns = next % lanes<T>;
+            tile_kernels<T>(next).with_rows[rows](tile);
+        }
+    }
 }
 
 }  // namespace
