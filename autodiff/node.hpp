@@ -68,6 +68,7 @@ public:
         if ((before & kept) && static_cast<std::uint32_t>(before) == 0) drop_value();
     }
     bool keeps_value() const noexcept { return counts_.load(std::memory_order_relaxed) & kept; }
+    bool has_value() const noexcept { return keeps_value() || handles() > 0; }
 
     bool on_tape() const noexcept { return tape != nullptr; }
 

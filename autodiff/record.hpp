@@ -38,14 +38,15 @@ private:
 namespace detail {
 
 // A vjp takes the cotangent g, and the result y when it asks for it; where an operation has several results, G is a
-// container of Variables for both. (A joint vjp is told which inputs need theirs.)
+// container of Variables for both. (A joint vjp is told which inputs need theirs.) The last vjp of an operation may be
+// given them for good.
 template <class F, class G, class... Rest>
 concept ReadsResult = std::invocable<F&, G, const G&, Rest...>;
 
-template <class F, class G, class... Rest>
-auto call_vjp(F& vjp, G&& g, const G& y, const Rest&... rest) {
+template <class F, class G, class Y, class... Rest>
+auto call_vjp(F& vjp, G&& g, Y&& y, const Rest&... rest) {
     if constexpr (ReadsResult<F, G, const Rest&...>)
-        return vjp(std::move(g), y, rest...);
+        return vjp(std::move(g), std::forward<Y>(y), rest...);
     else
         return vjp(std::move(g), rest...);
 }
@@ -66,10 +67,10 @@ public:
         return ReadsResult<F, G> && needed();
     }
 
-    template <class G>
-    void propagate(Sweep& sweep, G&& g, const G& y) {
+    template <class G, class Y>
+    void propagate(Sweep& sweep, G&& g, Y&& y) {
         if (!edge_ || !sweep.expects(*edge_.get())) return;
-        static_cast<ValueNode<U>*>(edge_.get())->receive(sweep, call_vjp(*vjp_, std::move(g), y));
+        static_cast<ValueNode<U>*>(edge_.get())->receive(sweep, call_vjp(*vjp_, std::move(g), std::forward<Y>(y)));
     }
     void visit_edges(Node::Visit visit, void* context) const {
         if (edge_) visit(context, edge_.get());
@@ -111,10 +112,10 @@ public:
         return ReadsResult<F, G, const Needs&> && needed();
     }
 
-    template <class G>
-    void propagate(Sweep& sweep, G&& g, const G& y) {
+    template <class G, class Y>
+    void propagate(Sweep& sweep, G&& g, Y&& y) {
         if (!vjp_) return;
-        auto cotangents = call_vjp(*vjp_, std::move(g), y, Needs(edges_, sweep));
+        auto cotangents = call_vjp(*vjp_, std::move(g), std::forward<Y>(y), Needs(edges_, sweep));
         if (cotangents.size() != edges_.size())
             throw Error("backward: the vjp of '" + std::string(thread_state.vjp) + "' gave " +
                         std::to_string(cotangents.size()) + " cotangents for " + std::to_string(edges_.size()) + " inputs");
@@ -160,10 +161,10 @@ public:
     bool reads_result() const noexcept {
         return std::apply([](const Inputs&... input) { return (input.template reads_result<G>() || ...); }, inputs_);
     }
-    /// The last input gets the cotangent itself, so that its vjp may reuse the memory.
+    /// The last input gets the cotangent and the result themselves, so that its vjp may reuse their memory.
     template <class G>
-    void propagate(Sweep& sweep, G&& g, const G& y) {
-        propagate(sweep, std::move(g), y, std::index_sequence_for<Inputs...>());
+    void propagate(Sweep& sweep, G&& g, G&& y) {
+        propagate(sweep, std::move(g), std::move(y), std::index_sequence_for<Inputs...>());
     }
     void release(Sweep* sweep) {
         std::apply([&](Inputs&... input) { (input.release(sweep), ...); }, inputs_);
@@ -175,9 +176,9 @@ public:
 
 private:
     template <class G, std::size_t... I>
-    void propagate(Sweep& sweep, G&& g, const G& y, std::index_sequence<I...>) {
-        ((I + 1 < sizeof...(I) ? std::get<I>(inputs_).propagate(sweep, G(g), y)
-                               : std::get<I>(inputs_).propagate(sweep, std::move(g), y)),
+    void propagate(Sweep& sweep, G&& g, G&& y, std::index_sequence<I...>) {
+        ((I + 1 < sizeof...(I) ? std::get<I>(inputs_).propagate(sweep, G(g), std::as_const(y))
+                               : std::get<I>(inputs_).propagate(sweep, std::move(g), std::move(y))),
          ...);
     }
 
@@ -198,8 +199,13 @@ public:
 
     void propagate(Sweep& sweep) override {
         const VjpScope scope(this->operation, inputs_.recorded_at(), sweep.create_graph);
-        const Variable<T> y = this->keeps_value() ? this->saved_result(inputs_.recorded_at()) : Variable<T>();
-        inputs_.propagate(sweep, this->take_cotangent(sweep), y);
+        Variable<T> y;
+        if (inputs_.template reads_result<Variable<T>>()) {
+            if (!this->has_value()) refuse_freed(*this);  // by a vjp that has thrown since
+            y = this->saved_result(inputs_.recorded_at());
+            if (!sweep.retain_graph) this->stop_keeping_value();  // what y keeps, the vjp may free
+        }
+        inputs_.propagate(sweep, this->take_cotangent(sweep), std::move(y));
     }
     void release(Sweep* sweep) override {
         inputs_.release(sweep);
@@ -274,6 +280,7 @@ void tell_observers(const char* operation, const std::vector<const Node*>& input
 /// The vjp of one input: `vjp(g)` or `vjp(g, y)` gives the cotangent of `x` from the cotangent g of the result y, written
 /// with operations on Variables so that it can be differentiated again. It may return a Partial when the cotangent
 /// fills only part of x, a cotangent of a broadcast shape (it is summed back), or an empty Variable for zero.
+/// One that takes y by value may free it, unless others still need it, before it makes something large: `y = {}`.
 /// When x requires no gradient, the function goes at once with all that it had captured.
 template <class T, class F>
 auto wrt(const Variable<T>& x, F vjp) {

@@ -95,8 +95,8 @@ public:
     }
     void propagate(Sweep& sweep) override {
         const VjpScope scope(this->operation, inputs_.recorded_at(), sweep.create_graph);
-        const Variables results = reads_results() ? saved_results(sweep.create_graph) : Variables();
-        inputs_.propagate(sweep, std::exchange(cotangents_, sized<Variables>(cotangents_.size())), results);
+        Variables results = reads_results() ? saved_results(sweep.create_graph) : Variables();
+        inputs_.propagate(sweep, std::exchange(cotangents_, sized<Variables>(cotangents_.size())), std::move(results));
     }
     void release(Sweep* sweep) override {
         inputs_.release(sweep);

@@ -135,6 +135,26 @@ TEST_CASE("objects may outlive the tape and the cache of their thread", "[memory
     CHECK(static_graph.defined());
 }
 
+TEST_CASE("backward through linear and relu needs no more than the result and the gradients", "[memory]") {
+    constexpr std::size_t size = 512, bytes = size * size * sizeof(float);
+    Variable<> x = full(Shape{size, size}, 1.0f), weight = x.detach();
+    x.requires_grad(true);
+    weight.requires_grad(true);
+    const auto step = [&] {
+        x.zero_grad();
+        weight.zero_grad();
+        memory::trim();
+        const auto before = memory::statistics();
+        const Variable<> total = sum(linear(x, weight, {}, Activation::relu));
+        total.backward();
+        return memory::statistics().bytes_from_system - before.bytes_from_system;
+    };
+    step();  // the first product gets its thread's workspace
+    // The cotangents of the result and of the weight, and that of x in the place of the result.
+    CHECK(step() < 4 * bytes);
+    CHECK(x.grad().value().data()[0] == size);
+}
+
 TEST_CASE("a size that no machine has is refused and does not overflow", "[memory]") {
     constexpr std::size_t most = std::numeric_limits<std::size_t>::max();
     for (std::size_t bytes : {most, most - 1, most - 63, most - 64, most / 2, most / 8, std::size_t{1} << 47})

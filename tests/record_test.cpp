@@ -1,6 +1,8 @@
 #include <array>
 #include <cmath>
 #include <memory>
+#include <span>
+#include <stdexcept>
 #include <string>
 #include <variant>
 #include <vector>
@@ -94,6 +96,49 @@ TEST_CASE("a vjp takes the cotangent, and the result when it asks for it", "[rec
     record("mine", Array<>(2.0f * x.value()), wrt(x, [](Variable<> g, const Variable<>& y) { return g * y; }))
         .backward(Variable<>{1, 10});
     CHECK(holds(x.grad(), {4, 60}));
+}
+
+TEST_CASE("a vjp that takes the result by value may let go of it, unless the graph is retained", "[record]") {
+    const Variable<> x = leaf<>({1, 2});
+    auto memory = std::make_shared<std::vector<float>>(std::vector<float>{3, 4});
+    const std::weak_ptr<std::vector<float>> watched = memory;
+    bool freed = false;
+    const auto vjp = [&freed, watched](const Variable<>& g, Variable<> y) {
+        CHECK(holds(y, {3, 4}));
+        y = {};
+        freed = watched.expired();
+        return g;
+    };
+    Variable<> y = record("mine", borrow(std::span(*memory), Shape{2}, memory), wrt(x, vjp), wrt(x, vjp));
+    memory = nullptr;
+    SECTION("when nobody else looks at it, its memory goes") {
+        const Variable<> total = sum(y);
+        y = {};
+        total.backward({.retain_graph = true});
+        CHECK_FALSE(freed);
+        total.backward();
+        CHECK(freed);
+        CHECK(holds(x.grad(), {4, 4}));
+        CHECK(tape_size() == 0);
+    }
+    SECTION("a handle that somebody has keeps it") {
+        sum(y).backward();
+        CHECK_FALSE(freed);
+        CHECK(holds(y, {3, 4}));
+    }
+}
+
+TEST_CASE("a vjp that let go of the result and then threw is refused the next time", "[record]") {
+    const Variable<> x = leaf<>({1, 2});
+    Variable<> y = record("mine", Array<>{3, 4}, wrt(x, [](const Variable<>&, Variable<> result) -> Variable<> {
+                              result = {};
+                              throw std::runtime_error("boom");
+                          }));
+    const Variable<> total = sum(y), another = sum(y);
+    y = {};
+    CHECK_THROWS_WITH(total.backward(), "boom");
+    CHECK_THROWS_WITH(another.backward(), ContainsSubstring("'mine'") && ContainsSubstring("freed"));
+    CHECK_FALSE(x.grad().defined());
 }
 
 TEST_CASE("a joint vjp is told which inputs need a cotangent", "[record]") {

@@ -205,9 +205,10 @@ Variable<T> linear(const Variable<T>& x, const std::type_identity_t<Variable<T>>
                           return linear_cotangents(g, x, weight, needs);
                       }));
     return record("linear_relu", std::move(value),
-                  wrt(inputs, [x, weight](Variable<T> g, const Variable<T>& y, const Needs& needs) {
-                      return linear_cotangents(detail::elementwise_operation("relu", formulas::ReluVjp{}, std::move(g), y),
-                                               x, weight, needs);
+                  wrt(inputs, [x, weight](Variable<T> g, Variable<T> y, const Needs& needs) {
+                      g = detail::elementwise_operation("relu", formulas::ReluVjp{}, std::move(g), y);
+                      y = {};  // the cotangent of x may have its memory
+                      return linear_cotangents(g, x, weight, needs);
                   }));
 }
 
