@@ -104,7 +104,7 @@ std::size_t second_level_cache() {
 }
 
 template <class T> std::size_t bytes_of_b(const Gemm<T>& g) { return g.depth * g.columns * sizeof(T); }
-template <class T> bool fills_last_cache(const Gemm<T>& g) { return bytes_of_b(g) >= (8u << 20); }
+constexpr std::size_t fills_last_cache = 8u << 20;
 
 // For one row of C: what the cache holds is best read in several rows of B at a time, what it does not in the order of
 // memory.
@@ -115,26 +115,24 @@ template <class T> bool suits_row(const Gemm<T>& g, const GemmKernels<T>& kernel
 // Where packing would take longer than it saves.
 template <class T> bool is_small(const Gemm<T>& g) { return g.rows <= 48 && g.columns <= 48 && g.depth <= small_depth; }
 
-// How many rows of a large B are fetched into the cache ahead of their turn, for the processor does not: a tile reads
-// only a short run of each. Memory needs more of them than the last cache.
-template <class T> std::size_t rows_ahead(const Gemm<T>& g) {
-    return bytes_of_b(g) < (1u << 20) ? 0 : fills_last_cache(g) ? 96 : 16;
-}
-
-// Rows of B that are further apart than this, in bytes, are on too many pages: a tile reads a short run of each.
-constexpr std::size_t far_apart = 2048;
-// From what depth on packing counts for that.
-constexpr std::size_t many_rows = 64;
+// A tile reads a short run of each row of B. Rows that are further apart than this, in bytes, are on too many pages,
+// from some number of rows on; and what is not in the second-level cache is waited for, unless it is packed: what is
+// packed next can be fetched in time.
+constexpr std::size_t far_apart = 2048, many_rows = 64;
 
 template <class T> bool packs_b(const Gemm<T>& g, const GemmKernels<T>& kernels) {
     if (g.transpose_b) return true;
-    const bool is_scattered = g.b_stride * sizeof(T) > far_apart && g.depth >= many_rows;
+    const bool is_scattered = (g.b_stride * sizeof(T) > far_apart && g.depth >= many_rows) ||
+                              bytes_of_b(g) > second_level_cache();
     return g.rows > (is_scattered ? kernels.tile_rows : kernels.reread_rows);
 }
 
+// Whether rows of A that are whole pages apart compete for the same 8 places of the first-level cache.
+template <class T> bool a_competes(const Gemm<T>& g) { return !g.transpose_a && g.a_stride * sizeof(T) % 4096 == 0; }
+
 // A transposed A needs fewer uses to make up for packing: what a tile reads of it is on as many lines as it has steps.
 template <class T> bool packs_a(const Gemm<T>& g, const GemmKernels<T>& kernels) {
-    const bool is_scattered = g.transpose_a && g.depth >= many_rows;
+    const bool is_scattered = (g.transpose_a || a_competes(g)) && g.depth >= many_rows;
     return g.columns >= (is_scattered ? 384 : 1024) && g.rows > 2 * kernels.tile_rows;
 }
 
@@ -150,32 +148,36 @@ template <class T> bool suits_unit(const Gemm<T>& g) {
 template <class T> bool suits_runs(const Gemm<T>& g, const GemmKernels<T>& kernels) {
     const bool is_shallow = g.depth <= kernels.short_depth && g.rows >= 4 && g.columns >= 256;
     if (g.transpose_b) return is_shallow && g.rows * g.columns >= (1u << 20);
-    return is_shallow || g.rows <= (bytes_of_b(g) <= second_level_cache() ? 64 : 32);
+    return is_shallow || g.rows <= (bytes_of_b(g) < fills_last_cache ? 64 : 32);
 }
 
-// With short blocks of the depth C is read and written more often, with long ones B's runs in memory are shorter. Rows
-// that are whole pages apart compete for the same places of the cache.
+// With short blocks of the depth C is read and written more often; with long ones what is fetched next of a B that the
+// second-level cache does not hold pushes out what it does.
 template <class T> std::size_t depth_of_runs(const Gemm<T>& g) {
     if (g.depth <= run_depth || bytes_of_b(g) <= second_level_cache()) return run_depth;
-    return g.rows <= 16 && g.b_stride * sizeof(T) % 4096 == 0 ? 32 : 64;
+    return bytes_of_b(g) < fills_last_cache ? 64 : 48;
 }
 
 template <class T> GemmPlan choose_plan(const Gemm<T>& g, const GemmKernels<T>& kernels, Level at) {
     if (at == Level::amx && kernels.multiply_on_unit && suits_unit(g)) return {.method = GemmMethod::unit};
-    if (suits_dots(g)) return {.method = suits_row(g, kernels) ? GemmMethod::row : GemmMethod::dots};
+    if (suits_dots(g))
+        return {.method = suits_row(g, kernels) ? GemmMethod::row : GemmMethod::dots,
+                .fetch_next = std::max(g.rows, g.columns) * g.depth * sizeof(T) >= fills_last_cache};
     if (is_small(g)) return {.method = GemmMethod::small};
     if (suits_runs(g, kernels))
         return {.method = GemmMethod::runs,
-                .block_depth = even_part(std::max<std::size_t>(1, g.depth), depth_of_runs(g)),
-                .b_ahead = fills_last_cache(g) ? 256 / sizeof(T) : 0};  // four lines, along the row
-    const std::size_t block_depth = even_part(std::max<std::size_t>(1, g.depth), kernels.block_depth);
-    const bool flat = g.rows <= 2 * kernels.block_rows, pack_b = packs_b(g, kernels);
-    return {.block_rows = kernels.block_rows,
+                .fetch_next = !g.transpose_b && bytes_of_b(g) > second_level_cache(),
+                .block_depth = even_part(std::max<std::size_t>(1, g.depth), depth_of_runs(g))};
+    const bool flat = g.rows <= 2 * kernels.block_rows, pack_b = packs_b(g, kernels), fetch_next = flat && pack_b;
+    const std::size_t block_depth =
+        even_part(std::max<std::size_t>(1, g.depth), kernels.block_depth / (fetch_next ? 2 : 1));
+    return {.fetch_next = fetch_next,
+            .block_rows = kernels.block_rows,
             .block_depth = block_depth,
             .slab_depth = flat ? block_depth : 4 * block_depth,
+            .tile_rows = a_competes(g) ? std::min<std::size_t>(8, kernels.tile_rows) : kernels.tile_rows,
             .pack_a = packs_a(g, kernels),
             .pack_b = pack_b,
-            .b_ahead = pack_b ? 0 : rows_ahead(g) * g.b_stride,
             .flat = flat};
 }
 
@@ -416,14 +418,18 @@ private:
     // (Only products of a single part have a transposed B.)
     void multiply_runs(const Gemm<T>& piece) const {
         const Workspace<T> workspace(kept_for_piece, kernels_.runs_workspace_size(piece));
-        each_part(piece, plan_.block_depth,
-                  [&](const Gemm<T>& g) { kernels_.multiply_runs(g, plan_.b_ahead, workspace.data()); });
+        each_part(piece, plan_.block_depth, [&](const Gemm<T>& g) {
+            // What the next part reads; after the last one, what the next piece begins with, most likely.
+            const T *next = g.b + g.depth * g.b_stride, *const end = piece.b + piece.depth * piece.b_stride;
+            if (next == end) next = piece.b + piece.columns;
+            kernels_.multiply_runs(g, plan_.fetch_next ? next : nullptr, workspace.data());
+        });
     }
 
     // One matrix's rows of a part stay in the cache while the other is run through.
     void multiply_dots(const Gemm<T>& piece) const {
         const std::size_t depth = round_up(even_part(piece.depth, 8192 / sizeof(T)), 64 / sizeof(T));
-        each_part(piece, depth, kernels_.multiply_dots);
+        each_part(piece, depth, [&](const Gemm<T>& g) { kernels_.multiply_dots(g, plan_.fetch_next); });
     }
 
     void multiply_on_unit(const Gemm<T>& piece) const {

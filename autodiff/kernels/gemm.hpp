@@ -49,12 +49,13 @@ enum class GemmMethod { blocks, runs, small, dots, row, unit };
 // How a product is gone about. It is chosen once, from the sizes and strides of the whole product, and the same for all
 // pieces of it.
 struct GemmPlan {
-    GemmMethod method = GemmMethod::blocks;       // what else is here is for blocks; runs have block_depth and b_ahead
+    GemmMethod method = GemmMethod::blocks;       // what else is here is for blocks; runs have block_depth, too
+    bool fetch_next = false;                      // into the cache, meanwhile; for blocks, runs, dots
     std::size_t block_rows = 0, block_depth = 0;  // of A, which stay in the cache while they are multiplied with B
     std::size_t slab_depth = 0;                   // of B that is packed in one go, a multiple of block_depth
+    std::size_t tile_rows = 0;                    // of tiles where A is not packed
     bool pack_a = false, pack_b = false;
-    std::size_t b_ahead = 0;  // how many numbers ahead a B that is read as it stands is fetched into the cache, or 0
-    bool flat = false;        // for a C of few rows, which stays in the cache from one block to the next
+    bool flat = false;  // for a C of few rows, which stays in the cache from one block to the next
 };
 
 // The depth of B's panels that still fit on the stack.
@@ -78,13 +79,14 @@ template <class T> struct GemmKernels {
     // Computes a piece, from A itself or from its first packed row. The workspace is aligned to 64 bytes.
     std::size_t (*workspace_size)(const Gemm<T>& piece, const GemmPlan& plan);
     void (*multiply)(const Gemm<T>& piece, const GemmPlan& plan, const T* packed_a, T* workspace);
-    // Computes a piece of a depth of at most run_depth, from B as it stands or from its transpose in the workspace.
+    // Computes a piece of a depth of at most run_depth, from B as it stands or from its transpose in the workspace, and
+    // fetches next_b meanwhile, a B of the same size, unless that is null.
     std::size_t (*runs_workspace_size)(const Gemm<T>& piece);
-    void (*multiply_runs)(Gemm<T> piece, std::size_t b_ahead, T* workspace);
+    void (*multiply_runs)(Gemm<T> piece, const T* next_b, T* workspace);
     // Computes a product without a workspace, for a depth of at most small_depth.
     void (*multiply_small)(const Gemm<T>& product);
     // Computes a piece where rows of both A and B run along the depth, for few rows or columns, or for a single row.
-    void (*multiply_dots)(const Gemm<T>& piece);
+    void (*multiply_dots)(const Gemm<T>& piece, bool fetch_next);
     void (*multiply_row)(const Gemm<T>& piece);
     // Computes a piece on the processor's matrix unit, where level and precision have one: rows and columns are cut at
     // multiples of 32. The workspace is aligned to 64 bytes.

@@ -78,9 +78,19 @@ private:
                      used(column), min(together, end_ - k));
     }
 
+    // What the next slab packs of these columns; after the last one, what the next piece begins with, most likely.
+    Lines<T> packed_next(size_t column) const {
+        const T* const next = end_ < g_.depth ? b_at(g_, end_, column) : b_at(g_, 0, column + g_.columns);
+        const size_t size = g_.transpose_b ? end_ - begin_ : used(column), in_row = ceil_divide(size, line<T>);
+        return {.at = next,
+                .in_row = in_row,
+                .gap = static_cast<std::ptrdiff_t>(g_.b_stride) - static_cast<std::ptrdiff_t>(in_row * line<T>),
+                .each_step = ceil_divide(used(column), line<T>)};
+    }
+
     void multiply_block(Interval rows, Interval depth) {
         // Rows of A as they stand can be shared out evenly: 16 rows are 8 and 8 rather than 14 and 2.
-        const size_t height = packed_a_ ? max_rows : even_part(rows.end - rows.begin, max_rows);
+        const size_t height = packed_a_ ? max_rows : even_part(rows.end - rows.begin, plan_.tile_rows);
         for (size_t column = 0, columns; column < g_.columns; column += columns) {
             columns = plan_.pack_b ? used(column) : panel_columns<T>(height, g_.columns - column);
             multiply_panel(rows, height, depth, column, columns);
@@ -100,8 +110,8 @@ private:
                      .c_stride = g_.c_stride,
                      .add = g_.accumulate || !first,
                      .bias = last && g_.bias ? g_.bias + column : nullptr,
-                     .activation = last ? g_.activation : Activation::none,
-                     .b_ahead = rows.begin == 0 ? plan_.b_ahead : 0};
+                     .activation = last ? g_.activation : Activation::none};
+        if (plan_.fetch_next && rows.begin == 0) tile.b_ahead = packed_next(column);
         const size_t a_per_tile = packed_a_ ? packed_tile_size(g_) : height * tile.a_stride;
         kernels::XGRAD_LEVEL::multiply_panel(tile, rows.end - rows.begin, height, a_per_tile, columns);
     }

@@ -37,7 +37,9 @@ template <class T, size_t Distance = 1, size_t Count>
     }
 }
 
-template <class T, size_t Rows, size_t Columns> void multiply_dots_tile(const Gemm<T>& g, size_t row, size_t column) {
+// Where it Fetches, `count` rows from `next` on, `stride` apart, are fetched meanwhile.
+template <class T, size_t Rows, size_t Columns, bool Fetches>
+void multiply_dots_tile(const Gemm<T>& g, size_t row, size_t column, const T* next, size_t stride, size_t count) {
     Vector<T> sums[Rows][Columns] = {};
     const T *a = g.a + row * g.a_stride, *b = g.b + column * g.b_stride;
     const auto step = [&](auto load_part) {
@@ -51,6 +53,10 @@ template <class T, size_t Rows, size_t Columns> void multiply_dots_tile(const Ge
             for (size_t r = 0; r < Rows; ++r) sums[r][c] += x[r] * y;
         }
         a += lanes<T>, b += lanes<T>;
+        if constexpr (Fetches) {
+            for (size_t i = 0; i < count; ++i) fetch(next + i * stride);
+            next += lanes<T>;
+        }
     };
     const size_t rest = g.depth % lanes<T>;
     for (size_t k = lanes<T>; k <= g.depth; k += lanes<T>) step([](const T* from) { return load(from); });
@@ -66,28 +72,40 @@ template <class T, size_t Rows, size_t Columns> void multiply_dots_tile(const Ge
     }
 }
 
-template <class T> using DotKernel = void (*)(const Gemm<T>&, size_t row, size_t column);
+template <class T>
+using DotKernel = void (*)(const Gemm<T>&, size_t row, size_t column, const T* next, size_t stride, size_t count);
 
 template <class T> struct DotKernels { DotKernel<T> of[dot_rows * dot_columns]; };
 
-template <class T, size_t... Size> constexpr DotKernels<T> dot_kernels(std::index_sequence<Size...>) {
-    return {{multiply_dots_tile<T, Size / dot_columns + 1, Size % dot_columns + 1>...}};
+template <class T, bool Fetches, size_t... Size>
+constexpr DotKernels<T> dot_kernels(std::index_sequence<Size...>) {
+    return {{multiply_dots_tile<T, Size / dot_columns + 1, Size % dot_columns + 1, Fetches>...}};
 }
 
-template <class T> void multiply_dots(const Gemm<T>& g) {
-    static constexpr auto kernels = dot_kernels<T>(std::make_index_sequence<dot_rows * dot_columns>{});
+template <class T> void multiply_dots(const Gemm<T>& g, bool fetch_next) {
+    constexpr auto sizes = std::make_index_sequence<dot_rows * dot_columns>{};
+    static constexpr DotKernels<T> all_kernels[] = {dot_kernels<T, false>(sizes), dot_kernels<T, true>(sizes)};
+    const DotKernels<T>& kernels = all_kernels[fetch_next];
     const size_t rows = even_part(g.rows, dot_rows), columns = even_part(g.columns, dot_columns);
-    const auto multiply_tile = [&](size_t row, size_t column) {
+    // The longer matrix is run through once; the shorter one stays in the cache. All tiles that read the same rows of
+    // the longer one fetch a share of those that come next.
+    const bool b_is_longer = g.rows < g.columns;
+    const T* const longer = b_is_longer ? g.b : g.a;
+    const size_t stride = b_is_longer ? g.b_stride : g.a_stride, step = b_is_longer ? columns : rows;
+    const size_t tiles = b_is_longer ? ceil_divide(g.rows, rows) : ceil_divide(g.columns, columns);
+    const size_t share = fetch_next ? ceil_divide(step, tiles) : 0;
+    const auto multiply_tile = [&](size_t row, size_t column, const T* next) {
         const size_t height = min(rows, g.rows - row), width = min(columns, g.columns - column);
-        kernels.of[(height - 1) * dot_columns + width - 1](g, row, column);
+        kernels.of[(height - 1) * dot_columns + width - 1](g, row, column, next, stride, share);
     };
-    // The longer matrix is run through once; the shorter one stays in the cache.
-    if (g.rows < g.columns) {
-        for (size_t column = 0; column < g.columns; column += columns)
-            for (size_t row = 0; row < g.rows; row += rows) multiply_tile(row, column);
+    const T* next = longer + step * stride;
+    if (b_is_longer) {
+        for (size_t column = 0; column < g.columns; column += columns, next = longer + (column + step) * stride)
+            for (size_t row = 0; row < g.rows; row += rows, next += share * stride) multiply_tile(row, column, next);
     } else {
-        for (size_t row = 0; row < g.rows; row += rows)
-            for (size_t column = 0; column < g.columns; column += columns) multiply_tile(row, column);
+        for (size_t row = 0; row < g.rows; row += rows, next = longer + (row + step) * stride)
+            for (size_t column = 0; column < g.columns; column += columns, next += share * stride)
+                multiply_tile(row, column, next);
     }
 }
 

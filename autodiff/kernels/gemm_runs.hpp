@@ -11,8 +11,9 @@
 namespace xgrad::kernels::XGRAD_LEVEL {
 namespace {
 
-// Tiles side by side, as wide as their rows leave registers for. `tile` is the first one, of a B as it stands.
-template <class T, size_t Rows> void multiply_run(Tile<T> tile, size_t tiles) {
+// Tiles side by side, as wide as their rows leave registers for. `tile` is the first one, of a B as it stands. What is
+// `b_ahead` numbers further on than B is fetched meanwhile, unless that is 0.
+template <class T, size_t Rows> void multiply_run(Tile<T> tile, size_t tiles, std::ptrdiff_t b_ahead) {
     constexpr size_t vectors = panel_vectors(Rows), columns = vectors * lanes<T>;
     for (; tiles > 0; --tiles, tile.skip(columns)) {
         Vector<T> sums[Rows][vectors] = {};
@@ -22,7 +23,9 @@ template <class T, size_t Rows> void multiply_run(Tile<T> tile, size_t tiles) {
             Vector<T> row[vectors];
             load_row<T, vectors, false>(row, b, 0);
             add_products<T>(sums, a, row);
-            if (tile.b_ahead > 0) prefetch<T, vectors>(b + tile.b_ahead);
+            if (b_ahead != 0)
+#pragma GCC unroll 16
+                for (size_t i = 0; i < columns; i += line<T>) fetch(b + b_ahead + i);
             // On the way the next tile's rows of C, one with each step.
             if (k < Rows) prefetch<T, vectors>(c_ahead), c_ahead += tile.c_stride;
         }
@@ -30,7 +33,7 @@ template <class T, size_t Rows> void multiply_run(Tile<T> tile, size_t tiles) {
     }
 }
 
-template <class T> struct RunKernels { void (*with_rows[run_rows + 1])(Tile<T> tile, size_t tiles); };
+template <class T> struct RunKernels { void (*with_rows[run_rows + 1])(Tile<T> tile, size_t tiles, std::ptrdiff_t b_ahead); };
 
 template <class T, size_t... Row> constexpr RunKernels<T> run_kernels(std::index_sequence<Row...>) {
     return {{nullptr, multiply_run<T, Row + 1>...}};
@@ -46,7 +49,7 @@ template <class T> size_t room_for_runs(const Gemm<T>& g) {
     return g.transpose_b ? g.depth * transpose_stride(g) : 0;
 }
 
-template <class T> void multiply_runs(Gemm<T> g, size_t b_ahead, T* workspace) {
+template <class T> void multiply_runs(Gemm<T> g, const T* next_b, T* workspace) {
     static constexpr auto kernels = run_kernels<T>(std::make_index_sequence<run_rows>{});
     if (g.transpose_b) {
         pack_columns(workspace, transpose_stride(g), g.b, g.b_stride, g.columns, g.depth);
@@ -70,9 +73,8 @@ template <class T> void multiply_runs(Gemm<T> g, size_t b_ahead, T* workspace) {
                      .add = g.accumulate,
                      .bias = g.bias,
                      .activation = g.activation,
-                     .a_ahead = a,
-                     .b_ahead = row == 0 ? b_ahead : 0};
-        kernels.with_rows[rows](tile, g.columns / columns);
+                     .a_ahead = a};
+        kernels.with_rows[rows](tile, g.columns / columns, next_b && row == 0 ? next_b - g.b : 0);
         tile.skip(g.columns / columns * columns);
         for (size_t left = g.columns % columns, next; left > 0; left -= next, tile.skip(next)) {
             next = panel_columns<T>(rows, left);

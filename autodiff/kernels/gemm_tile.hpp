@@ -107,7 +107,7 @@ template <class T> struct Tile {
     size_t columns = 0;  // of its last vector, where that is partial
     // What the tile after this one reads in the first step: fetched into the cache on the way.
     const T* a_ahead = nullptr;
-    size_t b_ahead = 0;  // how much further on B is fetched, or 0
+    Lines<T> b_ahead = {};  // and what is needed of B when all tiles have gone through this one
 
     // Past `count` columns, of a B as it stands.
     void skip(size_t count) {
@@ -207,20 +207,18 @@ void multiply_tile(const Tile<T>& t) {
     const size_t a_stride = Packed ? 1 : t.a_stride, a_step = Packed ? Rows : t.a_step,
                  b_step = Packed ? Vectors * lanes<T> : t.b_step;
     if (t.depth >= depth_to_fetch_c)
-        for_each<Rows, Vectors>(
-            [&](size_t r, size_t v) { __builtin_prefetch(t.c + r * t.c_stride + v * lanes<T>, 0, 2); });
+        for_each<Rows, Vectors>([&](size_t r, size_t v) { fetch(t.c + r * t.c_stride + v * lanes<T>); });
     Column<T, Rows> a(t.a, a_stride);
     const T* b = t.b;
     const T* ahead = t.a_ahead;
-    const size_t b_ahead = t.b_ahead;
+    Lines<T> b_ahead = t.b_ahead;
     const auto advance = [&]() __attribute__((always_inline)) {
         Vector<T> row[Vectors];
         load_row<T, Vectors, Partial>(row, b, t.columns);
         add_products<T>(sums, a, row);
-        if (!Packed && b_ahead > 0) prefetch<T, Vectors>(b + b_ahead);
+        b_ahead.fetch_some();
         b += b_step;
-        // The processor reads ahead by itself only up to the end of a page.
-        __builtin_prefetch(ahead, 0, 2);
+        fetch(ahead);  // the processor reads ahead by itself only up to the end of a page
         ahead += max_rows;
         a.advance(a_step);
     };
@@ -284,7 +282,7 @@ template <class T> void multiply_panel(Tile<T>& tile, size_t rows, size_t height
         const bool whole = packed && rows - row >= max_rows;
         (whole ? multiply_tile<T, max_rows, max_vectors, false, true>
                : kernels.with_rows[min(height, rows - row)])(tile);
-        tile.b_ahead = 0;  // the tiles below find B in the cache
+        tile.b_ahead = {};  // once is enough
         tile.a += a_per_tile;
         tile.c += height * tile.c_stride;
     }

@@ -38,6 +38,31 @@ constexpr size_t even_part(size_t size, size_t most) {
     return size <= most ? size : ceil_divide(size, ceil_divide(size, most));
 }
 
+// --- What is needed next ---------------------------------------------------------------------------------------------
+
+// The numbers of a line of the cache.
+template <class T> constexpr size_t line = 64 / sizeof(T);
+
+// A line, into the second-level cache: on the way into the first one, those that come from memory hold up other reads.
+template <class T> [[gnu::always_inline]] inline void fetch(const T* from) { __builtin_prefetch(from, 0, 2); }
+
+// The lines that rows of a matrix are on, to be fetched while something else is multiplied, a few at each step.
+template <class T> struct Lines {
+    const T* at = nullptr;
+    size_t in_row = 1;       // lines of a row
+    std::ptrdiff_t gap = 0;  // from the last line of a row to the next row
+    size_t each_step = 0;    // how many are fetched
+    size_t passed = 0;       // of this row
+
+    [[gnu::always_inline]] void fetch_some() {
+        for (size_t i = 0; i < each_step; ++i) {
+            fetch(at);
+            at += line<T>;
+            if (++passed == in_row) at += gap, passed = 0;
+        }
+    }
+};
+
 // --- Vectors ---------------------------------------------------------------------------------------------------------
 
 template <class T> [[gnu::always_inline]] inline Vector<T> load(const T* from) {
