@@ -326,7 +326,7 @@ TEST_CASE("large products equal BLAS", "[gemm]") {
         for (auto [rows, columns, depth] :
              {std::array{257, 300, 500}, {128, 256, 784}, {600, 70, 129}, {20, 520, 1030}, {60, 1030, 2100}, {350, 380, 2100},
               {12, 1501, 2101}, {10, 700, 1500}, {75, 410, 600}, {400, 90, 2300}, {1, 700, 784}, {40, 520, 1030},
-              {120, 110, 4200}})
+              {120, 110, 4200}, {2101, 10, 1030}, {100, 300, 1023}, {90, 400, 1023}})
             for (bool transpose_a : {false, true})
                 for (bool transpose_b : {false, true}) {
                     Case<float> product(rows, columns, depth, transpose_a, transpose_b, 1);
@@ -349,7 +349,8 @@ TEMPLATE_TEST_CASE("any number of threads gives bitwise the same product", "[gem
     for (auto [rows, columns, depth] :
          {std::array{300, 400, 130}, {1000, 33, 200}, {33, 1000, 200}, {40, 50, 5000}, {70, 1100, 90}, {90, 250, 4500},
           {57, 1200, 400}, {1, 9000, 400}, {3001, 7, 400}, {600, 700, 9}, {75, 410, 600}, {400, 90, 2300},
-          {40, 520, 1030}, {20, 1300, 500}, {9, 333, 4200}, {300, 400, 20}, {1100, 1000, 30}})
+          {40, 520, 1030}, {20, 1300, 500}, {9, 333, 4200}, {300, 400, 20}, {1100, 1000, 30},
+          {70, 300, 1024}, {9, 2100, 1100}})
         for (bool transpose_a : {false, true})
             for (bool transpose_b : {false, true}) {
                 const Case<TestType> product(rows, columns, depth, transpose_a, transpose_b);
