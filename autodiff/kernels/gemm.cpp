@@ -86,11 +86,11 @@ template <class T> bool is_brief(const Gemm<T>& g, std::size_t count = 1) {
 
 // Scalar products pack nothing, which counts when few rows would use what is packed, and waste no lanes on few columns;
 // but every entry of C costs the sum of a vector's lanes, which only a depth makes up for.
-template <class T> bool suits_dots(const Gemm<T>& g) {
+template <class T> bool suits_dots(const Gemm<T>& g, const GemmKernels<T>& kernels) {
     const bool a_runs = !g.transpose_a || (g.rows == 1 && g.a_stride == 1);
     const bool b_runs = g.transpose_b || (g.columns == 1 && g.b_stride == 1);
     if (!a_runs || !b_runs) return false;
-    return g.rows <= 2 || g.columns <= 2 || (g.rows <= 64 && 6 * g.rows <= g.depth) ||
+    return g.rows <= 2 || g.columns <= 2 || (g.rows <= kernels.dots_rows && g.rows * kernels.dots_depth <= g.depth) ||
            (g.columns <= 24 && 4 * g.columns <= g.depth);
 }
 
@@ -160,7 +160,7 @@ template <class T> std::size_t depth_of_runs(const Gemm<T>& g) {
 
 template <class T> GemmPlan choose_plan(const Gemm<T>& g, const GemmKernels<T>& kernels, Level at) {
     if (at == Level::amx && kernels.multiply_on_unit && suits_unit(g)) return {.method = GemmMethod::unit};
-    if (suits_dots(g))
+    if (suits_dots(g, kernels))
         return {.method = suits_row(g, kernels) ? GemmMethod::row : GemmMethod::dots,
                 .fetch_next = std::max(g.rows, g.columns) * g.depth * sizeof(T) >= fills_last_cache};
     if (is_small(g)) return {.method = GemmMethod::small};
@@ -168,7 +168,8 @@ template <class T> GemmPlan choose_plan(const Gemm<T>& g, const GemmKernels<T>& 
         return {.method = GemmMethod::runs,
                 .fetch_next = !g.transpose_b && bytes_of_b(g) > second_level_cache(),
                 .block_depth = even_part(std::max<std::size_t>(1, g.depth), depth_of_runs(g))};
-    const bool flat = g.rows <= 2 * kernels.block_rows, pack_b = packs_b(g, kernels), fetch_next = flat && pack_b;
+    const bool flat = g.rows <= 2 * kernels.block_rows, pack_b = packs_b(g, kernels);
+    const bool fetch_next = flat && pack_b && bytes_of_b(g) > second_level_cache() / 2;
     const std::size_t block_depth =
         even_part(std::max<std::size_t>(1, g.depth), kernels.block_depth / (fetch_next ? 2 : 1));
     return {.fetch_next = fetch_next,
@@ -462,7 +463,8 @@ void gemm_batch(const Gemm<T>& first, std::size_t count, std::size_t a_step, std
     if (first.rows == 0 || first.columns == 0 || count == 0) return;
     if (is_row_on_end(first)) return gemm_batch(turned(first), count, b_step, a_step, c_step, at);
     // (A plan would take as long as multiplying 8³.)
-    if (count == 1 && !suits_dots(first) && is_small(first)) return gemm_kernels<T>(at).multiply_small(first);
+    const GemmKernels<T>& kernels = gemm_kernels<T>(at);
+    if (count == 1 && is_small(first) && !suits_dots(first, kernels)) return kernels.multiply_small(first);
     Multiplication<T>(first, at).run({first, count, a_step, b_step, c_step});
 }
 

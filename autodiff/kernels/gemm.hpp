@@ -70,6 +70,7 @@ template <class T> struct GemmKernels {
     std::size_t block_rows, block_depth;  // of A that suit the caches of processors with this level
     std::size_t reread_rows;              // of A, up to which B is read as it stands again and again
     std::size_t run_rows, short_depth;    // rows of tiles in runs, and the depth up to which these suit any rows
+    std::size_t dots_rows, dots_depth;    // rows of A up to which multiply_dots suits it, and the least depth for each
     std::size_t long_row;                 // the depth from which a single row is computed by multiply_row
     // Packs the rows from begin to end of op(A), begin being divisible by tile_rows, into memory for packed_a_size
     // numbers. All pieces of a product share it; the one from `row` on finds its rows at packed_a_place.

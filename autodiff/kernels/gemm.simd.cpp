@@ -111,7 +111,11 @@ private:
                      .add = g_.accumulate || !first,
                      .bias = last && g_.bias ? g_.bias + column : nullptr,
                      .activation = last ? g_.activation : Activation::none};
-        if (plan_.fetch_next && rows.begin == 0) tile.b_ahead = packed_next(column);
+        Lines<T> b_ahead;
+        if (plan_.fetch_next && rows.begin == 0) {
+            b_ahead = packed_next(column);
+            tile.b_ahead = &b_ahead;
+        }
         const size_t a_per_tile = packed_a_ ? packed_tile_size(g_) : height * tile.a_stride;
         kernels::XGRAD_LEVEL::multiply_panel(tile, rows.end - rows.begin, height, a_per_tile, columns);
     }
@@ -168,6 +172,8 @@ constexpr GemmKernels<T> kernels = [] {
                          .reread_rows = reread_rows,
                          .run_rows = run_rows,
                          .short_depth = short_depth,
+                         .dots_rows = dots_rows,
+                         .dots_depth = dots_depth,
                          .long_row = 12 * lanes<T>,
                          .packed_a_size = packed_a_size<T>,
                          .packed_a_place = packed_a_place<T>,

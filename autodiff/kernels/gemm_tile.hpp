@@ -107,7 +107,7 @@ template <class T> struct Tile {
     size_t columns = 0;  // of its last vector, where that is partial
     // What the tile after this one reads in the first step: fetched into the cache on the way.
     const T* a_ahead = nullptr;
-    Lines<T> b_ahead = {};  // and what is needed of B when all tiles have gone through this one
+    Lines<T>* b_ahead = nullptr;  // and what is needed of B when all tiles have gone through this one
 
     // Past `count` columns, of a B as it stands.
     void skip(size_t count) {
@@ -211,18 +211,18 @@ void multiply_tile(const Tile<T>& t) {
     Column<T, Rows> a(t.a, a_stride);
     const T* b = t.b;
     const T* ahead = t.a_ahead;
-    Lines<T> b_ahead = t.b_ahead;
     const auto advance = [&]() __attribute__((always_inline)) {
         Vector<T> row[Vectors];
         load_row<T, Vectors, Partial>(row, b, t.columns);
         add_products<T>(sums, a, row);
-        b_ahead.fetch_some();
         b += b_step;
         fetch(ahead);  // the processor reads ahead by itself only up to the end of a page
         ahead += max_rows;
         a.advance(a_step);
     };
     size_t k = 0;
+    if (Lines<T>* const b_ahead = t.b_ahead)
+        for (; k < t.depth; ++k) advance(), b_ahead->fetch_some();
     // Two steps at a time: half as many additions to pointers compete with the products.
     if constexpr (Packed)
         for (; k + 2 <= t.depth; k += 2) advance(), advance();
@@ -282,7 +282,7 @@ template <class T> void multiply_panel(Tile<T>& tile, size_t rows, size_t height
         const bool whole = packed && rows - row >= max_rows;
         (whole ? multiply_tile<T, max_rows, max_vectors, false, true>
                : kernels.with_rows[min(height, rows - row)])(tile);
-        tile.b_ahead = {};  // once is enough
+        tile.b_ahead = nullptr;  // once is enough
         tile.a += a_per_tile;
         tile.c += height * tile.c_stride;
     }
