@@ -35,11 +35,10 @@ struct FirstFormulaValue<A, Rest...> {
 
 inline std::span<const std::size_t> as_span(const Shape& shape) { return {shape.data(), shape.size()}; }
 
-/// formula(inputs…) at every place of the broadcast shape, in one pass. With `reuse_first` the result may be written over
-/// the first input, if nobody else can see it.
-template <class T, class Formula, std::size_t N>
-Array<T> evaluate_elementwise(const char* name, const Formula& formula, const std::array<const Variable<T>*, N>& inputs,
-                              bool reuse_first = false) {
+/// Calls run(shape, loop, data) for one pass over the inputs: with the shape to which they broadcast, and how and where
+/// they are gone through.
+template <class T, std::size_t N, class Run>
+auto over_broadcast(const char* name, const std::array<const Variable<T>*, N>& inputs, Run run) {
     std::array<const Array<T>*, N> values;
     std::array<const T*, N> data;
     bool alike = true;
@@ -49,20 +48,24 @@ Array<T> evaluate_elementwise(const char* name, const Formula& formula, const st
         alike = alike && values[i]->shape() == values[0]->shape();
     }
     const Array<T>& first = *values[0];
-    const auto run = [&](const Shape& shape, const kernels::Broadcast& loop) {
-        const bool in_place = reuse_first && is_sole_owner(*inputs[0]) && (alike || first.shape() == shape);
-        Array<T> result = in_place ? share(first, shape) : empty<T>(shape);
-        kernels::elementwise_kernel<Formula, T, N>().forward(&formula, loop, result.data(), data.data());
-        return result;
-    };
-    if (alike) return run(first.shape(), kernels::Broadcast(first.size(), N));
+    if (alike) return run(first.shape(), kernels::Broadcast(first.size(), N), data);
     Shape shape = first.shape();
     std::array<std::span<const std::size_t>, N> shapes;
     for (std::size_t i = 0; i < N; ++i) {
         shapes[i] = as_span(values[i]->shape());
         shape = broadcast_shape(name, shape, values[i]->shape());
     }
-    return run(shape, kernels::Broadcast(as_span(shape), shapes));
+    return run(shape, kernels::Broadcast(as_span(shape), shapes), data);
+}
+
+/// formula(inputs…) at every place of the broadcast shape, in one pass.
+template <class T, class Formula, std::size_t N>
+Array<T> evaluate_elementwise(const char* name, const Formula& formula, const std::array<const Variable<T>*, N>& inputs) {
+    return over_broadcast(name, inputs, [&](const Shape& shape, const kernels::Broadcast& loop, const auto& data) {
+        Array<T> result = empty<T>(shape);
+        kernels::elementwise_kernel<Formula, T, N>().forward(&formula, loop, result.data(), data.data());
+        return result;
+    });
 }
 
 /// The cotangents of an elementwise operation. One pass over memory when the backward is not recorded itself; otherwise
@@ -105,13 +108,20 @@ std::array<Variable<T>, N> elementwise_cotangents(const Formula& formula, Variab
 template <class T, class Formula, std::same_as<Variable<T>>... Rest>
 Variable<T> elementwise_operation(const char* name, const Formula& formula, Variable<T> first, Rest... rest) {
     constexpr std::size_t N = 1 + sizeof...(Rest);
+    const std::array<const Variable<T>*, N> inputs = {&first, &rest...};
     const bool recorded = thread_state.recording && (first.requires_grad() || (rest.requires_grad() || ...));
-    Array<T> value = evaluate_elementwise<T, Formula, N>(name, formula, {&first, &rest...}, !recorded);
-    return record(name, std::move(value),
-                  wrt(std::tie(std::as_const(first), std::as_const(rest)...),
-                      [formula, inputs = std::array<Variable<T>, N>{first, rest...}](Variable<T> g, const Needs& needs) {
-                          return elementwise_cotangents<T, Formula, N>(formula, std::move(g), inputs, needs);
-                      }));
+    if (recorded || thread_state.observer)
+        return record(name, evaluate_elementwise<T, Formula, N>(name, formula, inputs),
+                      wrt(std::tie(std::as_const(first), std::as_const(rest)...),
+                          [formula, saved = std::array<Variable<T>, N>{first, rest...}](Variable<T> g, const Needs& needs) {
+                              return elementwise_cotangents<T, Formula, N>(formula, std::move(g), saved, needs);
+                          }));
+    return over_broadcast(name, inputs, [&](const Shape& shape, const kernels::Broadcast& loop, const auto& data) {
+        const bool in_place = is_sole_owner(first) && first.shape() == shape;
+        Variable<T> result = in_place ? std::move(first) : Variable<T>(empty<T>(shape));
+        kernels::elementwise_kernel<Formula, T, N>().forward(&formula, loop, result.node()->value.data(), data.data());
+        return result;
+    });
 }
 
 }  // namespace detail

@@ -161,7 +161,7 @@ public:
     bool reads_result() const noexcept {
         return std::apply([](const Inputs&... input) { return (input.template reads_result<G>() || ...); }, inputs_);
     }
-    /// The last input gets the cotangent and the result themselves, so that its vjp may reuse their memory.
+    /// The last input that needs a cotangent gets g and y themselves, so that its vjp may reuse their memory.
     template <class G>
     void propagate(Sweep& sweep, G&& g, G&& y) {
         propagate(sweep, std::move(g), std::move(y), std::index_sequence_for<Inputs...>());
@@ -177,9 +177,15 @@ public:
 private:
     template <class G, std::size_t... I>
     void propagate(Sweep& sweep, G&& g, G&& y, std::index_sequence<I...>) {
-        ((I + 1 < sizeof...(I) ? std::get<I>(inputs_).propagate(sweep, G(g), std::as_const(y))
-                               : std::get<I>(inputs_).propagate(sweep, std::move(g), std::move(y))),
-         ...);
+        std::size_t last = 0;
+        ((last = std::get<I>(inputs_).needed() ? I : last), ...);
+        const auto propagate_to = [&](std::size_t i, auto& input) {
+            if (i == last)
+                input.propagate(sweep, std::move(g), std::move(y));
+            else if (input.needed())
+                input.propagate(sweep, G(g), std::as_const(y));
+        };
+        (propagate_to(I, std::get<I>(inputs_)), ...);
     }
 
     std::tuple<Inputs...> inputs_;

@@ -1,5 +1,6 @@
 #include <array>
 #include <cmath>
+#include <functional>
 #include <initializer_list>
 #include <utility>
 #include <vector>
@@ -289,6 +290,38 @@ TEST_CASE("memory is reused only where nobody can see it", "[elementwise]") {
     const V borrowed = exp(swish(V(std::span(memory), Shape{40})));
     CHECK(memory == std::vector<double>(40, 1.0));
     CHECK(borrowed.size() == 40);
+}
+
+TEST_CASE("arithmetic writes over a cotangent that nobody else needs", "[elementwise]") {
+    const V constant = random({40}, 1) + 2;
+    const std::pair<const char*, std::function<V(const V&)>> functions[] = {
+        {"-x", [](const V& x) { return -x; }},
+        {"3 - x", [](const V& x) { return 3 - x; }},
+        {"3 x", [](const V& x) { return 3 * x; }},
+        {"x / 3", [](const V& x) { return x / 3; }},
+        {"x c", [&](const V& x) { return x * constant; }},
+        {"c x", [&](const V& x) { return constant * x; }},
+        {"x / c", [&](const V& x) { return x / constant; }},
+        {"c - x", [&](const V& x) { return constant - x; }},
+        {"tanh", [](const V& x) { return tanh(x); }},
+    };
+    for (const auto& [name, function] : functions) {
+        INFO(name);
+        // Looks at the cotangent on its way.
+        const double *above = nullptr, *below = nullptr;
+        const auto pass = [](const V& x, const double*& seen) {
+            return record("pass", Array<double>(x.value()), wrt(x, [&seen](V g) {
+                              seen = g.value().data();
+                              return g;
+                          }));
+        };
+        V x = random({40});
+        x.requires_grad(true);
+        sum(pass(function(pass(x, below)), above)).backward();
+        CHECK(above != nullptr);
+        CHECK(below == above);
+        gradcheck(function, {x});
+    }
 }
 
 TEST_CASE("a cotangent that two inputs of one operation receive is not written over by either", "[elementwise]") {

@@ -31,6 +31,16 @@ Variable<T> from_result(const char* name, const Formula& formula, const Variable
                   }));
 }
 
+// For vjps: their cotangent times x, and its negative, written over it where nobody else needs it.
+template <class T>
+Variable<T> times(Variable<T>&& g, const Variable<T>& x) {
+    return detail::elementwise_operation("multiply", formulas::Multiply{}, std::move(g), x);
+}
+template <class T>
+Variable<T> minus(Variable<T>&& g) {
+    return detail::elementwise_operation("negative", formulas::Negative{}, std::move(g));
+}
+
 }  // namespace
 
 template <class T>
@@ -133,24 +143,26 @@ Variable<T> add(const Variable<T>& a, const Variable<T>& b) {
 template <class T>
 Variable<T> subtract(const Variable<T>& a, const Variable<T>& b) {
     return record("subtract", evaluate("subtract", formulas::Subtract{}, a, b), wrt(a, [](Variable<T> g) { return g; }),
-                  wrt(b, [](Variable<T> g) { return elementwise_operation("negative", formulas::Negative{}, std::move(g)); }));
+                  wrt(b, [](Variable<T> g) { return minus(std::move(g)); }));
 }
 template <class T>
 Variable<T> multiply(const Variable<T>& a, const Variable<T>& b) {
     return record("multiply", evaluate("multiply", formulas::Multiply{}, a, b),
-                  wrt(a, [b](const Variable<T>& g) { return g * b; }),
-                  wrt(b, [a](const Variable<T>& g) { return g * a; }));
+                  wrt(a, [b](Variable<T> g) { return times(std::move(g), b); }),
+                  wrt(b, [a](Variable<T> g) { return times(std::move(g), a); }));
 }
 template <class T>
 Variable<T> divide(const Variable<T>& a, const Variable<T>& b) {
     return record("divide", evaluate("divide", formulas::Divide{}, a, b),
-                  wrt(a, [b](const Variable<T>& g) { return g / b; }),
+                  wrt(a, [b](Variable<T> g) {
+                      return elementwise_operation("divide", formulas::Divide{}, std::move(g), b);
+                  }),
                   wrt(b, [b](const Variable<T>& g, const Variable<T>& y) { return -g * y / b; }));
 }
 template <class T>
 Variable<T> negative(const Variable<T>& x) {
     return record("negative", evaluate("negative", formulas::Negative{}, x),
-                  wrt(x, [](const Variable<T>& g) { return -g; }));
+                  wrt(x, [](Variable<T> g) { return minus(std::move(g)); }));
 }
 
 template <class T>
@@ -159,18 +171,24 @@ Variable<T> add_number(const Variable<T>& x, T number) {
 }
 template <class T>
 Variable<T> multiply_number(const Variable<T>& x, T number) {
-    return record("multiply", evaluate("multiply", formulas::MultiplyNumber{number}, x),
-                  wrt(x, [number](const Variable<T>& g) { return g * number; }));
+    const formulas::MultiplyNumber formula{number};
+    return record("multiply", evaluate("multiply", formula, x),
+                  wrt(x, [formula](Variable<T> g) {
+                      return elementwise_operation("multiply", formula, std::move(g));
+                  }));
 }
 template <class T>
 Variable<T> divide_by_number(const Variable<T>& x, T number) {
-    return record("divide", evaluate("divide", formulas::DivideNumber{number}, x),
-                  wrt(x, [number](const Variable<T>& g) { return g / number; }));
+    const formulas::DivideNumber formula{number};
+    return record("divide", evaluate("divide", formula, x),
+                  wrt(x, [formula](Variable<T> g) {
+                      return elementwise_operation("divide", formula, std::move(g));
+                  }));
 }
 template <class T>
 Variable<T> subtract_from_number(T number, const Variable<T>& x) {
     return record("subtract", evaluate("subtract", formulas::RightSubtract{number}, x),
-                  wrt(x, [](const Variable<T>& g) { return -g; }));
+                  wrt(x, [](Variable<T> g) { return minus(std::move(g)); }));
 }
 template <class T>
 Variable<T> divide_number_by(T number, const Variable<T>& x) {
