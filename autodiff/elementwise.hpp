@@ -35,8 +35,7 @@ struct FirstFormulaValue<A, Rest...> {
 
 inline std::span<const std::size_t> as_span(const Shape& shape) { return {shape.data(), shape.size()}; }
 
-/// Calls run(shape, loop, data) for one pass over the inputs: with the shape to which they broadcast, and how and where
-/// they are gone through.
+/// Calls run(shape, loop, data): with the shape to which the inputs broadcast, the loop over it, and where they are.
 template <class T, std::size_t N, class Run>
 auto over_broadcast(const char* name, const std::array<const Variable<T>*, N>& inputs, Run run) {
     std::array<const Array<T>*, N> values;
@@ -60,7 +59,8 @@ auto over_broadcast(const char* name, const std::array<const Variable<T>*, N>& i
 
 /// formula(inputs…) at every place of the broadcast shape, in one pass.
 template <class T, class Formula, std::size_t N>
-Array<T> evaluate_elementwise(const char* name, const Formula& formula, const std::array<const Variable<T>*, N>& inputs) {
+Array<T> evaluate_elementwise(const char* name, const Formula& formula,
+                              const std::array<const Variable<T>*, N>& inputs) {
     return over_broadcast(name, inputs, [&](const Shape& shape, const kernels::Broadcast& loop, const auto& data) {
         Array<T> result = empty<T>(shape);
         kernels::elementwise_kernel<Formula, T, N>().forward(&formula, loop, result.data(), data.data());
@@ -113,8 +113,8 @@ Variable<T> elementwise_operation(const char* name, const Formula& formula, Vari
     if (recorded || thread_state.observer)
         return record(name, evaluate_elementwise<T, Formula, N>(name, formula, inputs),
                       wrt(std::tie(std::as_const(first), std::as_const(rest)...),
-                          [formula, saved = std::array<Variable<T>, N>{first, rest...}](Variable<T> g, const Needs& needs) {
-                              return elementwise_cotangents<T, Formula, N>(formula, std::move(g), saved, needs);
+                          [formula, all = std::array<Variable<T>, N>{first, rest...}](Variable<T> g, const Needs& needs) {
+                              return elementwise_cotangents<T, Formula, N>(formula, std::move(g), all, needs);
                           }));
     return over_broadcast(name, inputs, [&](const Shape& shape, const kernels::Broadcast& loop, const auto& data) {
         const bool in_place = is_sole_owner(first) && first.shape() == shape;

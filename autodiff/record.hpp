@@ -8,6 +8,7 @@
 //     }
 #pragma once
 
+#include <algorithm>
 #include <array>
 #include <concepts>
 #include <optional>
@@ -38,8 +39,8 @@ private:
 namespace detail {
 
 // A vjp takes the cotangent g, and the result y when it asks for it; where an operation has several results, G is a
-// container of Variables for both. (A joint vjp is told which inputs need theirs.) The last vjp of an operation may be
-// given them for good.
+// container of Variables for both. (A joint vjp is told which inputs need theirs.) The last vjp of an operation gets
+// them to keep or to free. (Several results stay with their operation nevertheless.)
 template <class F, class G, class... Rest>
 concept ReadsResult = std::invocable<F&, G, const G&, Rest...>;
 
@@ -62,6 +63,7 @@ public:
     }
 
     bool needed() const noexcept { return static_cast<bool>(edge_); }
+    bool expected(const Sweep& sweep) const noexcept { return edge_ && sweep.expects(*edge_.get()); }
     template <class G>
     bool reads_result() const noexcept {
         return ReadsResult<F, G> && needed();
@@ -69,7 +71,7 @@ public:
 
     template <class G, class Y>
     void propagate(Sweep& sweep, G&& g, Y&& y) {
-        if (!edge_ || !sweep.expects(*edge_.get())) return;
+        if (!expected(sweep)) return;
         static_cast<ValueNode<U>*>(edge_.get())->receive(sweep, call_vjp(*vjp_, std::move(g), std::forward<Y>(y)));
     }
     void visit_edges(Node::Visit visit, void* context) const {
@@ -107,6 +109,10 @@ public:
     }
 
     bool needed() const noexcept { return vjp_.has_value(); }
+    bool expected(const Sweep& sweep) const noexcept {
+        return vjp_ && std::any_of(edges_.begin(), edges_.end(),
+                                   [&](const Edge& edge) { return edge && sweep.expects(*edge.get()); });
+    }
     template <class G>
     bool reads_result() const noexcept {
         return ReadsResult<F, G, const Needs&> && needed();
@@ -114,7 +120,7 @@ public:
 
     template <class G, class Y>
     void propagate(Sweep& sweep, G&& g, Y&& y) {
-        if (!vjp_) return;
+        if (!expected(sweep)) return;
         auto cotangents = call_vjp(*vjp_, std::move(g), std::forward<Y>(y), Needs(edges_, sweep));
         if (cotangents.size() != edges_.size())
             throw Error("backward: the vjp of '" + std::string(thread_state.vjp) + "' gave " +
@@ -161,7 +167,7 @@ public:
     bool reads_result() const noexcept {
         return std::apply([](const Inputs&... input) { return (input.template reads_result<G>() || ...); }, inputs_);
     }
-    /// The last input that needs a cotangent gets g and y themselves, so that its vjp may reuse their memory.
+    /// The last input whose cotangent is expected gets g and y themselves, so that its vjp may reuse their memory.
     template <class G>
     void propagate(Sweep& sweep, G&& g, G&& y) {
         propagate(sweep, std::move(g), std::move(y), std::index_sequence_for<Inputs...>());
@@ -178,11 +184,11 @@ private:
     template <class G, std::size_t... I>
     void propagate(Sweep& sweep, G&& g, G&& y, std::index_sequence<I...>) {
         std::size_t last = 0;
-        ((last = std::get<I>(inputs_).needed() ? I : last), ...);
+        ((last = std::get<I>(inputs_).expected(sweep) ? I : last), ...);
         const auto propagate_to = [&](std::size_t i, auto& input) {
             if (i == last)
                 input.propagate(sweep, std::move(g), std::move(y));
-            else if (input.needed())
+            else if (input.expected(sweep))
                 input.propagate(sweep, G(g), std::as_const(y));
         };
         (propagate_to(I, std::get<I>(inputs_)), ...);
@@ -207,9 +213,9 @@ public:
         const VjpScope scope(this->operation, inputs_.recorded_at(), sweep.create_graph);
         Variable<T> y;
         if (inputs_.template reads_result<Variable<T>>()) {
-            if (!this->has_value()) refuse_freed(*this);  // by a vjp that has thrown since
+            if (!this->has_value()) refuse_freed(*this);  // an earlier sweep came as far as here, and threw
             y = this->saved_result(inputs_.recorded_at());
-            if (!sweep.retain_graph) this->stop_keeping_value();  // what y keeps, the vjp may free
+            if (!sweep.retain_graph) this->stop_keeping_value();  // now y alone keeps it, so that the vjp may free it
         }
         inputs_.propagate(sweep, this->take_cotangent(sweep), std::move(y));
     }

@@ -53,14 +53,14 @@ template <class T> void BatchNorm<T>::track(const Array<T>& mean, const Array<T>
     const std::int64_t batches = ++num_batches_tracked_();
     const T fresh = static_cast<T>(options_.momentum.value_or(1 / static_cast<double>(batches)));
     const T unbiased = static_cast<T>(samples) / static_cast<T>(samples - 1);
-    const auto move = [&](Array<T>& running, const Array<T>& batch, T factor) {
+    const auto follow = [&](Array<T>& running, const Array<T>& batch, T factor) {
         T* const to = running.data();
         const T* const from = batch.data();
         for (std::size_t c = 0; c < features_; ++c) to[c] = (1 - fresh) * to[c] + fresh * (from[c] * factor);
         running.storage().touch();
     };
-    move(running_mean_, mean, 1);
-    move(running_var_, variance, unbiased);
+    follow(running_mean_, mean, 1);
+    follow(running_var_, variance, unbiased);
 }
 
 template class BatchNorm<float>;

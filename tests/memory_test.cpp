@@ -1,8 +1,10 @@
 #include <cstdint>
 #include <cstring>
+#include <functional>
 #include <limits>
 #include <new>
 #include <thread>
+#include <utility>
 #include <vector>
 
 #include <xgrad/autodiff/memory.hpp>
@@ -153,6 +155,30 @@ TEST_CASE("backward through linear and relu needs no more than the result and th
     // The cotangents of the result and of the weight, and that of x in the place of the result.
     CHECK(step() < 4 * bytes);
     CHECK(x.grad().value().data()[0] == size);
+}
+
+TEST_CASE("gradients of linear operations that can be differentiated again keep no cotangents", "[memory]") {
+    constexpr std::size_t size = 1 << 16, bytes = size * sizeof(float);
+    Variable<> x = full(Shape{size}, 1.0f);
+    const Variable<> constant = x.detach();
+    x.requires_grad(true);
+    const std::pair<const char*, std::function<Variable<>(const Variable<>&)>> functions[] = {
+        {"-x", [](const Variable<>& y) { return -y; }},
+        {"2 x", [](const Variable<>& y) { return y * 2; }},
+        {"x / 2", [](const Variable<>& y) { return y / 2; }},
+        {"x c", [&](const Variable<>& y) { return y * constant; }},
+        {"x / c", [&](const Variable<>& y) { return y / constant; }},
+        {"c - x", [&](const Variable<>& y) { return constant - y; }},
+    };
+    for (const auto& [name, function] : functions) {
+        INFO(name);
+        memory::trim();
+        const auto before = memory::statistics();
+        Variable<> y = x;
+        for (int i = 0; i < 16; ++i) y = function(y);
+        const Variable<> gradient = grad(sum(y), x, {.create_graph = true});
+        CHECK(memory::statistics().bytes_from_system < before.bytes_from_system + 8 * bytes);
+    }
 }
 
 TEST_CASE("a size that no machine has is refused and does not overflow", "[memory]") {

@@ -104,7 +104,8 @@ std::size_t second_level_cache() {
 }
 
 template <class T> std::size_t bytes_of_b(const Gemm<T>& g) { return g.depth * g.columns * sizeof(T); }
-constexpr std::size_t fills_last_cache = 8u << 20;
+// What is as large as this comes from memory, most likely: others use the last cache as well.
+constexpr std::size_t beyond_caches = 8u << 20;
 
 // For one row of C: what the cache holds is best read in several rows of B at a time, what it does not in the order of
 // memory.
@@ -122,18 +123,20 @@ constexpr std::size_t far_apart = 2048, many_rows = 64;
 
 template <class T> bool packs_b(const Gemm<T>& g, const GemmKernels<T>& kernels) {
     if (g.transpose_b) return true;
-    const bool is_scattered = (g.b_stride * sizeof(T) > far_apart && g.depth >= many_rows) ||
-                              bytes_of_b(g) > second_level_cache();
-    return g.rows > (is_scattered ? kernels.tile_rows : kernels.reread_rows);
+    const bool is_slow = (g.b_stride * sizeof(T) > far_apart && g.depth >= many_rows) ||
+                         bytes_of_b(g) > second_level_cache();
+    return g.rows > (is_slow ? kernels.tile_rows : kernels.reread_rows);
 }
 
-// Whether rows of A that are whole pages apart compete for the same 8 places of the first-level cache.
-template <class T> bool a_competes(const Gemm<T>& g) { return !g.transpose_a && g.a_stride * sizeof(T) % 4096 == 0; }
+// Whether rows of A are whole pages apart. Their lines compete for the same places of the first-level cache then.
+constexpr std::size_t page = 4096, places = 8;
+template <class T> bool a_competes(const Gemm<T>& g) { return !g.transpose_a && g.a_stride * sizeof(T) % page == 0; }
 
-// A transposed A needs fewer uses to make up for packing: what a tile reads of it is on as many lines as it has steps.
+// An A that competes with itself, or is transposed, needs fewer uses to make up for packing: what a tile reads of a
+// transposed one is on as many lines as it has steps.
 template <class T> bool packs_a(const Gemm<T>& g, const GemmKernels<T>& kernels) {
-    const bool is_scattered = (g.transpose_a || a_competes(g)) && g.depth >= many_rows;
-    return g.columns >= (is_scattered ? 384 : 1024) && g.rows > 2 * kernels.tile_rows;
+    const bool is_slow = (g.transpose_a || a_competes(g)) && g.depth >= many_rows;
+    return g.columns >= (is_slow ? 384 : 1024) && g.rows > 2 * kernels.tile_rows;
 }
 
 // Where the matrix unit makes up for packing: each number of A takes part in `columns` products, each of B in `rows`.
@@ -148,27 +151,28 @@ template <class T> bool suits_unit(const Gemm<T>& g) {
 template <class T> bool suits_runs(const Gemm<T>& g, const GemmKernels<T>& kernels) {
     const bool is_shallow = g.depth <= kernels.short_depth && g.rows >= 4 && g.columns >= 256;
     if (g.transpose_b) return is_shallow && g.rows * g.columns >= (1u << 20);
-    return is_shallow || g.rows <= (bytes_of_b(g) < fills_last_cache ? 64 : 32);
+    return is_shallow || g.rows <= (bytes_of_b(g) < beyond_caches ? 64 : 32);
 }
 
-// With short blocks of the depth C is read and written more often; with long ones what is fetched next of a B that the
-// second-level cache does not hold pushes out what it does.
+// With short blocks of the depth C is read and written more often. With long ones what is fetched next pushes out what
+// is in use, where the second-level cache does not hold B; the more so where nothing but memory does.
 template <class T> std::size_t depth_of_runs(const Gemm<T>& g) {
     if (g.depth <= run_depth || bytes_of_b(g) <= second_level_cache()) return run_depth;
-    return bytes_of_b(g) < fills_last_cache ? 64 : 48;
+    return bytes_of_b(g) < beyond_caches ? 64 : 48;
 }
 
 template <class T> GemmPlan choose_plan(const Gemm<T>& g, const GemmKernels<T>& kernels, Level at) {
     if (at == Level::amx && kernels.multiply_on_unit && suits_unit(g)) return {.method = GemmMethod::unit};
     if (suits_dots(g, kernels))
         return {.method = suits_row(g, kernels) ? GemmMethod::row : GemmMethod::dots,
-                .fetch_next = std::max(g.rows, g.columns) * g.depth * sizeof(T) >= fills_last_cache};
+                .fetch_next = std::max(g.rows, g.columns) * g.depth * sizeof(T) >= beyond_caches};
     if (is_small(g)) return {.method = GemmMethod::small};
     if (suits_runs(g, kernels))
         return {.method = GemmMethod::runs,
                 .fetch_next = !g.transpose_b && bytes_of_b(g) > second_level_cache(),
                 .block_depth = even_part(std::max<std::size_t>(1, g.depth), depth_of_runs(g))};
     const bool flat = g.rows <= 2 * kernels.block_rows, pack_b = packs_b(g, kernels);
+    // A flat C goes through B block by block: one is fetched while the one before is in use, so they are half as deep.
     const bool fetch_next = flat && pack_b && bytes_of_b(g) > second_level_cache() / 2;
     const std::size_t block_depth =
         even_part(std::max<std::size_t>(1, g.depth), kernels.block_depth / (fetch_next ? 2 : 1));
@@ -176,7 +180,7 @@ template <class T> GemmPlan choose_plan(const Gemm<T>& g, const GemmKernels<T>& 
             .block_rows = kernels.block_rows,
             .block_depth = block_depth,
             .slab_depth = flat ? block_depth : 4 * block_depth,
-            .tile_rows = a_competes(g) ? std::min<std::size_t>(8, kernels.tile_rows) : kernels.tile_rows,
+            .tile_rows = a_competes(g) ? std::min(places, kernels.tile_rows) : kernels.tile_rows,
             .pack_a = packs_a(g, kernels),
             .pack_b = pack_b,
             .flat = flat};
@@ -421,9 +425,12 @@ private:
         const Workspace<T> workspace(kept_for_piece, kernels_.runs_workspace_size(piece));
         each_part(piece, plan_.block_depth, [&](const Gemm<T>& g) {
             // What the next part reads; after the last one, what the next piece begins with, most likely.
-            const T *next = g.b + g.depth * g.b_stride, *const end = piece.b + piece.depth * piece.b_stride;
-            if (next == end) next = piece.b + piece.columns;
-            kernels_.multiply_runs(g, plan_.fetch_next ? next : nullptr, workspace.data());
+            const T* next = nullptr;
+            if (plan_.fetch_next) {
+                next = g.b + g.depth * g.b_stride;
+                if (next == piece.b + piece.depth * piece.b_stride) next = piece.b + piece.columns;
+            }
+            kernels_.multiply_runs(g, next, workspace.data());
         });
     }
 

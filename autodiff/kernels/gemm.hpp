@@ -70,7 +70,7 @@ template <class T> struct GemmKernels {
     std::size_t block_rows, block_depth;  // of A that suit the caches of processors with this level
     std::size_t reread_rows;              // of A, up to which B is read as it stands again and again
     std::size_t run_rows, short_depth;    // rows of tiles in runs, and the depth up to which these suit any rows
-    std::size_t dots_rows, dots_depth;    // rows of A up to which multiply_dots suits it, and the least depth for each
+    std::size_t dots_rows, dots_depth;    // multiply_dots suits so many rows of A, with a depth of so much for each
     std::size_t long_row;                 // the depth from which a single row is computed by multiply_row
     // Packs the rows from begin to end of op(A), begin being divisible by tile_rows, into memory for packed_a_size
     // numbers. All pieces of a product share it; the one from `row` on finds its rows at packed_a_place.
@@ -80,8 +80,8 @@ template <class T> struct GemmKernels {
     // Computes a piece, from A itself or from its first packed row. The workspace is aligned to 64 bytes.
     std::size_t (*workspace_size)(const Gemm<T>& piece, const GemmPlan& plan);
     void (*multiply)(const Gemm<T>& piece, const GemmPlan& plan, const T* packed_a, T* workspace);
-    // Computes a piece of a depth of at most run_depth, from B as it stands or from its transpose in the workspace, and
-    // fetches next_b meanwhile, a B of the same size, unless that is null.
+    // Computes a piece of a depth of at most run_depth, from B as it stands or from its transpose in the workspace.
+    // Meanwhile it fetches as much from next_b on, unless that is null.
     std::size_t (*runs_workspace_size)(const Gemm<T>& piece);
     void (*multiply_runs)(Gemm<T> piece, const T* next_b, T* workspace);
     // Computes a product without a workspace, for a depth of at most small_depth.

@@ -81,11 +81,12 @@ private:
     // What the next slab packs of these columns; after the last one, what the next piece begins with, most likely.
     Lines<T> packed_next(size_t column) const {
         const T* const next = end_ < g_.depth ? b_at(g_, end_, column) : b_at(g_, 0, column + g_.columns);
-        const size_t size = g_.transpose_b ? end_ - begin_ : used(column), in_row = ceil_divide(size, line<T>);
+        const size_t depth = end_ - begin_, rows = g_.transpose_b ? used(column) : depth;
+        const size_t in_row = ceil_divide(g_.transpose_b ? depth : used(column), line_size<T>);
         return {.at = next,
                 .in_row = in_row,
-                .gap = static_cast<std::ptrdiff_t>(g_.b_stride) - static_cast<std::ptrdiff_t>(in_row * line<T>),
-                .each_step = ceil_divide(used(column), line<T>)};
+                .gap = static_cast<std::ptrdiff_t>(g_.b_stride) - static_cast<std::ptrdiff_t>(in_row * line_size<T>),
+                .each_step = ceil_divide(rows * in_row, depth)};
     }
 
     void multiply_block(Interval rows, Interval depth) {

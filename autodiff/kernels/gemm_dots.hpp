@@ -101,14 +101,17 @@ template <class T> void multiply_dots(const Gemm<T>& g, bool fetch_next) {
         const size_t height = min(rows, g.rows - row), width = min(columns, g.columns - column);
         kernels.of[(height - 1) * dot_columns + width - 1](g, row, column, next, stride, share);
     };
-    const T* next = longer + step * stride;
+    const auto next = [&](size_t begin, size_t tile) {
+        return fetch_next ? longer + (begin + step + tile * share) * stride : nullptr;
+    };
     if (b_is_longer) {
-        for (size_t column = 0; column < g.columns; column += columns, next = longer + (column + step) * stride)
-            for (size_t row = 0; row < g.rows; row += rows, next += share * stride) multiply_tile(row, column, next);
+        for (size_t column = 0; column < g.columns; column += columns)
+            for (size_t row = 0, tile = 0; row < g.rows; row += rows, ++tile)
+                multiply_tile(row, column, next(column, tile));
     } else {
-        for (size_t row = 0; row < g.rows; row += rows, next = longer + (row + step) * stride)
-            for (size_t column = 0; column < g.columns; column += columns, next += share * stride)
-                multiply_tile(row, column, next);
+        for (size_t row = 0; row < g.rows; row += rows)
+            for (size_t column = 0, tile = 0; column < g.columns; column += columns, ++tile)
+                multiply_tile(row, column, next(row, tile));
     }
 }
 

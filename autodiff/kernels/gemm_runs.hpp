@@ -23,17 +23,20 @@ template <class T, size_t Rows> void multiply_run(Tile<T> tile, size_t tiles, st
             Vector<T> row[vectors];
             load_row<T, vectors, false>(row, b, 0);
             add_products<T>(sums, a, row);
-            if (b_ahead != 0)
+            if (b_ahead != 0) {
 #pragma GCC unroll 16
-                for (size_t i = 0; i < columns; i += line<T>) fetch(b + b_ahead + i);
+                for (size_t i = 0; i < columns; i += line_size<T>) fetch(b + b_ahead + i);
+            }
             // On the way the next tile's rows of C, one with each step.
-            if (k < Rows) prefetch<T, vectors>(c_ahead), c_ahead += tile.c_stride;
+            if (k < Rows) fetch_row_close<T, vectors>(c_ahead), c_ahead += tile.c_stride;
         }
         finish<T, Rows, vectors, false>(tile, sums);
     }
 }
 
-template <class T> struct RunKernels { void (*with_rows[run_rows + 1])(Tile<T> tile, size_t tiles, std::ptrdiff_t b_ahead); };
+template <class T> struct RunKernels {
+    void (*with_rows[run_rows + 1])(Tile<T> tile, size_t tiles, std::ptrdiff_t b_ahead);
+};
 
 template <class T, size_t... Row> constexpr RunKernels<T> run_kernels(std::index_sequence<Row...>) {
     return {{nullptr, multiply_run<T, Row + 1>...}};

@@ -192,9 +192,9 @@ template <class T, size_t Rows, size_t Vectors>
 }
 
 // The lines that a row of vectors is on, those of the last number included.
-template <class T, size_t Vectors> [[gnu::always_inline]] inline void prefetch(const T* row) {
+template <class T, size_t Vectors> [[gnu::always_inline]] inline void fetch_row_close(const T* row) {
 #pragma GCC unroll 16
-    for (size_t v = 0; v <= Vectors; ++v) __builtin_prefetch(row + v * lanes<T> - v / Vectors, 0, 3);
+    for (size_t v = 0; v <= Vectors; ++v) fetch_close(row + v * lanes<T> - v / Vectors);
 }
 
 // From what depth on a tile fetches its part of C into the second-level cache ahead of need.

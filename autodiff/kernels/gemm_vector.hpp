@@ -40,11 +40,13 @@ constexpr size_t even_part(size_t size, size_t most) {
 
 // --- What is needed next ---------------------------------------------------------------------------------------------
 
-// The numbers of a line of the cache.
-template <class T> constexpr size_t line = 64 / sizeof(T);
+// How many numbers a line of the cache has.
+template <class T> constexpr size_t line_size = 64 / sizeof(T);
 
-// A line, into the second-level cache: on the way into the first one, those that come from memory hold up other reads.
+// A line, into the second-level cache. (On the way into the first one, those that come from memory hold up other reads.)
 template <class T> [[gnu::always_inline]] inline void fetch(const T* from) { __builtin_prefetch(from, 0, 2); }
+// A line that is at hand, into the first-level cache.
+template <class T> [[gnu::always_inline]] inline void fetch_close(const T* from) { __builtin_prefetch(from, 0, 3); }
 
 // The lines that rows of a matrix are on, to be fetched while something else is multiplied, a few at each step.
 template <class T> struct Lines {
@@ -57,7 +59,7 @@ template <class T> struct Lines {
     [[gnu::always_inline]] void fetch_some() {
         for (size_t i = 0; i < each_step; ++i) {
             fetch(at);
-            at += line<T>;
+            at += line_size<T>;
             if (++passed == in_row) at += gap, passed = 0;
         }
     }

@@ -31,14 +31,31 @@ Variable<T> from_result(const char* name, const Formula& formula, const Variable
                   }));
 }
 
-// For vjps: their cotangent times x, and its negative, written over it where nobody else needs it.
-template <class T>
-Variable<T> times(Variable<T>&& g, const Variable<T>& x) {
-    return detail::elementwise_operation("multiply", formulas::Multiply{}, std::move(g), x);
+// For vjps, whose cotangent is g: written over it where nobody else needs it. (Recorded as formulas they would save g,
+// which the operators need not.)
+template <class T, class Formula, class... Rest>
+Variable<T> write_over(Variable<T>&& g, const Formula& formula, const Rest&... rest) {
+    return detail::elementwise_operation("vjp", formula, std::move(g), rest...);
 }
 template <class T>
-Variable<T> minus(Variable<T>&& g) {
-    return detail::elementwise_operation("negative", formulas::Negative{}, std::move(g));
+Variable<T> times(Variable<T>&& g, const Variable<T>& x) {
+    return detail::thread_state.recording ? g * x : write_over(std::move(g), formulas::Multiply{}, x);
+}
+template <class T>
+Variable<T> times(Variable<T>&& g, T number) {
+    return detail::thread_state.recording ? g * number : write_over(std::move(g), formulas::MultiplyNumber{number});
+}
+template <class T>
+Variable<T> divided(Variable<T>&& g, const Variable<T>& x) {
+    return detail::thread_state.recording ? g / x : write_over(std::move(g), formulas::Divide{}, x);
+}
+template <class T>
+Variable<T> divided(Variable<T>&& g, T number) {
+    return detail::thread_state.recording ? g / number : write_over(std::move(g), formulas::DivideNumber{number});
+}
+template <class T>
+Variable<T> negated(Variable<T>&& g) {
+    return detail::thread_state.recording ? -g : write_over(std::move(g), formulas::Negative{});
 }
 
 }  // namespace
@@ -143,7 +160,7 @@ Variable<T> add(const Variable<T>& a, const Variable<T>& b) {
 template <class T>
 Variable<T> subtract(const Variable<T>& a, const Variable<T>& b) {
     return record("subtract", evaluate("subtract", formulas::Subtract{}, a, b), wrt(a, [](Variable<T> g) { return g; }),
-                  wrt(b, [](Variable<T> g) { return minus(std::move(g)); }));
+                  wrt(b, [](Variable<T> g) { return negated(std::move(g)); }));
 }
 template <class T>
 Variable<T> multiply(const Variable<T>& a, const Variable<T>& b) {
@@ -154,15 +171,13 @@ Variable<T> multiply(const Variable<T>& a, const Variable<T>& b) {
 template <class T>
 Variable<T> divide(const Variable<T>& a, const Variable<T>& b) {
     return record("divide", evaluate("divide", formulas::Divide{}, a, b),
-                  wrt(a, [b](Variable<T> g) {
-                      return elementwise_operation("divide", formulas::Divide{}, std::move(g), b);
-                  }),
+                  wrt(a, [b](Variable<T> g) { return divided(std::move(g), b); }),
                   wrt(b, [b](const Variable<T>& g, const Variable<T>& y) { return -g * y / b; }));
 }
 template <class T>
 Variable<T> negative(const Variable<T>& x) {
     return record("negative", evaluate("negative", formulas::Negative{}, x),
-                  wrt(x, [](Variable<T> g) { return minus(std::move(g)); }));
+                  wrt(x, [](Variable<T> g) { return negated(std::move(g)); }));
 }
 
 template <class T>
@@ -171,24 +186,18 @@ Variable<T> add_number(const Variable<T>& x, T number) {
 }
 template <class T>
 Variable<T> multiply_number(const Variable<T>& x, T number) {
-    const formulas::MultiplyNumber formula{number};
-    return record("multiply", evaluate("multiply", formula, x),
-                  wrt(x, [formula](Variable<T> g) {
-                      return elementwise_operation("multiply", formula, std::move(g));
-                  }));
+    return record("multiply", evaluate("multiply", formulas::MultiplyNumber{number}, x),
+                  wrt(x, [number](Variable<T> g) { return times(std::move(g), number); }));
 }
 template <class T>
 Variable<T> divide_by_number(const Variable<T>& x, T number) {
-    const formulas::DivideNumber formula{number};
-    return record("divide", evaluate("divide", formula, x),
-                  wrt(x, [formula](Variable<T> g) {
-                      return elementwise_operation("divide", formula, std::move(g));
-                  }));
+    return record("divide", evaluate("divide", formulas::DivideNumber{number}, x),
+                  wrt(x, [number](Variable<T> g) { return divided(std::move(g), number); }));
 }
 template <class T>
 Variable<T> subtract_from_number(T number, const Variable<T>& x) {
     return record("subtract", evaluate("subtract", formulas::RightSubtract{number}, x),
-                  wrt(x, [](Variable<T> g) { return minus(std::move(g)); }));
+                  wrt(x, [](Variable<T> g) { return negated(std::move(g)); }));
 }
 template <class T>
 Variable<T> divide_number_by(T number, const Variable<T>& x) {
