@@ -58,6 +58,15 @@ Array<T> full(const Shape& shape, T value) {
     return Array<T>(shape, value);
 }
 
+/// The array, moved. (xtensor moves a shape by exchanging it number by number, which takes longer than copying it.)
+template <class T>
+Array<T> take(Array<T>&& array) {
+    Buffer<T> memory = std::move(array.storage());
+    Array<T> result(std::as_const(array));
+    result.storage() = std::move(memory);
+    return result;
+}
+
 /// The same memory under another shape, not copied, from element `offset` on. Throws Error when it goes beyond the array.
 template <class T>
 Array<T> share(const Array<T>& array, const Shape& shape, std::size_t offset = 0) {

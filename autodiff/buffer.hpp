@@ -75,7 +75,11 @@ public:
     Buffer(Iterator first, Iterator last) : Buffer(static_cast<size_type>(std::distance(first, last))) {
         std::copy(first, last, data_);
     }
-    Buffer(const Buffer& other) : Buffer(other.size_) { std::copy_n(other.data_, size_, data_); }
+    Buffer(const Buffer& other) {
+        if (!other.block_) return;
+        own(other.size_);
+        std::copy_n(other.data_, size_, data_);
+    }
     Buffer(Buffer&& other) noexcept
         : block_(std::exchange(other.block_, nullptr)),
           data_(std::exchange(other.data_, nullptr)),

@@ -365,7 +365,7 @@ namespace detail {
 template <class T>
 class ValueNode : public Node {
 public:
-    explicit ValueNode(Array<T>&& array) : value(std::move(array)) {}
+    explicit ValueNode(Array<T>&& array) : value(take(std::move(array))) {}
 
     const Shape& shape() const noexcept final { return value.shape(); }
     void drop_value() noexcept final { value.storage() = Buffer<T>(); }
