@@ -362,6 +362,14 @@ TEST_CASE("an observer sees names, inputs, results and settings", "[record]") {
     CHECK(log.inputs.back() == std::vector<const detail::Node*>{x.node(), c.node(), x.node()});
 }
 
+TEST_CASE("an observer sees the arithmetic of a backward by its names", "[record]") {
+    const Variable<> x = leaf<>({1, 2}), constant{3, 4};
+    const Variable<> y = -(x * constant) * 3 / 2 / constant;
+    Log log;
+    y.backward(Variable<>{1, 1});
+    CHECK(log.names == std::vector<std::string>{"divide", "divide", "multiply", "negative", "multiply"});
+}
+
 TEST_CASE("observers nest, and are told no more when they are gone", "[record]") {
     const Variable<> x = leaf<>({1, 2});
     Log outer;

@@ -33,29 +33,30 @@ Variable<T> from_result(const char* name, const Formula& formula, const Variable
 
 // For vjps, whose cotangent is g: written over it where nobody else needs it. (Recorded as formulas they would save g,
 // which the operators need not.)
-template <class T, class Formula, class... Rest>
-Variable<T> write_over(Variable<T>&& g, const Formula& formula, const Rest&... rest) {
-    return detail::elementwise_operation("vjp", formula, std::move(g), rest...);
-}
 template <class T>
 Variable<T> times(Variable<T>&& g, const Variable<T>& x) {
-    return detail::thread_state.recording ? g * x : write_over(std::move(g), formulas::Multiply{}, x);
+    if (detail::thread_state.recording) return g * x;
+    return detail::elementwise_operation("multiply", formulas::Multiply{}, std::move(g), x);
 }
 template <class T>
 Variable<T> times(Variable<T>&& g, T number) {
-    return detail::thread_state.recording ? g * number : write_over(std::move(g), formulas::MultiplyNumber{number});
+    if (detail::thread_state.recording) return g * number;
+    return detail::elementwise_operation("multiply", formulas::MultiplyNumber{number}, std::move(g));
 }
 template <class T>
 Variable<T> divided(Variable<T>&& g, const Variable<T>& x) {
-    return detail::thread_state.recording ? g / x : write_over(std::move(g), formulas::Divide{}, x);
+    if (detail::thread_state.recording) return g / x;
+    return detail::elementwise_operation("divide", formulas::Divide{}, std::move(g), x);
 }
 template <class T>
 Variable<T> divided(Variable<T>&& g, T number) {
-    return detail::thread_state.recording ? g / number : write_over(std::move(g), formulas::DivideNumber{number});
+    if (detail::thread_state.recording) return g / number;
+    return detail::elementwise_operation("divide", formulas::DivideNumber{number}, std::move(g));
 }
 template <class T>
 Variable<T> negated(Variable<T>&& g) {
-    return detail::thread_state.recording ? -g : write_over(std::move(g), formulas::Negative{});
+    if (detail::thread_state.recording) return -g;
+    return detail::elementwise_operation("negative", formulas::Negative{}, std::move(g));
 }
 
 }  // namespace
