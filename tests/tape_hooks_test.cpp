@@ -12,12 +12,7 @@
 using namespace xgrad;
 using testing::holds;
 using testing::leaf;
-
-namespace {
-
-std::size_t tape_size() { return Tape::current().size(); }
-
-}  // namespace
+using testing::tape_size;
 
 TEST_CASE("a hook fires once per backward, when the gradient is complete", "[tape]") {
     Variable<> x = leaf({1, 2});

@@ -14,10 +14,9 @@
 using namespace xgrad;
 using testing::holds;
 using testing::leaf;
+using testing::tape_size;
 
 namespace {
-
-std::size_t tape_size() { return Tape::current().size(); }
 
 // A function that is run again in backward in place of keeping what it recorded.
 using Function = std::function<Variable<>(const Variable<>&)>;

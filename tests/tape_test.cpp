@@ -24,11 +24,10 @@
 using namespace xgrad;
 using testing::holds;
 using testing::leaf;
+using testing::tape_size;
 
 namespace {
 
-
-std::size_t tape_size() { return Tape::current().size(); }
 
 // An operation that throws, when armed, in its vjp.
 Variable<> mine(const Variable<>& x, const bool& armed) {
