@@ -63,6 +63,7 @@ public:
     }
 
     bool needed() const noexcept { return static_cast<bool>(edge_); }
+    /// Whether this sweep has a use for a cotangent; only then may it propagate.
     bool expected(const Sweep& sweep) const noexcept { return edge_ && sweep.expects(*edge_.get()); }
     template <class G>
     bool reads_result() const noexcept {
@@ -71,7 +72,6 @@ public:
 
     template <class G, class Y>
     void propagate(Sweep& sweep, G&& g, Y&& y) {
-        if (!expected(sweep)) return;
         static_cast<ValueNode<U>*>(edge_.get())->receive(sweep, call_vjp(*vjp_, std::move(g), std::forward<Y>(y)));
     }
     void visit_edges(Node::Visit visit, void* context) const {
@@ -120,7 +120,6 @@ public:
 
     template <class G, class Y>
     void propagate(Sweep& sweep, G&& g, Y&& y) {
-        if (!expected(sweep)) return;
         auto cotangents = call_vjp(*vjp_, std::move(g), std::forward<Y>(y), Needs(edges_, sweep));
         if (cotangents.size() != edges_.size())
             throw Error("backward: the vjp of '" + std::string(thread_state.vjp) + "' gave " +
@@ -186,9 +185,10 @@ private:
         std::size_t last = 0;
         ((last = std::get<I>(inputs_).expected(sweep) ? I : last), ...);
         const auto propagate_to = [&](std::size_t i, auto& input) {
+            if (!input.expected(sweep)) return;
             if (i == last)
                 input.propagate(sweep, std::move(g), std::move(y));
-            else if (input.expected(sweep))
+            else
                 input.propagate(sweep, G(g), std::as_const(y));
         };
         (propagate_to(I, std::get<I>(inputs_)), ...);
