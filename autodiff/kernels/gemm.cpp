@@ -84,14 +84,21 @@ template <class T> bool is_brief(const Gemm<T>& g, std::size_t count = 1) {
     return static_cast<double>(count) * work(g) < brief_work;
 }
 
+// Rows that are so many bytes apart, whole pages, compete for the same places of a cache. (The first-level cache has 8 for
+// a line.) Of B more rows are in use than of A, but each of them is read in longer runs.
+constexpr std::size_t page = 4096, places = 8;
+template <class T> bool a_competes(const Gemm<T>& g) { return !g.transpose_a && g.a_stride * sizeof(T) % page == 0; }
+template <class T> bool b_competes(const Gemm<T>& g) { return g.b_stride * sizeof(T) % (2 * page) == 0; }
+
 // Scalar products pack nothing, which counts when few rows would use what is packed, and waste no lanes on few columns;
 // but every entry of C costs the sum of a vector's lanes, which only a depth makes up for.
 template <class T> bool suits_dots(const Gemm<T>& g, const GemmKernels<T>& kernels) {
     const bool a_runs = !g.transpose_a || (g.rows == 1 && g.a_stride == 1);
     const bool b_runs = g.transpose_b || (g.columns == 1 && g.b_stride == 1);
     if (!a_runs || !b_runs) return false;
-    return g.rows <= 2 || g.columns <= 2 || (g.rows <= kernels.dots_rows && g.rows * kernels.dots_depth <= g.depth) ||
-           (g.columns <= 24 && 4 * g.columns <= g.depth);
+    if (g.rows <= 2 || g.columns <= 2 || (g.columns <= 24 && 4 * g.columns <= g.depth)) return true;
+    if (b_competes(g) && g.rows > 24 && g.columns >= 512) return false;
+    return g.rows <= kernels.dots_rows && g.rows * kernels.dots_depth <= g.depth;
 }
 
 // Bytes of a core's second-level cache.
@@ -116,26 +123,15 @@ template <class T> bool suits_row(const Gemm<T>& g, const GemmKernels<T>& kernel
 // Where packing would take longer than it saves.
 template <class T> bool is_small(const Gemm<T>& g) { return g.rows <= 48 && g.columns <= 48 && g.depth <= small_depth; }
 
-// A tile reads a short run of each row of B. Rows that are further apart than this, in bytes, are on too many pages,
-// from some number of rows on; and what is not in the second-level cache is waited for, unless it is packed: what is
-// packed next can be fetched in time.
-constexpr std::size_t far_apart = 2048, many_rows = 64;
-
-template <class T> bool packs_b(const Gemm<T>& g, const GemmKernels<T>& kernels) {
-    if (g.transpose_b) return true;
-    const bool is_slow = (g.b_stride * sizeof(T) > far_apart && g.depth >= many_rows) ||
-                         bytes_of_b(g) > second_level_cache();
-    return g.rows > (is_slow ? kernels.tile_rows : kernels.reread_rows);
+// Whether a small B is read as it stands, again and again. The first-level cache nearly holds it.
+template <class T> bool rereads_b(const Gemm<T>& g, const GemmKernels<T>& kernels) {
+    return !g.transpose_b && bytes_of_b(g) <= (64u << 10) && g.rows <= kernels.reread_rows;
 }
-
-// Whether rows of A are whole pages apart. Their lines compete for the same places of the first-level cache then.
-constexpr std::size_t page = 4096, places = 8;
-template <class T> bool a_competes(const Gemm<T>& g) { return !g.transpose_a && g.a_stride * sizeof(T) % page == 0; }
 
 // An A that competes with itself, or is transposed, needs fewer uses to make up for packing: what a tile reads of a
 // transposed one is on as many lines as it has steps.
 template <class T> bool packs_a(const Gemm<T>& g, const GemmKernels<T>& kernels) {
-    const bool is_slow = (g.transpose_a || a_competes(g)) && g.depth >= many_rows;
+    const bool is_slow = (g.transpose_a || a_competes(g)) && g.depth >= 64;
     return g.columns >= (is_slow ? 384 : 1024) && g.rows > 2 * kernels.tile_rows;
 }
 
@@ -151,38 +147,45 @@ template <class T> bool suits_unit(const Gemm<T>& g) {
 template <class T> bool suits_runs(const Gemm<T>& g, const GemmKernels<T>& kernels) {
     const bool is_shallow = g.depth <= kernels.short_depth && g.rows >= 4 && g.columns >= 256;
     if (g.transpose_b) return is_shallow && g.rows * g.columns >= (1u << 20);
-    return is_shallow || g.rows <= (bytes_of_b(g) < beyond_caches ? 64 : 32);
+    if (is_shallow) return true;
+    const bool in_lines = g.columns * sizeof(T) % 64 == 0;
+    if (rereads_b(g, kernels) && (g.transpose_a || (in_lines && g.rows > 24))) return false;
+    return g.rows <= (b_competes(g) ? 4 * kernels.tile_rows : g.transpose_a ? 64 : kernels.reread_rows);
 }
 
-// With short blocks of the depth C is read and written more often. With long ones what is fetched next pushes out what
-// is in use, where the second-level cache does not hold B; the more so where nothing but memory does.
+// With short parts of the depth C is read and written more often. With long ones what is fetched next pushes out what is
+// in use, where the second-level cache does not hold B; the more so where few runs have to fetch all of it from memory.
 template <class T> std::size_t depth_of_runs(const Gemm<T>& g) {
     if (g.depth <= run_depth || bytes_of_b(g) <= second_level_cache()) return run_depth;
-    return bytes_of_b(g) < beyond_caches ? 64 : 48;
+    return bytes_of_b(g) < beyond_caches || g.rows > 8 ? 64 : 48;
+}
+
+// Of scalar products: where the second-level cache does not hold the longer matrix, and these use it often enough.
+template <class T> bool fetches_dots(const Gemm<T>& g) {
+    const std::size_t bytes = std::max(g.rows, g.columns) * g.depth * sizeof(T);
+    return bytes >= (std::min(g.rows, g.columns) < 8 ? beyond_caches : second_level_cache() / 2);
 }
 
 template <class T> GemmPlan choose_plan(const Gemm<T>& g, const GemmKernels<T>& kernels, Level at) {
     if (at == Level::amx && kernels.multiply_on_unit && suits_unit(g)) return {.method = GemmMethod::unit};
     if (suits_dots(g, kernels))
         return {.method = suits_row(g, kernels) ? GemmMethod::row : GemmMethod::dots,
-                .fetch_next = std::max(g.rows, g.columns) * g.depth * sizeof(T) >= beyond_caches};
+                .fetch_next = fetches_dots(g)};
     if (is_small(g)) return {.method = GemmMethod::small};
     if (suits_runs(g, kernels))
         return {.method = GemmMethod::runs,
-                .fetch_next = !g.transpose_b && bytes_of_b(g) > second_level_cache(),
+                .fetch_next = g.depth > run_depth && (g.rows >= 4 || bytes_of_b(g) > second_level_cache()),
                 .block_depth = even_part(std::max<std::size_t>(1, g.depth), depth_of_runs(g))};
-    const bool flat = g.rows <= 2 * kernels.block_rows, pack_b = packs_b(g, kernels);
-    // A flat C goes through B block by block: one is fetched while the one before is in use, so they are half as deep.
-    const bool fetch_next = flat && pack_b && bytes_of_b(g) > second_level_cache() / 2;
+    const bool flat = g.rows <= 2 * kernels.block_rows;
+    // With a flat C the cache holds all of A's rows, and besides a panel of B the one that is fetched.
     const std::size_t block_depth =
-        even_part(std::max<std::size_t>(1, g.depth), kernels.block_depth / (fetch_next ? 2 : 1));
-    return {.fetch_next = fetch_next,
-            .block_rows = kernels.block_rows,
+        even_part(std::max<std::size_t>(1, g.depth), kernels.block_depth / (flat ? 2 : 1));
+    return {.block_rows = kernels.block_rows,
             .block_depth = block_depth,
             .slab_depth = flat ? block_depth : 4 * block_depth,
             .tile_rows = a_competes(g) ? std::min(places, kernels.tile_rows) : kernels.tile_rows,
             .pack_a = packs_a(g, kernels),
-            .pack_b = pack_b,
+            .pack_b = !rereads_b(g, kernels),
             .flat = flat};
 }
 
@@ -425,12 +428,9 @@ private:
         const Workspace<T> workspace(kept_for_piece, kernels_.runs_workspace_size(piece));
         each_part(piece, plan_.block_depth, [&](const Gemm<T>& g) {
             // What the next part reads; after the last one, what the next piece begins with, most likely.
-            const T* next = nullptr;
-            if (plan_.fetch_next) {
-                next = g.b + g.depth * g.b_stride;
-                if (next == piece.b + piece.depth * piece.b_stride) next = piece.b + piece.columns;
-            }
-            kernels_.multiply_runs(g, next, workspace.data());
+            const bool last = g.b + g.depth * g.b_stride == piece.b + piece.depth * piece.b_stride;
+            const T* const next = last ? piece.b + piece.columns : g.b + g.depth * g.b_stride;
+            kernels_.multiply_runs(g, plan_.fetch_next ? next : nullptr, workspace.data());
         });
     }
 

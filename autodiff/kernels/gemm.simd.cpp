@@ -36,18 +36,37 @@ template <class T> void pack_a(const Gemm<T>& g, size_t begin, size_t end, T* pa
                  min(max_rows, end - row), min(together, g.depth - k));
 }
 
-// A slab of the depth: C += A·B over all rows and columns of a piece. B is packed once for all of it. Rows go block by
-// block, and each block through the whole slab, so that its part of C stays in the cache.
+// A slab of the depth: C += A·B over all rows and columns of a piece.
 template <class T> class Slab {
 public:
     Slab(const Gemm<T>& piece, const GemmPlan& plan, const T* packed_a, T* packed_b, size_t begin, size_t end)
         : g_(piece), plan_(plan), packed_a_(packed_a), packed_b_(packed_b), begin_(begin), end_(end) {}
 
     static size_t room_for_b(const Gemm<T>& g, const GemmPlan& plan) {
-        return min(plan.slab_depth, g.depth) * round_up(g.columns, max_columns<T>);
+        const size_t columns = plan.flat ? max_columns<T> : round_up(g.columns, max_columns<T>);
+        return min(plan.slab_depth, g.depth) * columns;
     }
 
-    void multiply() {
+    void multiply() { plan_.flat ? multiply_flat() : multiply_blocks(); }
+
+private:
+    struct Interval {
+        size_t begin, end;
+    };
+
+    // Few rows: panel by panel of B, of which the next one is fetched while one that was just packed is multiplied.
+    void multiply_flat() {
+        const size_t height = tile_height(g_.rows);
+        for (size_t column = 0, columns; column < g_.columns; column += columns) {
+            columns = panel_columns(height, column);
+            if (plan_.pack_b) pack_panel(packed_b_, {begin_, end_}, column);
+            multiply_panel({0, g_.rows}, height, {begin_, end_}, column, columns, packed_b_, next(column, columns));
+        }
+    }
+
+    // B is packed once for all rows. These go block by block, and each block through the whole slab, so that its part
+    // of C stays in the cache.
+    void multiply_blocks() {
         if (plan_.pack_b) pack_b();
         for (size_t row = 0; row < g_.rows; row += plan_.block_rows) {
             size_t k = begin_;
@@ -58,65 +77,64 @@ public:
         }
     }
 
-private:
-    struct Interval {
-        size_t begin, end;
-    };
+    void multiply_block(Interval rows, Interval depth) {
+        const size_t height = tile_height(rows.end - rows.begin);
+        for (size_t column = 0, columns; column < g_.columns; column += columns) {
+            columns = panel_columns(height, column);
+            multiply_panel(rows, height, depth, column, columns, packed_b(depth.begin, column));
+        }
+    }
 
     size_t used(size_t column) const { return min(max_columns<T>, g_.columns - column); }
     size_t width(size_t column) const { return round_up(used(column), lanes<T>); }
+    size_t panel_columns(size_t height, size_t column) const {
+        return plan_.pack_b ? used(column) : kernels::XGRAD_LEVEL::panel_columns<T>(height, g_.columns - column);
+    }
+    // Rows of A as they stand can be shared out evenly: 16 rows are 8 and 8 rather than 14 and 2.
+    size_t tile_height(size_t rows) const { return packed_a_ ? max_rows : even_part(rows, plan_.tile_rows); }
+
     T* packed_b(size_t k, size_t column) const {
         return packed_b_ + column * (end_ - begin_) + (k - begin_) * width(column);
     }
 
-    void pack_b() {
+    void pack_panel(T* to, Interval depth, size_t column) const {
+        pack(to, width(column), b_at(g_, depth.begin, column), g_.b_stride, !g_.transpose_b, used(column),
+             depth.end - depth.begin);
+    }
+
+    void pack_b() const {
         // A transposed panel's parts stand side by side along the depth.
         const size_t together = g_.transpose_b ? plan_.block_depth : packed_together;
         for (size_t k = begin_; k < end_; k += together)
             for (size_t column = 0; column < g_.columns; column += max_columns<T>)
-                pack(packed_b(k, column), width(column), b_at(g_, k, column), g_.b_stride, !g_.transpose_b,
-                     used(column), min(together, end_ - k));
+                pack_panel(packed_b(k, column), {k, min(k + together, end_)}, column);
     }
 
-    // What the next slab packs of these columns; after the last one, what the next piece begins with, most likely.
-    Lines<T> packed_next(size_t column) const {
-        const T* const next = end_ < g_.depth ? b_at(g_, end_, column) : b_at(g_, 0, column + g_.columns);
-        const size_t depth = end_ - begin_, rows = g_.transpose_b ? used(column) : depth;
-        const size_t in_row = ceil_divide(g_.transpose_b ? depth : used(column), line_size<T>);
-        return {.at = next,
-                .in_row = in_row,
-                .gap = static_cast<std::ptrdiff_t>(g_.b_stride) - static_cast<std::ptrdiff_t>(in_row * line_size<T>),
-                .each_step = ceil_divide(rows * in_row, depth)};
+    // The panel after this one; after the last one, what the next slab or piece begins with, most likely.
+    Next<T> next(size_t column, size_t columns) const {
+        const bool last = column + columns == g_.columns;
+        const T* const at = !last            ? b_at(g_, begin_, column + columns)
+                            : end_ < g_.depth ? b_at(g_, end_, 0)
+                                              : b_at(g_, 0, g_.columns);
+        return {at, g_.b_stride, g_.transpose_b ? columns : end_ - begin_};
     }
 
-    void multiply_block(Interval rows, Interval depth) {
-        // Rows of A as they stand can be shared out evenly: 16 rows are 8 and 8 rather than 14 and 2.
-        const size_t height = packed_a_ ? max_rows : even_part(rows.end - rows.begin, plan_.tile_rows);
-        for (size_t column = 0, columns; column < g_.columns; column += columns) {
-            columns = plan_.pack_b ? used(column) : panel_columns<T>(height, g_.columns - column);
-            multiply_panel(rows, height, depth, column, columns);
-        }
-    }
-
-    void multiply_panel(Interval rows, size_t height, Interval depth, size_t column, size_t columns) {
+    void multiply_panel(Interval rows, size_t height, Interval depth, size_t column, size_t columns, const T* packed,
+                        Next<T> next = {}) {
         const bool first = depth.begin == 0, last = depth.end == g_.depth;
         const size_t packed_place = packed_a_place(g_, rows.begin) + depth.begin * max_rows;
         Tile<T> tile{.depth = depth.end - depth.begin,
                      .a = packed_a_ ? packed_a_ + packed_place : a_at(g_, rows.begin, depth.begin),
                      .a_stride = packed_a_ ? 1 : a_stride(g_),
                      .a_step = packed_a_ ? max_rows : a_step(g_),
-                     .b = plan_.pack_b ? packed_b(depth.begin, column) : b_at(g_, depth.begin, column),
+                     .b = plan_.pack_b ? packed : b_at(g_, depth.begin, column),
                      .b_step = plan_.pack_b ? width(column) : g_.b_stride,
                      .c = g_.c + rows.begin * g_.c_stride + column,
                      .c_stride = g_.c_stride,
                      .add = g_.accumulate || !first,
                      .bias = last && g_.bias ? g_.bias + column : nullptr,
-                     .activation = last ? g_.activation : Activation::none};
-        Lines<T> b_ahead;
-        if (plan_.fetch_next && rows.begin == 0) {
-            b_ahead = packed_next(column);
-            tile.b_ahead = &b_ahead;
-        }
+                     .activation = last ? g_.activation : Activation::none,
+                     .next = next};
         const size_t a_per_tile = packed_a_ ? packed_tile_size(g_) : height * tile.a_stride;
         kernels::XGRAD_LEVEL::multiply_panel(tile, rows.end - rows.begin, height, a_per_tile, columns);
     }

@@ -11,31 +11,45 @@
 namespace xgrad::kernels::XGRAD_LEVEL {
 namespace {
 
-// Tiles side by side, as wide as their rows leave registers for. `tile` is the first one, of a B as it stands. What is
-// `b_ahead` numbers further on than B is fetched meanwhile, unless that is 0.
-template <class T, size_t Rows> void multiply_run(Tile<T> tile, size_t tiles, std::ptrdiff_t b_ahead) {
+// What is fetched meanwhile, if anything: as much as some tiles read of B, this far from it. It is every n-th tile's turn.
+struct Ahead {
+    std::ptrdiff_t distance = 0;
+    size_t turn = 0, every = 1;
+
+    bool at(size_t tile) const { return distance != 0 && tile % every == turn; }
+};
+
+// Tiles side by side, as wide as their rows leave registers for. `tile` is the first one, of a B as it stands.
+template <class T, size_t Rows> void multiply_run(Tile<T> tile, size_t tiles, Ahead ahead) {
     constexpr size_t vectors = panel_vectors(Rows), columns = vectors * lanes<T>;
-    for (; tiles > 0; --tiles, tile.skip(columns)) {
+    for (size_t i = 0; i < tiles; ++i, tile.skip(columns)) {
         Vector<T> sums[Rows][vectors] = {};
         Column<T, Rows> a(tile.a, tile.a_stride);
         const T *b = tile.b, *c_ahead = tile.c + columns;
-        for (size_t k = 0; k < tile.depth; ++k, a.advance(tile.a_step), b += tile.b_step) {
+        size_t k = 0;
+        const auto advance = [&]() __attribute__((always_inline)) {
             Vector<T> row[vectors];
             load_row<T, vectors, false>(row, b, 0);
             add_products<T>(sums, a, row);
-            if (b_ahead != 0) {
-#pragma GCC unroll 16
-                for (size_t i = 0; i < columns; i += line_size<T>) fetch(b + b_ahead + i);
-            }
             // On the way the next tile's rows of C, one with each step.
             if (k < Rows) fetch_row_close<T, vectors>(c_ahead), c_ahead += tile.c_stride;
+            a.advance(tile.a_step), b += tile.b_step;
+        };
+        if (ahead.at(i)) {
+            const T* next = b + ahead.distance;
+            for (; k < tile.depth; ++k, next += tile.b_step) {
+                advance();
+#pragma GCC unroll 16
+                for (size_t c = 0; c < columns; c += line_size<T>) fetch_line(next + c);
+            }
         }
+        for (; k < tile.depth; ++k) advance();
         finish<T, Rows, vectors, false>(tile, sums);
     }
 }
 
 template <class T> struct RunKernels {
-    void (*with_rows[run_rows + 1])(Tile<T> tile, size_t tiles, std::ptrdiff_t b_ahead);
+    void (*with_rows[run_rows + 1])(Tile<T> tile, size_t tiles, Ahead ahead);
 };
 
 template <class T, size_t... Row> constexpr RunKernels<T> run_kernels(std::index_sequence<Row...>) {
@@ -59,6 +73,13 @@ template <class T> void multiply_runs(Gemm<T> g, const T* next_b, T* workspace) 
         g.b = workspace, g.b_stride = transpose_stride(g);
     }
     const size_t height = even_part(g.rows, run_rows);
+    // In the first part the first run fetches what its next tile reads, and the others share what the next part reads.
+    const size_t others = max(1, ceil_divide(g.rows, height) - 1);
+    const auto ahead = [&](size_t run, size_t columns) -> Ahead {
+        if (run == 0 && g.rows >= 4 && (g.rows > height || !g.accumulate)) return {static_cast<std::ptrdiff_t>(columns)};
+        if (!next_b) return {};
+        return {next_b - g.b, max(1, run) - 1, others};
+    };
     for (size_t row = 0; row < g.rows; row += height) {
         const size_t rows = min(height, g.rows - row), columns = panel_vectors(rows) * lanes<T>;
         // (A's steps are far apart in memory only where it is transposed.)
@@ -77,7 +98,7 @@ template <class T> void multiply_runs(Gemm<T> g, const T* next_b, T* workspace) 
                      .bias = g.bias,
                      .activation = g.activation,
                      .a_ahead = a};
-        kernels.with_rows[rows](tile, g.columns / columns, next_b && row == 0 ? next_b - g.b : 0);
+        kernels.with_rows[rows](tile, g.columns / columns, ahead(row / height, columns));
         tile.skip(g.columns / columns * columns);
         for (size_t left = g.columns % columns, next; left > 0; left -= next, tile.skip(next)) {
             next = panel_columns<T>(rows, left);

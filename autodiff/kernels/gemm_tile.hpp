@@ -93,6 +93,13 @@ void pack(T* to, size_t width, const T* from, size_t stride, bool in_rows, size_
 
 // --- Tiles -----------------------------------------------------------------------------------------------------------
 
+// What is needed when all tiles have gone through this panel of B: a part of B's memory. With each step of the depth a tile
+// fetches as many numbers as it has columns, of one row after the other, and after the last row those beside them.
+template <class T> struct Next {
+    const T* at = nullptr;
+    size_t stride = 0, rows = 0;
+};
+
 template <class T> struct Tile {
     size_t depth;
     const T* a;
@@ -105,9 +112,8 @@ template <class T> struct Tile {
     const T* bias;  // or null
     Activation activation;
     size_t columns = 0;  // of its last vector, where that is partial
-    // What the tile after this one reads in the first step: fetched into the cache on the way.
-    const T* a_ahead = nullptr;
-    Lines<T>* b_ahead = nullptr;  // and what is needed of B when all tiles have gone through this one
+    const T* a_ahead = nullptr;  // what the tile after this one reads in the first step: fetched on the way
+    Next<T> next = {};
 
     // Past `count` columns, of a B as it stands.
     void skip(size_t count) {
@@ -221,8 +227,17 @@ void multiply_tile(const Tile<T>& t) {
         a.advance(a_step);
     };
     size_t k = 0;
-    if (Lines<T>* const b_ahead = t.b_ahead)
-        for (; k < t.depth; ++k) advance(), b_ahead->fetch_some();
+    if (const T* next = t.next.at) {
+        constexpr size_t columns = Vectors * lanes<T>;
+        for (; k < t.depth; next += columns) {
+            const T* row = next;
+            for (const size_t end = min(t.depth, k + t.next.rows); k < end; ++k, row += t.next.stride) {
+                advance();
+#pragma GCC unroll 16
+                for (size_t i = 0; i < columns; i += line_size<T>) fetch_line(row + i);
+            }
+        }
+    }
     // Two steps at a time: half as many additions to pointers compete with the products.
     if constexpr (Packed)
         for (; k + 2 <= t.depth; k += 2) advance(), advance();
@@ -282,7 +297,7 @@ template <class T> void multiply_panel(Tile<T>& tile, size_t rows, size_t height
         const bool whole = packed && rows - row >= max_rows;
         (whole ? multiply_tile<T, max_rows, max_vectors, false, true>
                : kernels.with_rows[min(height, rows - row)])(tile);
-        tile.b_ahead = nullptr;  // once is enough
+        tile.next = {};  // once is enough
         tile.a += a_per_tile;
         tile.c += height * tile.c_stride;
     }

@@ -31,6 +31,7 @@ template <class T> using HalfVector = typename VectorOf<T, vector_bytes / 2>::ty
 template <class T> constexpr size_t lanes = vector_bytes / sizeof(T);
 
 constexpr size_t min(size_t a, size_t b) { return a < b ? a : b; }
+constexpr size_t max(size_t a, size_t b) { return a > b ? a : b; }
 constexpr size_t ceil_divide(size_t size, size_t unit) { return (size + unit - 1) / unit; }
 constexpr size_t round_up(size_t size, size_t unit) { return ceil_divide(size, unit) * unit; }
 // The size of parts of about the same size, of at most `most` each.
@@ -45,25 +46,11 @@ template <class T> constexpr size_t line_size = 64 / sizeof(T);
 
 // A line, into the second-level cache. (On the way into the first one, those that come from memory hold up other reads.)
 template <class T> [[gnu::always_inline]] inline void fetch(const T* from) { __builtin_prefetch(from, 0, 2); }
+// The line that ends numbers which begin here, a line of them: those before, where they begin within a line, brought its
+// beginning.
+template <class T> [[gnu::always_inline]] inline void fetch_line(const T* from) { fetch(from + line_size<T> - 1); }
 // A line that is at hand, into the first-level cache.
 template <class T> [[gnu::always_inline]] inline void fetch_close(const T* from) { __builtin_prefetch(from, 0, 3); }
-
-// The lines that rows of a matrix are on, to be fetched while something else is multiplied, a few at each step.
-template <class T> struct Lines {
-    const T* at = nullptr;
-    size_t in_row = 1;       // lines of a row
-    std::ptrdiff_t gap = 0;  // from the last line of a row to the next row
-    size_t each_step = 0;    // how many are fetched
-    size_t passed = 0;       // of this row
-
-    [[gnu::always_inline]] void fetch_some() {
-        for (size_t i = 0; i < each_step; ++i) {
-            fetch(at);
-            at += line_size<T>;
-            if (++passed == in_row) at += gap, passed = 0;
-        }
-    }
-};
 
 // --- Vectors ---------------------------------------------------------------------------------------------------------
 
