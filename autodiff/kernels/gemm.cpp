@@ -84,8 +84,8 @@ template <class T> bool is_brief(const Gemm<T>& g, std::size_t count = 1) {
     return static_cast<double>(count) * work(g) < brief_work;
 }
 
-// Rows that are so many bytes apart, whole pages, compete for the same places of a cache. (The first-level cache has 8 for
-// a line.) Of B more rows are in use than of A, but each of them is read in longer runs.
+// Rows that are so many bytes apart, whole pages, compete for the same places of a cache. (The first-level cache has 8
+// for a line.) Of B more rows are in use than of A, but each of them is read in longer runs.
 constexpr std::size_t page = 4096, places = 8;
 template <class T> bool a_competes(const Gemm<T>& g) { return !g.transpose_a && g.a_stride * sizeof(T) % page == 0; }
 template <class T> bool b_competes(const Gemm<T>& g) { return g.b_stride * sizeof(T) % (2 * page) == 0; }
@@ -153,8 +153,9 @@ template <class T> bool suits_runs(const Gemm<T>& g, const GemmKernels<T>& kerne
     return g.rows <= (b_competes(g) ? 4 * kernels.tile_rows : g.transpose_a ? 64 : kernels.reread_rows);
 }
 
-// With short parts of the depth C is read and written more often. With long ones what is fetched next pushes out what is
-// in use, where the second-level cache does not hold B; the more so where few runs have to fetch all of it from memory.
+// With short parts of the depth C is read and written more often. With long ones what is fetched next pushes out what
+// is in use, where the second-level cache does not hold B; the more so where few runs have to fetch all of it from
+// memory.
 template <class T> std::size_t depth_of_runs(const Gemm<T>& g) {
     if (g.depth <= run_depth || bytes_of_b(g) <= second_level_cache()) return run_depth;
     return bytes_of_b(g) < beyond_caches || g.rows > 8 ? 64 : 48;
@@ -169,8 +170,7 @@ template <class T> bool fetches_dots(const Gemm<T>& g) {
 template <class T> GemmPlan choose_plan(const Gemm<T>& g, const GemmKernels<T>& kernels, Level at) {
     if (at == Level::amx && kernels.multiply_on_unit && suits_unit(g)) return {.method = GemmMethod::unit};
     if (suits_dots(g, kernels))
-        return {.method = suits_row(g, kernels) ? GemmMethod::row : GemmMethod::dots,
-                .fetch_next = fetches_dots(g)};
+        return {.method = suits_row(g, kernels) ? GemmMethod::row : GemmMethod::dots, .fetch_next = fetches_dots(g)};
     if (is_small(g)) return {.method = GemmMethod::small};
     if (suits_runs(g, kernels))
         return {.method = GemmMethod::runs,
@@ -178,8 +178,7 @@ template <class T> GemmPlan choose_plan(const Gemm<T>& g, const GemmKernels<T>& 
                 .block_depth = even_part(std::max<std::size_t>(1, g.depth), depth_of_runs(g))};
     const bool flat = g.rows <= 2 * kernels.block_rows;
     // With a flat C the cache holds all of A's rows, and besides a panel of B the one that is fetched.
-    const std::size_t block_depth =
-        even_part(std::max<std::size_t>(1, g.depth), kernels.block_depth / (flat ? 2 : 1));
+    const std::size_t block_depth = even_part(std::max<std::size_t>(1, g.depth), kernels.block_depth / (flat ? 2 : 1));
     return {.block_rows = kernels.block_rows,
             .block_depth = block_depth,
             .slab_depth = flat ? block_depth : 4 * block_depth,
@@ -207,20 +206,25 @@ template <class T> Grid choose_grid_for_unit(const Gemm<T>& g, std::size_t count
     return {rows, columns, ceil_divide(g.rows, rows), ceil_divide(g.columns, columns)};
 }
 
-// Long runs of B and C, but not so long that a block of B leaves the cache. Threads share rows where C has more of
-// them than B, otherwise columns, so that each transposes only its own of a transposed B; in rounds of the threads, of
-// 192 columns or more where there are as many.
+// Long runs of B and C, but not so long that a block of B leaves the cache. Threads share rows where C has more of them
+// than B, or where there are many and a cache holds B for all of them; otherwise columns, so that each transposes only
+// its own of a transposed B. Both in rounds of the threads, of 32 rows or 192 columns or more where there are as many.
 template <class T>
 Grid choose_grid_for_runs(const Gemm<T>& g, const GemmPlan& plan, const GemmKernels<T>& kernels, std::size_t count) {
     const auto most_pieces = std::max<std::size_t>(1, static_cast<std::size_t>(work(g) / work_of_a_piece));
     const std::size_t pieces = threads() > 1 ? std::min(ceil_divide(4 * threads(), count), most_pieces) : 1;
+    const auto parts = [pieces](std::size_t size, std::size_t least) {
+        const std::size_t whole_rounds = std::max<std::size_t>(1, size / least / threads()) * threads();
+        return std::min(pieces, whole_rounds);
+    };
     const std::size_t cached = std::max<std::size_t>(1024, (256u << 10) / sizeof(T) / plan.block_depth);
     std::size_t rows = g.rows, columns = even_part(g.columns, cached);
     if (g.rows > g.depth && !g.transpose_b) {
         rows = round_up(ceil_divide(rows, pieces), kernels.run_rows);
+    } else if (g.rows >= 64 && !g.transpose_a && !g.transpose_b && bytes_of_b(g) < beyond_caches) {
+        rows = round_up(ceil_divide(rows, parts(rows, 32)), kernels.run_rows);
     } else {
-        const std::size_t whole_rounds = std::max<std::size_t>(1, g.columns / 192 / threads()) * threads();
-        columns = std::min(columns, ceil_divide(g.columns, std::min(pieces, whole_rounds)));
+        columns = std::min(columns, ceil_divide(g.columns, parts(g.columns, 192)));
     }
     columns = round_up(columns, 64 / sizeof(T));
     return {rows, columns, ceil_divide(g.rows, rows), ceil_divide(g.columns, columns)};

@@ -50,7 +50,7 @@ enum class GemmMethod { blocks, runs, small, dots, row, unit };
 // pieces of it.
 struct GemmPlan {
     GemmMethod method = GemmMethod::blocks;       // what else is here is for blocks; runs have block_depth, too
-    bool fetch_next = false;                      // into the cache, meanwhile; for dots
+    bool fetch_next = false;                      // into the cache, meanwhile; for dots, runs
     std::size_t block_rows = 0, block_depth = 0;  // of A, which stay in the cache while they are multiplied with B
     std::size_t slab_depth = 0;                   // of B that is packed in one go, a multiple of block_depth
     std::size_t tile_rows = 0;                    // of tiles where A is not packed

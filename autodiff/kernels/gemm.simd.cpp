@@ -113,7 +113,7 @@ private:
     // The panel after this one; after the last one, what the next slab or piece begins with, most likely.
     Next<T> next(size_t column, size_t columns) const {
         const bool last = column + columns == g_.columns;
-        const T* const at = !last            ? b_at(g_, begin_, column + columns)
+        const T* const at = !last             ? b_at(g_, begin_, column + columns)
                             : end_ < g_.depth ? b_at(g_, end_, 0)
                                               : b_at(g_, 0, g_.columns);
         return {at, g_.b_stride, g_.transpose_b ? columns : end_ - begin_};

@@ -11,7 +11,8 @@
 namespace xgrad::kernels::XGRAD_LEVEL {
 namespace {
 
-// What is fetched meanwhile, if anything: as much as some tiles read of B, this far from it. It is every n-th tile's turn.
+// What is fetched meanwhile, if anything: as much as some tiles read of B, this far from it. It is every n-th tile's
+// turn.
 struct Ahead {
     std::ptrdiff_t distance = 0;
     size_t turn = 0, every = 1;
@@ -48,9 +49,7 @@ template <class T, size_t Rows> void multiply_run(Tile<T> tile, size_t tiles, Ah
     }
 }
 
-template <class T> struct RunKernels {
-    void (*with_rows[run_rows + 1])(Tile<T> tile, size_t tiles, Ahead ahead);
-};
+template <class T> struct RunKernels { void (*with_rows[run_rows + 1])(Tile<T> tile, size_t tiles, Ahead ahead); };
 
 template <class T, size_t... Row> constexpr RunKernels<T> run_kernels(std::index_sequence<Row...>) {
     return {{nullptr, multiply_run<T, Row + 1>...}};
@@ -62,9 +61,7 @@ template <class T> size_t transpose_stride(const Gemm<T>& g) {
     return (ceil_divide(g.columns, lanes<T>) | 1) * lanes<T>;
 }
 
-template <class T> size_t room_for_runs(const Gemm<T>& g) {
-    return g.transpose_b ? g.depth * transpose_stride(g) : 0;
-}
+template <class T> size_t room_for_runs(const Gemm<T>& g) { return g.transpose_b ? g.depth * transpose_stride(g) : 0; }
 
 template <class T> void multiply_runs(Gemm<T> g, const T* next_b, T* workspace) {
     static constexpr auto kernels = run_kernels<T>(std::make_index_sequence<run_rows>{});
@@ -76,7 +73,8 @@ template <class T> void multiply_runs(Gemm<T> g, const T* next_b, T* workspace) 
     // In the first part the first run fetches what its next tile reads, and the others share what the next part reads.
     const size_t others = max(1, ceil_divide(g.rows, height) - 1);
     const auto ahead = [&](size_t run, size_t columns) -> Ahead {
-        if (run == 0 && g.rows >= 4 && (g.rows > height || !g.accumulate)) return {static_cast<std::ptrdiff_t>(columns)};
+        if (run == 0 && g.rows >= 4 && (g.rows > height || !g.accumulate))
+            return {static_cast<std::ptrdiff_t>(columns)};
         if (!next_b) return {};
         return {next_b - g.b, max(1, run) - 1, others};
     };

@@ -13,12 +13,12 @@ namespace xgrad::kernels::XGRAD_LEVEL {
 namespace {
 
 #if defined(__AVX512F__)
-constexpr size_t max_rows = 14, wide_sums = 24, run_rows = 8;              // 14 × 2 sums in 32 registers
+constexpr size_t max_rows = 14, wide_sums = 24, run_rows = 8;  // 14 × 2 sums in 32 registers
 constexpr size_t wide_vectors[] = {16, 8, 4, 3};
 constexpr size_t block_rows = 182, block_bytes = 2048, reread_rows = 182;  // for a second-level cache of 1 MB
 constexpr size_t short_depth = run_depth;
 #elif defined(__AVX2__)
-constexpr size_t max_rows = 6, wide_sums = 12, run_rows = 6;               // 6 × 2 sums in 16 registers
+constexpr size_t max_rows = 6, wide_sums = 12, run_rows = 6;  // 6 × 2 sums in 16 registers
 constexpr size_t wide_vectors[] = {8, 4};
 constexpr size_t block_rows = 192, block_bytes = 1536, reread_rows = 112;  // for a second-level cache of 512 KB
 constexpr size_t short_depth = run_depth / 4;
@@ -93,8 +93,8 @@ void pack(T* to, size_t width, const T* from, size_t stride, bool in_rows, size_
 
 // --- Tiles -----------------------------------------------------------------------------------------------------------
 
-// What is needed when all tiles have gone through this panel of B: a part of B's memory. With each step of the depth a tile
-// fetches as many numbers as it has columns, of one row after the other, and after the last row those beside them.
+// What is needed when all tiles have gone through this panel of B: a part of B's memory. With each step of the depth a
+// tile fetches as many numbers as it has columns, of one row after the other, and after the last row those beside them.
 template <class T> struct Next {
     const T* at = nullptr;
     size_t stride = 0, rows = 0;
@@ -111,7 +111,7 @@ template <class T> struct Tile {
     bool add;       // to what C holds
     const T* bias;  // or null
     Activation activation;
-    size_t columns = 0;  // of its last vector, where that is partial
+    size_t columns = 0;          // of its last vector, where that is partial
     const T* a_ahead = nullptr;  // what the tile after this one reads in the first step: fetched on the way
     Next<T> next = {};
 
