@@ -129,10 +129,12 @@ template <class T> bool rereads_b(const Gemm<T>& g, const GemmKernels<T>& kernel
 }
 
 // An A that competes with itself, or is transposed, needs fewer uses to make up for packing: what a tile reads of a
-// transposed one is on as many lines as it has steps.
+// transposed one is on as many lines as it has steps, none of which the processor reads ahead.
 template <class T> bool packs_a(const Gemm<T>& g, const GemmKernels<T>& kernels) {
-    const bool is_slow = (g.transpose_a || a_competes(g)) && g.depth >= 64;
-    return g.columns >= (is_slow ? 384 : 1024) && g.rows > 2 * kernels.tile_rows;
+    std::size_t enough = 1024;
+    if (g.depth >= 64 && (g.transpose_a || a_competes(g))) enough = 384;
+    if (g.depth >= 64 && g.transpose_a && g.rows * g.depth * sizeof(T) > second_level_cache()) enough = 96;
+    return g.columns >= enough && g.rows > 2 * kernels.tile_rows;
 }
 
 // Where the matrix unit makes up for packing: each number of A takes part in `columns` products, each of B in `rows`.
@@ -354,7 +356,7 @@ private:
     }
 
     void run_packed_part(const Gemm<T>& g) const {
-        const std::size_t rows = 4 * kernels_.tile_rows;
+        const std::size_t rows = 8 * kernels_.tile_rows;
         const Workspace<T> packed(kept_for_product, kernels_.packed_a_size(g));
         parallel(
             ceil_divide(g.rows, rows),

@@ -17,10 +17,6 @@ namespace {
 
 // --- Blocks ----------------------------------------------------------------------------------------------------------
 
-// Rows that are packed in one go: their parts in the several panels stand side by side in memory, and the pages they
-// are on should stay known to the processor.
-constexpr size_t packed_together = 32;
-
 // Packed tiles of A hold the whole depth each, one after the other with a gap for the surplus lanes of the last store.
 template <class T> size_t packed_tile_size(const Gemm<T>& g) { return max_rows * g.depth + 64 / sizeof(T); }
 

@@ -53,10 +53,16 @@ template <class T> size_t a_step(const Gemm<T>& g) { return g.transpose_a ? g.a_
 // A panel is what a row or column of tiles reads: for each step of the depth `width` consecutive numbers, of which the
 // last may be beyond the matrix. Its memory must have room for one vector more, for stores may overlap what follows.
 
-// From a matrix in whose rows the panel's numbers stand side by side: rows are steps of the depth.
+// Rows that are packed in one go: their parts in the several panels stand side by side in memory, and the pages they
+// are on should stay known to the processor.
+constexpr size_t packed_together = 32;
+
+// From a matrix in whose rows the panel's numbers stand side by side: rows are steps of the depth. Those that are packed
+// next are fetched.
 template <class T> void pack_rows(T* to, size_t width, const T* from, size_t stride, size_t size, size_t depth) {
     const size_t whole = size / lanes<T> * lanes<T>;
     for (size_t k = 0; k < depth; ++k, from += stride, to += width) {
+        for (size_t i = 0; i < size; i += line_size<T>) fetch(from + packed_together * stride + i);
         for (size_t i = 0; i < whole; i += lanes<T>) store(to + i, load(from + i));
         if (whole < size) store(to + whole, load(from + whole, size - whole));
     }
