@@ -210,7 +210,7 @@ template <class T, size_t Vectors> [[gnu::always_inline]] inline void fetch_row_
 }
 
 // From what depth on a tile fetches its part of C into the second-level cache ahead of need.
-constexpr size_t depth_to_fetch_c = 192;
+constexpr size_t depth_to_fetch_c = 8;
 
 // Packed tiles are whole ones of a packed A and B: all strides are known.
 template <class T, size_t Rows, size_t Vectors, bool Partial, bool Packed = false>
