@@ -172,6 +172,9 @@ TEMPLATE_TEST_CASE("products of larger sizes equal the triple loop", "[gemm]", f
         check_all_ways<TestType>(110, 115, 32, padding);
         check_all_ways<TestType>(129, 97, 131, padding);
         check_all_ways<TestType>(113, 145, 49, padding);
+        check_all_ways<TestType>(150, 100, 150, padding);
+        check_all_ways<TestType>(183, 70, 40, padding);
+        check_all_ways<TestType>(30, 110, 140, padding);
     }
 }
 
@@ -189,13 +192,14 @@ TEMPLATE_TEST_CASE("a product adds to C, then the bias, then applies the activat
 }
 
 TEMPLATE_TEST_CASE("a depth of 0 gives zeros or the bias", "[gemm]", float, double) {
-    for (std::size_t columns : {40, 300}) {
-        Case<TestType> product(20, columns, 0, false, false);
-        CHECK(product.run(xgrad::level()) == std::vector<TestType>(20 * columns, 0));
-        product.g.bias = product.bias.data();
-        const auto result = product.run(xgrad::level());
-        for (std::size_t i = 0; i < result.size(); ++i) REQUIRE(result[i] == product.bias[i % columns]);
-    }
+    for (auto [rows, columns] : {std::array{20, 40}, {20, 300}, {200, 100}, {500, 100}})
+        for (bool transpose_b : {false, true}) {
+            Case<TestType> product(rows, columns, 0, false, transpose_b);
+            CHECK(product.run(xgrad::level()) == std::vector<TestType>(rows * columns, 0));
+            product.g.bias = product.bias.data();
+            const auto result = product.run(xgrad::level());
+            for (std::size_t i = 0; i < result.size(); ++i) REQUIRE(result[i] == product.bias[i % columns]);
+        }
 }
 
 TEMPLATE_TEST_CASE("matrices need no alignment", "[gemm]", float, double) {
@@ -326,7 +330,8 @@ TEST_CASE("large products equal BLAS", "[gemm]") {
         for (auto [rows, columns, depth] :
              {std::array{257, 300, 500}, {128, 256, 784}, {600, 70, 129}, {20, 520, 1030}, {60, 1030, 2100}, {350, 380, 2100},
               {12, 1501, 2101}, {10, 700, 1500}, {75, 410, 600}, {400, 90, 2300}, {1, 700, 784}, {40, 520, 1030},
-              {120, 110, 4200}, {2101, 10, 1030}, {100, 300, 1023}, {90, 400, 1023}})
+              {120, 110, 4200}, {2101, 10, 1030}, {100, 300, 1023}, {90, 400, 1023}, {100, 2048, 130}, {40, 600, 2048},
+              {700, 130, 900}, {170, 610, 300}, {150, 129, 200}, {26, 1000, 400}})
             for (bool transpose_a : {false, true})
                 for (bool transpose_b : {false, true}) {
                     Case<float> product(rows, columns, depth, transpose_a, transpose_b, 1);

@@ -14,6 +14,10 @@ constexpr std::size_t even_part(std::size_t size, std::size_t most) {
     return size <= most ? size : ceil_divide(size, ceil_divide(size, most));
 }
 constexpr std::size_t round_up(std::size_t size, std::size_t unit) { return ceil_divide(size, unit) * unit; }
+// The size of parts of the depth: of whole lines of the cache, where there are several.
+template <class T> constexpr std::size_t depth_part(std::size_t depth, std::size_t most) {
+    return depth <= most ? std::max<std::size_t>(1, depth) : round_up(even_part(depth, most), 64 / sizeof(T));
+}
 
 // --- Memory for what is packed: each thread keeps its own from one product to the next -------------------------------
 
@@ -84,9 +88,9 @@ template <class T> bool is_brief(const Gemm<T>& g, std::size_t count = 1) {
     return static_cast<double>(count) * work(g) < brief_work;
 }
 
-// Rows that are so many bytes apart, whole pages, compete for the same places of a cache. (The first-level cache has 8
-// for a line.) Of B more rows are in use than of A, but each of them is read in longer runs.
-constexpr std::size_t page = 4096, places = 8;
+// Rows that are whole pages apart compete for the ways of a cache: a first-level one has 8. What is read of B is in
+// longer pieces than what is read of A, and competes for a larger cache: with each second page. (Measured.)
+constexpr std::size_t page = 4096, ways = 8;
 template <class T> bool a_competes(const Gemm<T>& g) { return !g.transpose_a && g.a_stride * sizeof(T) % page == 0; }
 template <class T> bool b_competes(const Gemm<T>& g) { return g.b_stride * sizeof(T) % (2 * page) == 0; }
 
@@ -97,7 +101,7 @@ template <class T> bool suits_dots(const Gemm<T>& g, const GemmKernels<T>& kerne
     const bool b_runs = g.transpose_b || (g.columns == 1 && g.b_stride == 1);
     if (!a_runs || !b_runs) return false;
     if (g.rows <= 2 || g.columns <= 2 || (g.columns <= 24 && 4 * g.columns <= g.depth)) return true;
-    if (b_competes(g) && g.rows > 24 && g.columns >= 512) return false;
+    if (b_competes(g) && g.rows > 24 && g.columns >= 512) return false;  // worth packing
     return g.rows <= kernels.dots_rows && g.rows * kernels.dots_depth <= g.depth;
 }
 
@@ -123,7 +127,7 @@ template <class T> bool suits_row(const Gemm<T>& g, const GemmKernels<T>& kernel
 // Where packing would take longer than it saves.
 template <class T> bool is_small(const Gemm<T>& g) { return g.rows <= 48 && g.columns <= 48 && g.depth <= small_depth; }
 
-// Whether a small B is read as it stands, again and again. The first-level cache nearly holds it.
+// Whether a small B is read as it stands, again and again, as the first-level cache holds what is used of it at a time.
 template <class T> bool rereads_b(const Gemm<T>& g, const GemmKernels<T>& kernels) {
     return !g.transpose_b && bytes_of_b(g) <= (64u << 10) && g.rows <= kernels.reread_rows;
 }
@@ -131,9 +135,10 @@ template <class T> bool rereads_b(const Gemm<T>& g, const GemmKernels<T>& kernel
 // An A that competes with itself, or is transposed, needs fewer uses to make up for packing: what a tile reads of a
 // transposed one is on as many lines as it has steps, none of which the processor reads ahead.
 template <class T> bool packs_a(const Gemm<T>& g, const GemmKernels<T>& kernels) {
+    const bool is_deep = g.depth >= 64;
     std::size_t enough = 1024;
-    if (g.depth >= 64 && (g.transpose_a || a_competes(g))) enough = 384;
-    if (g.depth >= 64 && g.transpose_a && g.rows * g.depth * sizeof(T) > second_level_cache()) enough = 96;
+    if (is_deep && (g.transpose_a || a_competes(g))) enough = 384;
+    if (is_deep && g.transpose_a && g.rows * g.depth * sizeof(T) > second_level_cache()) enough = 96;
     return g.columns >= enough && g.rows > 2 * kernels.tile_rows;
 }
 
@@ -146,6 +151,7 @@ template <class T> bool suits_unit(const Gemm<T>& g) {
 
 // Few rows use what is read of B too seldom for packing it, or for reading it tile by tile; and where the depth is
 // short, C is most of what passes through the caches. (Where they do not hold C, a transposed B is worth transposing.)
+// How few they are was measured: a transposed A is packed for each run anew, tiles of a small B read whole lines.
 template <class T> bool suits_runs(const Gemm<T>& g, const GemmKernels<T>& kernels) {
     const bool is_shallow = g.depth <= kernels.short_depth && g.rows >= 4 && g.columns >= 256;
     if (g.transpose_b) return is_shallow && g.rows * g.columns >= (1u << 20);
@@ -163,7 +169,8 @@ template <class T> std::size_t depth_of_runs(const Gemm<T>& g) {
     return bytes_of_b(g) < beyond_caches || g.rows > 8 ? 64 : 48;
 }
 
-// Of scalar products: where the second-level cache does not hold the longer matrix, and these use it often enough.
+// Of scalar products: where the longer matrix fills half of the second-level cache, which other things need as well,
+// and enough of them use what is read of it; or where it comes from memory.
 template <class T> bool fetches_dots(const Gemm<T>& g) {
     const std::size_t bytes = std::max(g.rows, g.columns) * g.depth * sizeof(T);
     return bytes >= (std::min(g.rows, g.columns) < 8 ? beyond_caches : second_level_cache() / 2);
@@ -172,19 +179,20 @@ template <class T> bool fetches_dots(const Gemm<T>& g) {
 template <class T> GemmPlan choose_plan(const Gemm<T>& g, const GemmKernels<T>& kernels, Level at) {
     if (at == Level::amx && kernels.multiply_on_unit && suits_unit(g)) return {.method = GemmMethod::unit};
     if (suits_dots(g, kernels))
-        return {.method = suits_row(g, kernels) ? GemmMethod::row : GemmMethod::dots, .fetch_next = fetches_dots(g)};
+        return suits_row(g, kernels) ? GemmPlan{.method = GemmMethod::row}
+                                     : GemmPlan{.method = GemmMethod::dots, .fetch_next = fetches_dots(g)};
     if (is_small(g)) return {.method = GemmMethod::small};
     if (suits_runs(g, kernels))
         return {.method = GemmMethod::runs,
                 .fetch_next = g.depth > run_depth && (g.rows >= 4 || bytes_of_b(g) > second_level_cache()),
-                .block_depth = even_part(std::max<std::size_t>(1, g.depth), depth_of_runs(g))};
+                .block_depth = depth_part<T>(g.depth, depth_of_runs(g))};
     const bool flat = g.rows <= 2 * kernels.block_rows;
     // With a flat C the cache holds all of A's rows, and besides a panel of B the one that is fetched.
-    const std::size_t block_depth = even_part(std::max<std::size_t>(1, g.depth), kernels.block_depth / (flat ? 2 : 1));
-    return {.block_rows = kernels.block_rows,
-            .block_depth = block_depth,
+    const std::size_t block_depth = depth_part<T>(g.depth, kernels.block_depth / (flat ? 2 : 1));
+    return {.block_depth = block_depth,
+            .block_rows = kernels.block_rows,
             .slab_depth = flat ? block_depth : 4 * block_depth,
-            .tile_rows = a_competes(g) ? std::min(places, kernels.tile_rows) : kernels.tile_rows,
+            .tile_rows = a_competes(g) ? std::min(ways, kernels.tile_rows) : kernels.tile_rows,
             .pack_a = packs_a(g, kernels),
             .pack_b = !rereads_b(g, kernels),
             .flat = flat};
@@ -208,9 +216,8 @@ template <class T> Grid choose_grid_for_unit(const Gemm<T>& g, std::size_t count
     return {rows, columns, ceil_divide(g.rows, rows), ceil_divide(g.columns, columns)};
 }
 
-// Long runs of B and C, but not so long that a block of B leaves the cache. Threads share rows where C has more of them
-// than B, or where there are many and a cache holds B for all of them; otherwise columns, so that each transposes only
-// its own of a transposed B. Both in rounds of the threads, of 32 rows or 192 columns or more where there are as many.
+// Long runs of B and C, but not so long that a block of B leaves the cache. Where there are as many rows or columns,
+// each thread takes 32 or 192 at least, in rounds of the threads.
 template <class T>
 Grid choose_grid_for_runs(const Gemm<T>& g, const GemmPlan& plan, const GemmKernels<T>& kernels, std::size_t count) {
     const auto most_pieces = std::max<std::size_t>(1, static_cast<std::size_t>(work(g) / work_of_a_piece));
@@ -221,11 +228,12 @@ Grid choose_grid_for_runs(const Gemm<T>& g, const GemmPlan& plan, const GemmKern
     };
     const std::size_t cached = std::max<std::size_t>(1024, (256u << 10) / sizeof(T) / plan.block_depth);
     std::size_t rows = g.rows, columns = even_part(g.columns, cached);
-    if (g.rows > g.depth && !g.transpose_b) {
+    if (g.rows > g.depth && !g.transpose_b) {  // C has more rows than B
         rows = round_up(ceil_divide(rows, pieces), kernels.run_rows);
     } else if (g.rows >= 64 && !g.transpose_a && !g.transpose_b && bytes_of_b(g) < beyond_caches) {
+        // There are many, and a cache holds B for all threads.
         rows = round_up(ceil_divide(rows, parts(rows, 32)), kernels.run_rows);
-    } else {
+    } else {  // Each thread reads, or transposes, only its part of B.
         columns = std::min(columns, ceil_divide(g.columns, parts(g.columns, 192)));
     }
     columns = round_up(columns, 64 / sizeof(T));
@@ -241,7 +249,7 @@ Grid choose_grid(const Gemm<T>& g, const GemmPlan& plan, const GemmKernels<T>& k
     const std::size_t pieces_wanted = 4 * threads();  // so that whoever is done first helps the others
 
     // Columns first, for a piece packs the columns of B that it needs, and pieces in one row of the grid share none.
-    // A flat C is packed for block by block, others four blocks at a time.
+    // (A flat C is gone through block by block of the depth, so that longer rows of it are worth keeping together.)
     std::size_t columns = columns_of_a_piece;
     if (plan.flat) {
         columns *= 4;
@@ -433,17 +441,22 @@ private:
     void multiply_runs(const Gemm<T>& piece) const {
         const Workspace<T> workspace(kept_for_piece, kernels_.runs_workspace_size(piece));
         each_part(piece, plan_.block_depth, [&](const Gemm<T>& g) {
-            // What the next part reads; after the last one, what the next piece begins with, most likely.
-            const bool last = g.b + g.depth * g.b_stride == piece.b + piece.depth * piece.b_stride;
-            const T* const next = last ? piece.b + piece.columns : g.b + g.depth * g.b_stride;
-            kernels_.multiply_runs(g, plan_.fetch_next ? next : nullptr, workspace.data());
+            const bool first = g.b == piece.b;
+            const T* next = nullptr;
+            if (plan_.fetch_next) {
+                // After the last part, what the next piece begins with, most likely.
+                next = g.b + g.depth * g.b_stride;
+                if (next == piece.b + piece.depth * piece.b_stride)
+                    next = piece.columns < piece.b_stride ? piece.b + piece.columns : piece.b;
+            }
+            kernels_.multiply_runs(g, first, next, workspace.data());
         });
     }
 
     // One matrix's rows of a part stay in the cache while the other is run through.
     void multiply_dots(const Gemm<T>& piece) const {
-        const std::size_t depth = round_up(even_part(piece.depth, 8192 / sizeof(T)), 64 / sizeof(T));
-        each_part(piece, depth, [&](const Gemm<T>& g) { kernels_.multiply_dots(g, plan_.fetch_next); });
+        each_part(piece, depth_part<T>(piece.depth, 8192 / sizeof(T)),
+                  [&](const Gemm<T>& g) { kernels_.multiply_dots(g, plan_.fetch_next); });
     }
 
     void multiply_on_unit(const Gemm<T>& piece) const {

@@ -49,13 +49,14 @@ enum class GemmMethod { blocks, runs, small, dots, row, unit };
 // How a product is gone about. It is chosen once, from the sizes and strides of the whole product, and the same for all
 // pieces of it.
 struct GemmPlan {
-    GemmMethod method = GemmMethod::blocks;       // what else is here is for blocks; runs have block_depth, too
-    bool fetch_next = false;                      // into the cache, meanwhile; for dots, runs
-    std::size_t block_rows = 0, block_depth = 0;  // of A, which stay in the cache while they are multiplied with B
-    std::size_t slab_depth = 0;                   // of B that is packed in one go, a multiple of block_depth
-    std::size_t tile_rows = 0;                    // of tiles where A is not packed
+    GemmMethod method = GemmMethod::blocks;  // what else is here is for blocks, unless it says otherwise
+    bool fetch_next = false;                 // what is needed next, meanwhile: for dots, and from part to part of runs
+    std::size_t block_depth = 0;             // of what is multiplied in one go; for runs, too
+    std::size_t block_rows = 0;              // of A, which stay in the cache while they are multiplied with B
+    std::size_t slab_depth = 0;              // of B that is packed in one go, a multiple of block_depth
+    std::size_t tile_rows = 0;               // of tiles where A is not packed
     bool pack_a = false, pack_b = false;
-    bool flat = false;  // for a C of few rows, which stays in the cache from one block to the next
+    bool flat = false;  // few rows, all of them in one block: B is packed panel by panel
 };
 
 // The depth of B's panels that still fit on the stack.
@@ -68,7 +69,7 @@ constexpr std::size_t unit_single_block = 256;
 template <class T> struct GemmKernels {
     std::size_t tile_rows, tile_columns;  // of C that are held in registers
     std::size_t block_rows, block_depth;  // of A that suit the caches of processors with this level
-    std::size_t reread_rows;              // of A, up to which B is read as it stands again and again
+    std::size_t reread_rows;              // of A, up to which B is read as it stands again and again, also by runs
     std::size_t run_rows, short_depth;    // rows of tiles in runs, and the depth up to which these suit any rows
     std::size_t dots_rows, dots_depth;    // multiply_dots suits so many rows of A, with a depth of so much for each
     std::size_t long_row;                 // the depth from which a single row is computed by multiply_row
@@ -80,10 +81,10 @@ template <class T> struct GemmKernels {
     // Computes a piece, from A itself or from its first packed row. The workspace is aligned to 64 bytes.
     std::size_t (*workspace_size)(const Gemm<T>& piece, const GemmPlan& plan);
     void (*multiply)(const Gemm<T>& piece, const GemmPlan& plan, const T* packed_a, T* workspace);
-    // Computes a piece of a depth of at most run_depth, from B as it stands or from its transpose in the workspace.
-    // Meanwhile it fetches as much from next_b on, unless that is null.
+    // Computes a part of a piece, of a depth of at most run_depth, from B as it stands or from its transpose in the
+    // workspace. Meanwhile it fetches as much from next_b on, unless that is null; and of the first part, its own B.
     std::size_t (*runs_workspace_size)(const Gemm<T>& piece);
-    void (*multiply_runs)(Gemm<T> piece, const T* next_b, T* workspace);
+    void (*multiply_runs)(Gemm<T> part, bool first_part, const T* next_b, T* workspace);
     // Computes a product without a workspace, for a depth of at most small_depth.
     void (*multiply_small)(const Gemm<T>& product);
     // Computes a piece where rows of both A and B run along the depth, for few rows or columns, or for a single row.

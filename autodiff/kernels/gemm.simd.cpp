@@ -54,16 +54,16 @@ private:
     void multiply_flat() {
         const size_t height = tile_height(g_.rows);
         for (size_t column = 0, columns; column < g_.columns; column += columns) {
-            columns = panel_columns(height, column);
-            if (plan_.pack_b) pack_panel(packed_b_, {begin_, end_}, column);
-            multiply_panel({0, g_.rows}, height, {begin_, end_}, column, columns, packed_b_, next(column, columns));
+            columns = plan_.pack_b ? used(column) : panel_columns<T>(height, g_.columns - column);
+            if (plan_.pack_b && begin_ < end_) pack_panel(packed_b_, {begin_, end_}, column);
+            multiply_with({0, g_.rows}, height, {begin_, end_}, column, columns, packed_b_, next(column, columns));
         }
     }
 
     // B is packed once for all rows. These go block by block, and each block through the whole slab, so that its part
     // of C stays in the cache.
     void multiply_blocks() {
-        if (plan_.pack_b) pack_b();
+        pack_b();
         for (size_t row = 0; row < g_.rows; row += plan_.block_rows) {
             size_t k = begin_;
             do {  // once also for a depth of 0, which gives zeros or the bias
@@ -75,17 +75,12 @@ private:
 
     void multiply_block(Interval rows, Interval depth) {
         const size_t height = tile_height(rows.end - rows.begin);
-        for (size_t column = 0, columns; column < g_.columns; column += columns) {
-            columns = panel_columns(height, column);
-            multiply_panel(rows, height, depth, column, columns, packed_b(depth.begin, column));
-        }
+        for (size_t column = 0; column < g_.columns; column += max_columns<T>)
+            multiply_with(rows, height, depth, column, used(column), packed_b(depth.begin, column));
     }
 
     size_t used(size_t column) const { return min(max_columns<T>, g_.columns - column); }
     size_t width(size_t column) const { return round_up(used(column), lanes<T>); }
-    size_t panel_columns(size_t height, size_t column) const {
-        return plan_.pack_b ? used(column) : kernels::XGRAD_LEVEL::panel_columns<T>(height, g_.columns - column);
-    }
     // Rows of A as they stand can be shared out evenly: 16 rows are 8 and 8 rather than 14 and 2.
     size_t tile_height(size_t rows) const { return packed_a_ ? max_rows : even_part(rows, plan_.tile_rows); }
 
@@ -108,6 +103,7 @@ private:
 
     // The panel after this one; after the last one, what the next slab or piece begins with, most likely.
     Next<T> next(size_t column, size_t columns) const {
+        if (begin_ == end_) return {};
         const bool last = column + columns == g_.columns;
         const T* const at = !last             ? b_at(g_, begin_, column + columns)
                             : end_ < g_.depth ? b_at(g_, end_, 0)
@@ -115,8 +111,9 @@ private:
         return {at, g_.b_stride, g_.transpose_b ? columns : end_ - begin_};
     }
 
-    void multiply_panel(Interval rows, size_t height, Interval depth, size_t column, size_t columns, const T* packed,
-                        Next<T> next = {}) {
+    // All rows of A from `rows` on with one panel of B, packed or as it stands.
+    void multiply_with(Interval rows, size_t height, Interval depth, size_t column, size_t columns, const T* packed,
+                       Next<T> next = {}) {
         const bool first = depth.begin == 0, last = depth.end == g_.depth;
         const size_t packed_place = packed_a_place(g_, rows.begin) + depth.begin * max_rows;
         Tile<T> tile{.depth = depth.end - depth.begin,
@@ -132,7 +129,7 @@ private:
                      .activation = last ? g_.activation : Activation::none,
                      .next = next};
         const size_t a_per_tile = packed_a_ ? packed_tile_size(g_) : height * tile.a_stride;
-        kernels::XGRAD_LEVEL::multiply_panel(tile, rows.end - rows.begin, height, a_per_tile, columns);
+        multiply_panel(tile, rows.end - rows.begin, height, a_per_tile, columns);
     }
 
     const Gemm<T>& g_;

@@ -11,7 +11,7 @@
 namespace xgrad::kernels::XGRAD_LEVEL {
 namespace {
 
-// What is fetched meanwhile, if anything: as much as some tiles read of B, this far from it. It is every n-th tile's
+// What is fetched meanwhile, if anything: as much as some tiles read of B, this far from it. Every n-th tile takes a
 // turn.
 struct Ahead {
     std::ptrdiff_t distance = 0;
@@ -40,8 +40,7 @@ template <class T, size_t Rows> void multiply_run(Tile<T> tile, size_t tiles, Ah
             const T* next = b + ahead.distance;
             for (; k < tile.depth; ++k, next += tile.b_step) {
                 advance();
-#pragma GCC unroll 16
-                for (size_t c = 0; c < columns; c += line_size<T>) fetch_line(next + c);
+                fetch_row<T, vectors>(next);
             }
         }
         for (; k < tile.depth; ++k) advance();
@@ -63,20 +62,20 @@ template <class T> size_t transpose_stride(const Gemm<T>& g) {
 
 template <class T> size_t room_for_runs(const Gemm<T>& g) { return g.transpose_b ? g.depth * transpose_stride(g) : 0; }
 
-template <class T> void multiply_runs(Gemm<T> g, const T* next_b, T* workspace) {
+template <class T> void multiply_runs(Gemm<T> g, bool first_part, const T* next_b, T* workspace) {
     static constexpr auto kernels = run_kernels<T>(std::make_index_sequence<run_rows>{});
     if (g.transpose_b) {
         pack_columns(workspace, transpose_stride(g), g.b, g.b_stride, g.columns, g.depth);
         g.b = workspace, g.b_stride = transpose_stride(g);
     }
     const size_t height = even_part(g.rows, run_rows);
-    // In the first part the first run fetches what its next tile reads, and the others share what the next part reads.
-    const size_t others = max(1, ceil_divide(g.rows, height) - 1);
+    // The first part has not been fetched by one before: its first run does so, a tile ahead. (Fewer rows than 4 would
+    // read nothing but memory.) All other runs share what the next part reads.
+    const size_t runs = ceil_divide(g.rows, height), own = first_part && !g.transpose_b && g.rows >= 4 ? 1 : 0;
+    const std::ptrdiff_t to_next = next_b ? next_b - g.b : 0;
     const auto ahead = [&](size_t run, size_t columns) -> Ahead {
-        if (run == 0 && g.rows >= 4 && (g.rows > height || !g.accumulate))
-            return {static_cast<std::ptrdiff_t>(columns)};
-        if (!next_b) return {};
-        return {next_b - g.b, max(1, run) - 1, others};
+        if (run < own) return {static_cast<std::ptrdiff_t>(columns)};
+        return {to_next, run - own, max(1, runs - own)};
     };
     for (size_t row = 0; row < g.rows; row += height) {
         const size_t rows = min(height, g.rows - row), columns = panel_vectors(rows) * lanes<T>;
@@ -96,11 +95,13 @@ template <class T> void multiply_runs(Gemm<T> g, const T* next_b, T* workspace) 
                      .bias = g.bias,
                      .activation = g.activation,
                      .a_ahead = a};
-        kernels.with_rows[rows](tile, g.columns / columns, ahead(row / height, columns));
+        const size_t run = row / height;
+        kernels.with_rows[rows](tile, g.columns / columns, ahead(run, columns));
         tile.skip(g.columns / columns * columns);
         for (size_t left = g.columns % columns, next; left > 0; left -= next, tile.skip(next)) {
             next = panel_columns<T>(rows, left);
             tile.columns = next % lanes<T>;
+            if (next_b && run == own) tile.next = {tile.b + to_next, g.b_stride, g.depth};
             tile_kernels<T>(next).with_rows[rows](tile);
         }
     }

@@ -32,6 +32,7 @@ constexpr size_t short_depth = run_depth / 4;
 // make wide_sums. In runs of B and C tiles have run_rows at most.
 constexpr size_t max_vectors = 2;
 static_assert(block_rows % max_rows == 0);
+static_assert(reread_rows <= 2 * block_rows);  // B is packed but for a flat C
 
 template <class T> constexpr size_t max_columns = max_vectors* lanes<T>;
 template <class T> constexpr size_t block_depth = block_bytes / sizeof(T);
@@ -57,8 +58,8 @@ template <class T> size_t a_step(const Gemm<T>& g) { return g.transpose_a ? g.a_
 // are on should stay known to the processor.
 constexpr size_t packed_together = 32;
 
-// From a matrix in whose rows the panel's numbers stand side by side: rows are steps of the depth. Those that are packed
-// next are fetched.
+// From a matrix in whose rows the panel's numbers stand side by side: rows are steps of the depth. What is as many rows
+// ahead as are packed in one go is fetched.
 template <class T> void pack_rows(T* to, size_t width, const T* from, size_t stride, size_t size, size_t depth) {
     const size_t whole = size / lanes<T> * lanes<T>;
     for (size_t k = 0; k < depth; ++k, from += stride, to += width) {
@@ -99,8 +100,8 @@ void pack(T* to, size_t width, const T* from, size_t stride, bool in_rows, size_
 
 // --- Tiles -----------------------------------------------------------------------------------------------------------
 
-// What is needed when all tiles have gone through this panel of B: a part of B's memory. With each step of the depth a
-// tile fetches as many numbers as it has columns, of one row after the other, and after the last row those beside them.
+// A part of B's memory that is needed after this tile, and fetched on the way: with each step of the depth as many
+// numbers as the tile has columns, of one row after the other, and after the last row those beside them.
 template <class T> struct Next {
     const T* at = nullptr;
     size_t stride = 0, rows = 0;
@@ -203,13 +204,22 @@ template <class T, size_t Rows, size_t Vectors>
         for_each<Rows, Vectors>(add);
 }
 
-// The lines that a row of vectors is on, those of the last number included.
+// Those that a row of vectors ends, into the second-level cache. What stands before it was fetched before it, and with
+// that the line it begins on. (From a pointer of the caller's own: sums of two are kept in registers that products
+// need.)
+template <class T, size_t Vectors> [[gnu::always_inline]] inline void fetch_row(const T* row) {
+#pragma GCC unroll 16
+    for (size_t i = 0; i < Vectors * lanes<T>; i += line_size<T>) fetch(row + i + line_size<T> - 1);
+}
+
+// The lines that a row of vectors is on, into the first-level cache.
 template <class T, size_t Vectors> [[gnu::always_inline]] inline void fetch_row_close(const T* row) {
 #pragma GCC unroll 16
     for (size_t v = 0; v <= Vectors; ++v) fetch_close(row + v * lanes<T> - v / Vectors);
 }
 
-// From what depth on a tile fetches its part of C into the second-level cache ahead of need.
+// From what depth on a tile fetches its part of C into the second-level cache: with fewer steps it would not be there
+// in time. (In a training step no cache but the last holds C.)
 constexpr size_t depth_to_fetch_c = 8;
 
 // Packed tiles are whole ones of a packed A and B: all strides are known.
@@ -234,13 +244,11 @@ void multiply_tile(const Tile<T>& t) {
     };
     size_t k = 0;
     if (const T* next = t.next.at) {
-        constexpr size_t columns = Vectors * lanes<T>;
-        for (; k < t.depth; next += columns) {
+        for (; k < t.depth; next += Vectors * lanes<T>) {
             const T* row = next;
             for (const size_t end = min(t.depth, k + t.next.rows); k < end; ++k, row += t.next.stride) {
                 advance();
-#pragma GCC unroll 16
-                for (size_t i = 0; i < columns; i += line_size<T>) fetch_line(row + i);
+                fetch_row<T, Vectors>(row);
             }
         }
     }

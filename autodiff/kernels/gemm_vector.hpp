@@ -47,9 +47,6 @@ template <class T> constexpr size_t line_size = 64 / sizeof(T);
 // A line, into the second-level cache. (On the way into the first one, those that come from memory hold up other
 // reads.)
 template <class T> [[gnu::always_inline]] inline void fetch(const T* from) { __builtin_prefetch(from, 0, 2); }
-// The line that ends numbers which begin here, a line of them: those before, where they begin within a line, brought
-// its beginning.
-template <class T> [[gnu::always_inline]] inline void fetch_line(const T* from) { fetch(from + line_size<T> - 1); }
 // A line that is at hand, into the first-level cache.
 template <class T> [[gnu::always_inline]] inline void fetch_close(const T* from) { __builtin_prefetch(from, 0, 3); }
 

@@ -11,24 +11,22 @@ void sgemm(peers::Product& p) {
     for (std::size_t i = 0; i < p.count; ++i)
         dnnl_sgemm(p.transpose_a ? 'T' : 'N', p.transpose_b ? 'T' : 'N', static_cast<dnnl_dim_t>(p.rows),
                    static_cast<dnnl_dim_t>(p.columns), static_cast<dnnl_dim_t>(p.depth), 1.0f,
-                   p.a() + i * p.rows * p.depth, static_cast<dnnl_dim_t>(p.a_stride()),
-                   p.b() + i * p.depth * p.columns, static_cast<dnnl_dim_t>(p.b_stride()), 0.0f,
-                   p.c() + i * p.rows * p.columns, static_cast<dnnl_dim_t>(p.columns));
+                   p.a + i * p.rows * p.depth, static_cast<dnnl_dim_t>(p.a_stride()),
+                   p.b + i * p.depth * p.columns, static_cast<dnnl_dim_t>(p.b_stride()), 0.0f,
+                   p.c + i * p.rows * p.columns, static_cast<dnnl_dim_t>(p.columns));
 }
 
 class Matmul {
 public:
     explicit Matmul(peers::Product& p)
-        : a_(matrices(p.count, p.rows, p.depth, p.transpose_a), engine_, const_cast<float*>(p.a())),
-          b_(matrices(p.count, p.depth, p.columns, p.transpose_b), engine_, const_cast<float*>(p.b())),
-          c_(matrices(p.count, p.rows, p.columns, false), engine_, p.c()),
+        : a_(matrices(p.count, p.rows, p.depth, p.transpose_a), engine_, p.a),
+          b_(matrices(p.count, p.depth, p.columns, p.transpose_b), engine_, p.b),
+          c_(matrices(p.count, p.rows, p.columns, false), engine_, p.c),
           primitive_(dnnl::matmul::primitive_desc(engine_, a_.get_desc(), b_.get_desc(), c_.get_desc())),
           arguments_{{DNNL_ARG_SRC, a_}, {DNNL_ARG_WEIGHTS, b_}, {DNNL_ARG_DST, c_}} {}
 
     void operator()(peers::Product& p) {
-        a_.set_data_handle(const_cast<float*>(p.a()));
-        b_.set_data_handle(const_cast<float*>(p.b()));
-        c_.set_data_handle(p.c());
+        if (p.takes_turns()) a_.set_data_handle(p.a), b_.set_data_handle(p.b), c_.set_data_handle(p.c);
         primitive_.execute(stream_, arguments_);
         stream_.wait();
     }

@@ -18,9 +18,9 @@ void multiply(peers::Product& p) {
     const auto op = [](bool transpose) { return transpose ? CblasTrans : CblasNoTrans; };
     for (std::size_t i = 0; i < p.count; ++i)
         cblas_sgemm(CblasRowMajor, op(p.transpose_a), op(p.transpose_b), static_cast<int>(p.rows),
-                    static_cast<int>(p.columns), static_cast<int>(p.depth), 1.0f, p.a() + i * p.rows * p.depth,
-                    static_cast<int>(p.a_stride()), p.b() + i * p.depth * p.columns, static_cast<int>(p.b_stride()),
-                    0.0f, p.c() + i * p.rows * p.columns, static_cast<int>(p.columns));
+                    static_cast<int>(p.columns), static_cast<int>(p.depth), 1.0f, p.a + i * p.rows * p.depth,
+                    static_cast<int>(p.a_stride()), p.b + i * p.depth * p.columns, static_cast<int>(p.b_stride()),
+                    0.0f, p.c + i * p.rows * p.columns, static_cast<int>(p.columns));
 }
 
 // On a processor that is newer than itself OpenBLAS takes its oldest kernels. It chooses when it is loaded, so the program

@@ -115,13 +115,13 @@ Measured matmul(const Case& which) {
         kernels::gemm_batch<float>({.rows = p.rows,
                                     .columns = p.columns,
                                     .depth = p.depth,
-                                    .a = p.a(),
+                                    .a = p.a,
                                     .a_stride = p.a_stride(),
                                     .transpose_a = p.transpose_a,
-                                    .b = p.b(),
+                                    .b = p.b,
                                     .b_stride = p.b_stride(),
                                     .transpose_b = p.transpose_b,
-                                    .c = p.c(),
+                                    .c = p.c,
                                     .c_stride = p.columns},
                                    p.count, p.rows * p.depth, p.depth * p.columns, p.rows * p.columns);
     });
