@@ -184,7 +184,7 @@ template <class T> GemmPlan choose_plan(const Gemm<T>& g, const GemmKernels<T>& 
     if (is_small(g)) return {.method = GemmMethod::small};
     if (suits_runs(g, kernels))
         return {.method = GemmMethod::runs,
-                .fetch_next = g.depth > run_depth && (g.rows >= 4 || bytes_of_b(g) > second_level_cache()),
+                .fetch_next = g.depth > run_depth && (g.rows > kernels.run_rows || bytes_of_b(g) >= beyond_caches),
                 .block_depth = depth_part<T>(g.depth, depth_of_runs(g))};
     const bool flat = g.rows <= 2 * kernels.block_rows;
     // With a flat C the cache holds all of A's rows, and besides a panel of B the one that is fetched.
@@ -441,7 +441,7 @@ private:
     void multiply_runs(const Gemm<T>& piece) const {
         const Workspace<T> workspace(kept_for_piece, kernels_.runs_workspace_size(piece));
         each_part(piece, plan_.block_depth, [&](const Gemm<T>& g) {
-            const bool first = g.b == piece.b;
+            const bool unfetched = !plan_.fetch_next || g.b == piece.b;
             const T* next = nullptr;
             if (plan_.fetch_next) {
                 // After the last part, what the next piece begins with, most likely.
@@ -449,7 +449,7 @@ private:
                 if (next == piece.b + piece.depth * piece.b_stride)
                     next = piece.columns < piece.b_stride ? piece.b + piece.columns : piece.b;
             }
-            kernels_.multiply_runs(g, first, next, workspace.data());
+            kernels_.multiply_runs(g, unfetched, next, workspace.data());
         });
     }
 

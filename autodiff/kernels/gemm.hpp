@@ -82,9 +82,9 @@ template <class T> struct GemmKernels {
     std::size_t (*workspace_size)(const Gemm<T>& piece, const GemmPlan& plan);
     void (*multiply)(const Gemm<T>& piece, const GemmPlan& plan, const T* packed_a, T* workspace);
     // Computes a part of a piece, of a depth of at most run_depth, from B as it stands or from its transpose in the
-    // workspace. Meanwhile it fetches as much from next_b on, unless that is null; and of the first part, its own B.
+    // workspace. Meanwhile it fetches as much from next_b on, unless that is null, and its own B where it is unfetched.
     std::size_t (*runs_workspace_size)(const Gemm<T>& piece);
-    void (*multiply_runs)(Gemm<T> part, bool first_part, const T* next_b, T* workspace);
+    void (*multiply_runs)(Gemm<T> part, bool unfetched, const T* next_b, T* workspace);
     // Computes a product without a workspace, for a depth of at most small_depth.
     void (*multiply_small)(const Gemm<T>& product);
     // Computes a piece where rows of both A and B run along the depth, for few rows or columns, or for a single row.

@@ -62,16 +62,16 @@ template <class T> size_t transpose_stride(const Gemm<T>& g) {
 
 template <class T> size_t room_for_runs(const Gemm<T>& g) { return g.transpose_b ? g.depth * transpose_stride(g) : 0; }
 
-template <class T> void multiply_runs(Gemm<T> g, bool first_part, const T* next_b, T* workspace) {
+template <class T> void multiply_runs(Gemm<T> g, bool unfetched, const T* next_b, T* workspace) {
     static constexpr auto kernels = run_kernels<T>(std::make_index_sequence<run_rows>{});
     if (g.transpose_b) {
         pack_columns(workspace, transpose_stride(g), g.b, g.b_stride, g.columns, g.depth);
         g.b = workspace, g.b_stride = transpose_stride(g);
     }
     const size_t height = even_part(g.rows, run_rows);
-    // The first part has not been fetched by one before: its first run does so, a tile ahead. (Fewer rows than 4 would
-    // read nothing but memory.) All other runs share what the next part reads.
-    const size_t runs = ceil_divide(g.rows, height), own = first_part && !g.transpose_b && g.rows >= 4 ? 1 : 0;
+    // The first run fetches what no part before has, a tile ahead. (Fewer rows than 4 would do nothing else.) All other
+    // runs share what the next part reads.
+    const size_t runs = ceil_divide(g.rows, height), own = unfetched && !g.transpose_b && g.rows >= 4 ? 1 : 0;
     const std::ptrdiff_t to_next = next_b ? next_b - g.b : 0;
     const auto ahead = [&](size_t run, size_t columns) -> Ahead {
         if (run < own) return {static_cast<std::ptrdiff_t>(columns)};
