@@ -179,8 +179,10 @@ template <class T> bool fetches_dots(const Gemm<T>& g) {
 template <class T> GemmPlan choose_plan(const Gemm<T>& g, const GemmKernels<T>& kernels, Level at) {
     if (at == Level::amx && kernels.multiply_on_unit && suits_unit(g)) return {.method = GemmMethod::unit};
     if (suits_dots(g, kernels))
-        return suits_row(g, kernels) ? GemmPlan{.method = GemmMethod::row}
-                                     : GemmPlan{.method = GemmMethod::dots, .fetch_next = fetches_dots(g)};
+        return suits_row(g, kernels)
+                   ? GemmPlan{.method = GemmMethod::row}
+                   : GemmPlan{
+                         .method = GemmMethod::dots, .fetch_next = fetches_dots(g), .b_is_longer = g.rows < g.columns};
     if (is_small(g)) return {.method = GemmMethod::small};
     if (suits_runs(g, kernels))
         return {.method = GemmMethod::runs,
@@ -456,7 +458,7 @@ private:
     // One matrix's rows of a part stay in the cache while the other is run through.
     void multiply_dots(const Gemm<T>& piece) const {
         each_part(piece, depth_part<T>(piece.depth, 8192 / sizeof(T)),
-                  [&](const Gemm<T>& g) { kernels_.multiply_dots(g, plan_.fetch_next); });
+                  [&](const Gemm<T>& g) { kernels_.multiply_dots(g, plan_.b_is_longer, plan_.fetch_next); });
     }
 
     void multiply_on_unit(const Gemm<T>& piece) const {

@@ -51,6 +51,7 @@ enum class GemmMethod { blocks, runs, small, dots, row, unit };
 struct GemmPlan {
     GemmMethod method = GemmMethod::blocks;  // what else is here is for blocks, unless it says otherwise
     bool fetch_next = false;                 // what is needed next, meanwhile: for dots, and from part to part of runs
+    bool b_is_longer = false;                // for dots, which run through it once
     std::size_t block_depth = 0;             // of what is multiplied in one go; for runs, too
     std::size_t block_rows = 0;              // of A, which stay in the cache while they are multiplied with B
     std::size_t slab_depth = 0;              // of B that is packed in one go, a multiple of block_depth
@@ -88,7 +89,7 @@ template <class T> struct GemmKernels {
     // Computes a product without a workspace, for a depth of at most small_depth.
     void (*multiply_small)(const Gemm<T>& product);
     // Computes a piece where rows of both A and B run along the depth, for few rows or columns, or for a single row.
-    void (*multiply_dots)(const Gemm<T>& piece, bool fetch_next);
+    void (*multiply_dots)(const Gemm<T>& piece, bool b_is_longer, bool fetch_next);
     void (*multiply_row)(const Gemm<T>& piece);
     // Computes a piece on the processor's matrix unit, where level and precision have one: rows and columns are cut at
     // multiples of 32. The workspace is aligned to 64 bytes.

@@ -80,38 +80,33 @@ using DotKernel = void (*)(const Gemm<T>&, size_t row, size_t column, const T* n
 
 template <class T> struct DotKernels { DotKernel<T> of[dot_rows * dot_columns]; };
 
-template <class T, bool Fetches, size_t... Size>
-constexpr DotKernels<T> dot_kernels(std::index_sequence<Size...>) {
+template <class T, bool Fetches, size_t... Size> constexpr DotKernels<T> dot_kernels(std::index_sequence<Size...>) {
     return {{multiply_dots_tile<T, Size / dot_columns + 1, Size % dot_columns + 1, Fetches>...}};
 }
 
-template <class T> void multiply_dots(const Gemm<T>& g, bool fetch_next) {
+template <class T> void multiply_dots(const Gemm<T>& g, bool b_is_longer, bool fetch_next) {
     constexpr auto sizes = std::make_index_sequence<dot_rows * dot_columns>{};
     static constexpr DotKernels<T> all_kernels[] = {dot_kernels<T, false>(sizes), dot_kernels<T, true>(sizes)};
     const DotKernels<T>& kernels = all_kernels[fetch_next];
     const size_t rows = even_part(g.rows, dot_rows), columns = even_part(g.columns, dot_columns);
     // The longer matrix is run through once; the shorter one stays in the cache. All tiles that read the same rows of
-    // the longer one fetch a share of those that come next.
-    const bool b_is_longer = g.rows < g.columns;
+    // the longer one fetch a share of those that come next, and then of those behind them.
     const T* const longer = b_is_longer ? g.b : g.a;
     const size_t stride = b_is_longer ? g.b_stride : g.a_stride, step = b_is_longer ? columns : rows;
     const size_t tiles = b_is_longer ? ceil_divide(g.rows, rows) : ceil_divide(g.columns, columns);
-    const size_t share = fetch_next ? ceil_divide(step, tiles) : 0;
-    const auto multiply_tile = [&](size_t row, size_t column, const T* next) {
+    const size_t share = ceil_divide(step, tiles);
+    const auto multiply_tile = [&](size_t row, size_t column, size_t tile) {
         const size_t height = min(rows, g.rows - row), width = min(columns, g.columns - column);
+        const T* const next = longer + ((b_is_longer ? column : row) + step + tile * share) * stride;
         kernels.of[(height - 1) * dot_columns + width - 1](g, row, column, next, stride, share);
-    };
-    const auto next = [&](size_t begin, size_t tile) {
-        return fetch_next ? longer + (begin + step + tile * share) * stride : nullptr;
     };
     if (b_is_longer) {
         for (size_t column = 0; column < g.columns; column += columns)
-            for (size_t row = 0, tile = 0; row < g.rows; row += rows, ++tile)
-                multiply_tile(row, column, next(column, tile));
+            for (size_t row = 0, tile = 0; row < g.rows; row += rows, ++tile) multiply_tile(row, column, tile);
     } else {
         for (size_t row = 0; row < g.rows; row += rows)
             for (size_t column = 0, tile = 0; column < g.columns; column += columns, ++tile)
-                multiply_tile(row, column, next(row, tile));
+                multiply_tile(row, column, tile);
     }
 }
 
