@@ -88,8 +88,8 @@ template <class T> bool is_brief(const Gemm<T>& g, std::size_t count = 1) {
     return static_cast<double>(count) * work(g) < brief_work;
 }
 
-// Rows that are whole pages apart compete for the ways of a cache: a first-level one has 8. What is read of B is in
-// longer pieces than what is read of A, and competes for a larger cache: with each second page. (Measured.)
+// Rows that are whole pages apart compete for the ways of a cache, of which a first-level one has 8. Rows of B are slow
+// where it is pairs of pages. (Measured.)
 constexpr std::size_t page = 4096, ways = 8;
 template <class T> bool a_competes(const Gemm<T>& g) { return !g.transpose_a && g.a_stride * sizeof(T) % page == 0; }
 template <class T> bool b_competes(const Gemm<T>& g) { return g.b_stride * sizeof(T) % (2 * page) == 0; }
@@ -178,11 +178,10 @@ template <class T> bool fetches_dots(const Gemm<T>& g) {
 
 template <class T> GemmPlan choose_plan(const Gemm<T>& g, const GemmKernels<T>& kernels, Level at) {
     if (at == Level::amx && kernels.multiply_on_unit && suits_unit(g)) return {.method = GemmMethod::unit};
-    if (suits_dots(g, kernels))
-        return suits_row(g, kernels)
-                   ? GemmPlan{.method = GemmMethod::row}
-                   : GemmPlan{
-                         .method = GemmMethod::dots, .fetch_next = fetches_dots(g), .b_is_longer = g.rows < g.columns};
+    if (suits_dots(g, kernels)) {
+        if (suits_row(g, kernels)) return {.method = GemmMethod::row};
+        return {.method = GemmMethod::dots, .fetch_next = fetches_dots(g), .b_is_longer = g.rows < g.columns};
+    }
     if (is_small(g)) return {.method = GemmMethod::small};
     if (suits_runs(g, kernels))
         return {.method = GemmMethod::runs,
