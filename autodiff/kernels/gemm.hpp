@@ -42,7 +42,7 @@ template <class T>
 void gemm_batch(const Gemm<T>& first, std::size_t count, std::size_t a_step, std::size_t b_step, std::size_t c_step,
                 Level at = level());
 
-// What follows is between gemm.cpp, which plans, and gemm.simd.cpp, which multiplies.
+// What follows is between gemm.cpp, which plans (gemm_plan.hpp), and gemm.simd.cpp, which multiplies.
 
 enum class GemmMethod { blocks, runs, small, dots, row, unit };
 

@@ -8,6 +8,7 @@
 #include <cmath>
 #include <memory>
 #include <new>
+#include <stdexcept>
 
 #include "measure.hpp"
 
@@ -23,8 +24,10 @@ struct Product {
         const std::string how = which.parts.size() > 3 ? which.part(3) : "batch1";
         if (how == "turns")
             turns_ = 2 + beyond_second_level / (rows * depth + depth * columns + rows * columns);
-        else
+        else if (how.rfind("batch", 0) == 0)
             count = std::stoul(how.substr(std::strlen("batch")));
+        else
+            throw std::invalid_argument("matmul: '" + how + "' is neither 'turns' nor 'batch' with a number");
         a_ = numbers(4, count * rows * depth);
         b_ = numbers(5, count * depth * columns);
         c_ = numbers(6, count * rows * columns);
