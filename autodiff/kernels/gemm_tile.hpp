@@ -229,7 +229,7 @@ void multiply_tile(const Tile<T>& t) {
     const size_t a_stride = Packed ? 1 : t.a_stride, a_step = Packed ? Rows : t.a_step,
                  b_step = Packed ? Vectors * lanes<T> : t.b_step;
     if (t.depth >= depth_to_fetch_c)
-        for_each<Rows, Vectors>([&](size_t r, size_t v) { fetch(t.c + r * t.c_stride + v * lanes<T>); });
+        for_each<Rows, Vectors>([&](size_t r, size_t v) { fetch(t.c + r * t.c_stride + v * lanes<T> + lanes<T> - 1); });
     Column<T, Rows> a(t.a, a_stride);
     const T* b = t.b;
     const T* ahead = t.a_ahead;
