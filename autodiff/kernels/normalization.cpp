@@ -9,12 +9,14 @@ namespace xgrad::kernels {
 namespace {
 
 // Runs work(first, last) over ranges of channels. Where these are neighbours in memory, a range is at least as wide as
-// two cache lines and, when there are many, as the widest tile.
+// two cache lines and, when there are many, as the widest tile; in a large array it is as wide as threads leave it.
 template <class Work> void each_channel_range(const Channels& shape, const Work& work) {
-    const std::size_t group = shape.inner != 1 ? 1 : std::clamp<std::size_t>(shape.channels / 4 / 32 * 32, 32, 128);
-    const std::size_t groups = (shape.channels + group - 1) / group;
-    in_pieces(groups, group * shape.samples(), [&](std::size_t first, std::size_t n) {
-        work(first * group, std::min(shape.channels, (first + n) * group));
+    constexpr std::size_t large = std::size_t{1} << 18;
+    const std::size_t parts = shape.size() > large ? threads() : 4;  // no result depends on it
+    const std::size_t range = shape.inner != 1 ? 1 : std::clamp<std::size_t>(shape.channels / parts / 32 * 32, 32, 128);
+    const std::size_t ranges = (shape.channels + range - 1) / range;
+    in_pieces(ranges, range * shape.samples(), [&](std::size_t first, std::size_t n) {
+        work(first * range, std::min(shape.channels, (first + n) * range));
     });
 }
 

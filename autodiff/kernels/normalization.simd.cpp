@@ -1,3 +1,5 @@
+#include <type_traits>
+
 #include <xgrad/autodiff/kernels/normalization.hpp>
 #include <xgrad/autodiff/kernels/rows.hpp>
 
@@ -54,6 +56,11 @@ template <bool relu, class T> struct Sources {
 
     explicit Sources(const BatchNormBackward<T>& norm) : x(norm.x), g(norm.g), y(norm.relu_y) {}
 
+    // What a tile of the row that begins at i needs some rows later.
+    template <class Shape> void fetch(Shape tile, std::size_t i, std::size_t stride) const {
+        tile.fetch(x + i, stride), tile.fetch(g + i, stride);
+        if constexpr (relu) tile.fetch(y + i, stride);
+    }
     // The cotangent of what was before relu.
     template <class Places> Lane<T> cotangent(std::size_t i, Places places) const {
         const Lane<T> lane = places.load(g + i);
@@ -73,48 +80,71 @@ template <class T> T root(T x) { return static_cast<T>(__builtin_sqrt(static_cas
 
 // ---- inner == 1: channels are neighbours in memory ------------------------------------------------------------------
 
-// `size` lanes side by side.
-template <class V, std::size_t size> struct Tile {
+// What goes down the columns is known to the compiler: `size` lanes side by side. Where no second-level cache holds the
+// arrays, what is needed some rows later is fetched into it: a few lines of each row are not what a processor reads
+// ahead by itself.
+template <std::size_t size, bool fetches> struct Tile {
+    static constexpr std::size_t lanes = size, rows_ahead = 16;
+
+    template <class T> static void fetch(const T* row, std::size_t stride) {
+        if constexpr (fetches)
+            for (std::size_t k = 0; k < size; ++k)
+                __builtin_prefetch(row + rows_ahead * stride + k * Lane<T>::width, 0, 2);
+    }
+};
+
+template <class V, std::size_t size> struct SideBySide {
     V lanes[size];
 
-    friend Tile operator+(const Tile& a, const Tile& b) {
-        Tile sum;
+    friend SideBySide operator+(const SideBySide& a, const SideBySide& b) {
+        SideBySide sum;
         for (std::size_t k = 0; k < size; ++k) sum.lanes[k] = a.lanes[k] + b.lanes[k];
         return sum;
     }
 };
 
-// One pass about a guess, the first row; where that is far from the mean, a second one about the mean that it gave.
-template <std::size_t size, class T, class Places>
-Tile<Moments<Lane<T>>, size> column_moments(const T* x, std::size_t batch, std::size_t stride, Places places) {
-    constexpr std::size_t width = Lane<T>::width;
-    Tile<Moments<Lane<T>>, size> found;
+// The deviations of a tile's columns from a guess at their means, a lane for each of its lanes.
+template <class Shape, class T, class Places>
+auto column_deviations(Shape tile, const T* x, std::size_t batch, std::size_t stride, const Lane<T>* guess,
+                       Places places) {
+    constexpr std::size_t width = Lane<T>::width, size = Shape::lanes;
+    return pairwise(batch, 64, Add(), [=](std::size_t first, std::size_t n) {
+        SideBySide<Deviations<T>, size> block;
+        const T* row = x + first * stride;
+        for (std::size_t r = 0; r < n; ++r, row += stride) {
+            tile.fetch(row, stride);
+            for (std::size_t k = 0; k < size; ++k) block.lanes[k].add(places.load(row + k * width) - guess[k]);
+        }
+        return block;
+    });
+}
+
+// One pass about a guess, the first row; for a lane where that is far from a mean, a second one about the means that it
+// gave. (A lane for itself: no result depends on the tile it is in.)
+template <class Shape, class T, class Places>
+auto column_moments(Shape tile, const T* x, std::size_t batch, std::size_t stride, Places places) {
+    constexpr std::size_t width = Lane<T>::width, size = Shape::lanes;
+    const Lane<T> count(batch);
+    SideBySide<Moments<Lane<T>>, size> found;
     Lane<T> guess[size];
     for (std::size_t k = 0; k < size; ++k) guess[k] = batch ? places.load(x + k * width) : Lane<T>(0);
-    for (bool again = false;; again = true) {
-        const auto deviations = pairwise(batch, 64, Add(), [&](std::size_t first, std::size_t n) {
-            Tile<Deviations<T>, size> block;
-            const T* row = x + first * stride;
-            for (std::size_t r = 0; r < n; ++r, row += stride)
-                for (std::size_t k = 0; k < size; ++k) block.lanes[k].add(places.load(row + k * width) - guess[k]);
-            return block;
-        });
-        Lane<T> poor_ones(0);
-        for (std::size_t k = 0; k < size; ++k) {
-            const auto& [sum, squares] = deviations.lanes[k];
-            found.lanes[k] = moments(guess[k], sum, squares, Lane<T>(batch));
-            poor_ones += where(poor(guess[k], found.lanes[k]), Lane<T>(1), Lane<T>(0));
-            guess[k] = found.lanes[k].mean;
-        }
-        if (again || across<Sum>(poor_ones) == 0) return found;
+    const auto sums = column_deviations(tile, x, batch, stride, guess, places);
+    for (std::size_t k = 0; k < size; ++k) {
+        found.lanes[k] = moments(guess[k], sums.lanes[k].sum, sums.lanes[k].squares, count);
+        if (across<Sum>(where(poor(guess[k], found.lanes[k]), Lane<T>(1), Lane<T>(0))) == 0) continue;
+        guess[k] = found.lanes[k].mean;
+        const auto again =
+            column_deviations(Tile<1, false>{}, x + k * width, batch, stride, guess + k, places).lanes[0];
+        found.lanes[k] = moments(guess[k], again.sum, again.squares, count);
     }
+    return found;
 }
 
 // y = (x - mean)·scale + bias down the columns of a tile that starts at channel c.
-template <std::size_t size, class T, class Places>
-void normalize_columns(const BatchNorm<T>& norm, std::size_t c, const Lane<T>* mean, const Lane<T>* rstd,
+template <class Shape, class T, class Places>
+void normalize_columns(Shape tile, const BatchNorm<T>& norm, std::size_t c, const Lane<T>* mean, const Lane<T>* rstd,
                        Places places) {
-    constexpr std::size_t width = Lane<T>::width;
+    constexpr std::size_t width = Lane<T>::width, size = Shape::lanes;
     Lane<T> centre[size], scale[size], bias[size];
     for (std::size_t k = 0; k < size; ++k) {
         centre[k] = mean[k];
@@ -125,19 +155,21 @@ void normalize_columns(const BatchNorm<T>& norm, std::size_t c, const Lane<T>* m
     const bool relu = norm.relu;
     const T* x = norm.x + c;
     T* y = norm.y + c;
-    for (std::size_t r = 0; r < batch; ++r, x += channels, y += channels)
+    for (std::size_t r = 0; r < batch; ++r, x += channels, y += channels) {
+        tile.fetch(x, channels), tile.fetch(y, channels);
         for (std::size_t k = 0; k < size; ++k) {
             Lane<T> z = (places.load(x + k * width) - centre[k]) * scale[k] + bias[k];
             if (relu) z = maximum(z, T(0));
             places.store(z, y + k * width);
         }
+    }
 }
 
-template <std::size_t size, class T, class Places>
-XGRAD_FLATTEN void batch_norm_columns(const BatchNorm<T>& norm, const BatchStatistics<T>& statistics, std::size_t c,
-                                      Places places) {
-    constexpr std::size_t width = Lane<T>::width;
-    const auto found = column_moments<size>(norm.x + c, norm.shape.batch, norm.shape.channels, places);
+template <class Shape, class T, class Places>
+XGRAD_FLATTEN void batch_norm_columns(Shape tile, const BatchNorm<T>& norm, const BatchStatistics<T>& statistics,
+                                      std::size_t c, Places places) {
+    constexpr std::size_t width = Lane<T>::width, size = Shape::lanes;
+    const auto found = column_moments(tile, norm.x + c, norm.shape.batch, norm.shape.channels, places);
     Lane<T> mean[size], rstd[size];
     for (std::size_t k = 0; k < size; ++k) {
         const Lane<T> variance = found.lanes[k].variance;
@@ -147,25 +179,25 @@ XGRAD_FLATTEN void batch_norm_columns(const BatchNorm<T>& norm, const BatchStati
         places.store(rstd[k], statistics.rstd + c + k * width);
         if (statistics.variance) places.store(variance, statistics.variance + c + k * width);
     }
-    normalize_columns<size>(norm, c, mean, rstd, places);
+    normalize_columns(tile, norm, c, mean, rstd, places);
 }
 
-template <std::size_t size, class T, class Places>
-XGRAD_FLATTEN void inference_columns(const BatchNorm<T>& norm, const T* means, const T* variances, std::size_t c,
-                                     Places places) {
-    constexpr std::size_t width = Lane<T>::width;
+template <class Shape, class T, class Places>
+XGRAD_FLATTEN void inference_columns(Shape tile, const BatchNorm<T>& norm, const T* means, const T* variances,
+                                     std::size_t c, Places places) {
+    constexpr std::size_t width = Lane<T>::width, size = Shape::lanes;
     Lane<T> mean[size], rstd[size];
     for (std::size_t k = 0; k < size; ++k) {
         mean[k] = places.load(means + c + k * width);
         rstd[k] = rsqrt(places.load(variances + c + k * width) + norm.epsilon);
     }
-    normalize_columns<size>(norm, c, mean, rstd, places);
+    normalize_columns(tile, norm, c, mean, rstd, places);
 }
 
-template <bool relu, std::size_t size, class T, class Places>
-XGRAD_FLATTEN void backward_columns(const BatchNormBackward<T>& norm, bool constant_statistics, std::size_t c,
-                                    Places places) {
-    constexpr std::size_t width = Lane<T>::width;
+template <bool relu, class Shape, class T, class Places>
+XGRAD_FLATTEN void backward_columns(Shape tile, const BatchNormBackward<T>& norm, bool constant_statistics,
+                                    std::size_t c, Places places) {
+    constexpr std::size_t width = Lane<T>::width, size = Shape::lanes;
     const std::size_t batch = norm.shape.batch, channels = norm.shape.channels;
     const Sources<relu, T> from(norm);
     T* dx = norm.dx;
@@ -175,12 +207,14 @@ XGRAD_FLATTEN void backward_columns(const BatchNormBackward<T>& norm, bool const
         rstd[k] = places.load(norm.rstd + c + k * width);
     }
     const auto sums = pairwise(batch, 64, Add(), [&](std::size_t first, std::size_t n) {
-        Tile<CotangentSums<T>, size> block;
-        for (std::size_t r = first; r < first + n; ++r)
+        SideBySide<CotangentSums<T>, size> block;
+        for (std::size_t r = first; r < first + n; ++r) {
+            from.fetch(tile, r * channels + c, channels);
             for (std::size_t k = 0; k < size; ++k) {
                 const std::size_t i = r * channels + c + k * width;
                 block.lanes[k].add(from.cotangent(i, places), places.load(from.x + i) - mean[k]);
             }
+        }
         return block;
     });
     Lane<T> factor[size], constant[size], slope[size];
@@ -194,28 +228,35 @@ XGRAD_FLATTEN void backward_columns(const BatchNormBackward<T>& norm, bool const
         slope[k] = constant_statistics ? Lane<T>(0) : dweight * rstd[k] / count;
     }
     if (!dx) return;
-    for (std::size_t r = 0; r < batch; ++r)
+    for (std::size_t r = 0; r < batch; ++r) {
+        from.fetch(tile, r * channels + c, channels), tile.fetch(dx + r * channels + c, channels);
         for (std::size_t k = 0; k < size; ++k) {
             const std::size_t i = r * channels + c + k * width;
             Lane<T> d = from.cotangent(i, places);
             if (!constant_statistics) d = d - constant[k] - (places.load(from.x + i) - mean[k]) * slope[k];
             places.store(d * factor[k], dx + i);
         }
+    }
 }
 
-// A number of lanes that is known to the compiler.
-template <std::size_t size> struct Size { static constexpr std::size_t lanes = size; };
-
-// Runs body(size, channel, places) for tiles that make up the channels [first, last): wide ones, so that memory is read
-// in long runs, but narrower where a wide one would not stay in cache from one pass to the next.
+// Runs body(tile, channel, places) for tiles that make up the channels [first, last): wide ones, so that memory is read
+// in long runs, but narrower where a wide one would not stay in cache from one pass to the next. None does where there
+// are very many rows.
 template <class T, class Body>
-void each_tile(std::size_t batch, std::size_t first, std::size_t last, const Body& body) {
+void each_tile(const Channels& shape, std::size_t first, std::size_t last, const Body& body) {
     constexpr std::size_t width = Lane<T>::width, run = 8 * width * sizeof(T), cache = std::size_t{1} << 18;
-    std::size_t c = first;
-    if (run <= 256 || run * batch <= cache)
-        for (; c + 8 * width <= last; c += 8 * width) body(Size<8>{}, c, Whole{});
-    for (; c + 4 * width <= last; c += 4 * width) body(Size<4>{}, c, Whole{});
-    each_lane<T>(last - c, [&](std::size_t i, auto places) { body(Size<1>{}, c + i, places); });
+    const auto each = [&](bool wide, auto fetches) {
+        std::size_t c = first;
+        if (wide)
+            for (; c + 8 * width <= last; c += 8 * width) body(Tile<8, fetches>{}, c, Whole{});
+        for (; c + 4 * width <= last; c += 4 * width) body(Tile<4, fetches>{}, c, Whole{});
+        each_lane<T>(last - c, [&](std::size_t i, auto places) { body(Tile<1, fetches>{}, c + i, places); });
+    };
+    const std::size_t row = shape.channels * sizeof(T);
+    if (row * shape.batch > 4 * cache && (row < run ? row : run) * shape.batch > 2 * cache)
+        each(true, std::true_type());
+    else
+        each(run <= 256 || run * shape.batch <= cache, std::false_type());
 }
 
 // ---- inner > 1: the numbers of a channel are runs of memory ---------------------------------------------------------
@@ -317,8 +358,8 @@ XGRAD_FLATTEN void backward_runs(const BatchNormBackward<T>& norm, bool constant
 template <class T>
 void batch_norm(const BatchNorm<T>& norm, const BatchStatistics<T>& statistics, std::size_t first, std::size_t last) {
     if (norm.shape.inner == 1) {
-        each_tile<T>(norm.shape.batch, first, last, [&](auto size, std::size_t c, auto places) {
-            batch_norm_columns<size.lanes>(norm, statistics, c, places);
+        each_tile<T>(norm.shape, first, last, [&](auto tile, std::size_t c, auto places) {
+            batch_norm_columns(tile, norm, statistics, c, places);
         });
         return;
     }
@@ -337,8 +378,8 @@ template <class T>
 void batch_norm_inference(const BatchNorm<T>& norm, const T* mean, const T* variance, std::size_t first,
                           std::size_t last) {
     if (norm.shape.inner == 1) {
-        each_tile<T>(norm.shape.batch, first, last, [&](auto size, std::size_t c, auto places) {
-            inference_columns<size.lanes>(norm, mean, variance, c, places);
+        each_tile<T>(norm.shape, first, last, [&](auto tile, std::size_t c, auto places) {
+            inference_columns(tile, norm, mean, variance, c, places);
         });
         return;
     }
@@ -350,8 +391,8 @@ void batch_norm_inference(const BatchNorm<T>& norm, const T* mean, const T* vari
 template <bool relu, class T>
 void backward(const BatchNormBackward<T>& norm, bool constant_statistics, std::size_t first, std::size_t last) {
     if (norm.shape.inner == 1) {
-        each_tile<T>(norm.shape.batch, first, last, [&](auto size, std::size_t c, auto places) {
-            backward_columns<relu, size.lanes>(norm, constant_statistics, c, places);
+        each_tile<T>(norm.shape, first, last, [&](auto tile, std::size_t c, auto places) {
+            backward_columns<relu>(tile, norm, constant_statistics, c, places);
         });
         return;
     }
