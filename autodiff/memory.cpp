@@ -32,6 +32,14 @@ constexpr std::size_t cached_bytes_per_class = 4u << 20;  // what a thread keeps
 // what is read next would be at the same place of a page as what was just written, and the processor would wait for it.
 constexpr std::size_t page = 4096, large = 16 * page, before_page = page - unit;
 
+// Blocks of up to so many bytes are carved from large pages, which they share. (Not where a sanitizer is to see the end
+// of each block, and whether it is lost.)
+#if defined(__SANITIZE_ADDRESS__)
+constexpr std::size_t carved = 0;
+#else
+constexpr std::size_t carved = large_page / 8;
+#endif
+
 struct FreeBlock {
     FreeBlock* next;
 };
@@ -87,6 +95,69 @@ std::size_t bytes_of_class(std::size_t index) {
     return ((index - shift * 8 + 1) << shift) * unit;
 }
 
+// A large page from which blocks are carved, and what stands at its beginning.
+struct Chunk {
+    Chunk* next;
+    std::size_t end;   // of the blocks that were carved
+    std::size_t used;  // bytes of those
+    std::size_t free;  // of which in the free lists, while trim counts
+};
+
+// All chunks, the one that is carved from first. Guarded by shared_mutex.
+constinit Chunk* chunks = nullptr;
+
+Chunk* chunk_of(void* block) {
+    return reinterpret_cast<Chunk*>(reinterpret_cast<std::uintptr_t>(block) / large_page * large_page);
+}
+
+bool open_chunk() {
+    void* memory = nullptr;
+    if (posix_memalign(&memory, large_page, large_page) != 0) return false;
+#if defined(__linux__)
+    madvise(memory, large_page, MADV_HUGEPAGE);  // only a wish
+#endif
+    chunks = new (memory) Chunk{chunks, unit, 0, 0};
+    bytes_from_system.fetch_add(large_page, std::memory_order_relaxed);
+    return true;
+}
+
+void* carve(std::size_t bytes) {
+    const auto next_place = [bytes] {
+        return bytes < large ? chunks->end : (chunks->end + unit + page - 1) / page * page - unit;
+    };
+    if ((!chunks || next_place() + bytes > large_page) && !open_chunk()) return nullptr;
+    const std::size_t place = next_place();
+    chunks->end = place + bytes;
+    chunks->used += bytes;
+    system_allocations.fetch_add(1, std::memory_order_relaxed);
+    return reinterpret_cast<char*>(chunks) + place;
+}
+
+// Frees the chunks of which nothing but what is in the shared lists was handed out.
+void trim_chunks() {
+    static_assert(sizeof(Chunk) <= unit);
+    const auto each_block = [](auto keep) {
+        for (std::size_t index = 0; index < class_count && bytes_of_class(index) <= carved; ++index) {
+            FreeList kept;
+            while (void* block = shared_lists[index].pop(bytes_of_class(index)))
+                if (keep(chunk_of(block), bytes_of_class(index))) kept.push(block, bytes_of_class(index));
+            shared_lists[index] = kept;
+        }
+    };
+    for (Chunk* chunk = chunks; chunk; chunk = chunk->next) chunk->free = 0;
+    each_block([](Chunk* chunk, std::size_t bytes) { return chunk->free += bytes; });
+    each_block([](Chunk* chunk, std::size_t) { return chunk->free < chunk->used; });
+    for (Chunk** link = &chunks; Chunk* chunk = *link;) {
+        if (chunk->free < chunk->used) {
+            link = &chunk->next;
+            continue;
+        }
+        *link = chunk->next;
+        std::free(chunk);
+        bytes_from_system.fetch_sub(large_page, std::memory_order_relaxed);
+    }
+}
+
 void free_to_system(void* block, std::size_t bytes) {
     bytes_from_system.fetch_sub(bytes, std::memory_order_relaxed);
     if (bytes < large) return std::free(block);
@@ -124,11 +195,17 @@ bool cache_is_open() {
     return cache_state == CacheState::open;
 }
 
-// Large pages end where what was asked for ends: touched once, a large page is there as a whole.
+// A block of its own. Large pages end where what was asked for ends: touched once, a large page is there as a whole.
 void* from_system(std::size_t bytes, std::size_t asked) {
-    if (bytes < large) return std::aligned_alloc(unit, bytes);
     void* memory = nullptr;
-    if (posix_memalign(&memory, bytes < large_page ? page : large_page, bytes + page) != 0) return nullptr;
+    if (bytes < large)
+        memory = std::aligned_alloc(unit, bytes);
+    else if (posix_memalign(&memory, bytes < large_page ? page : large_page, bytes + page) != 0)
+        memory = nullptr;
+    if (!memory) return nullptr;
+    system_allocations.fetch_add(1, std::memory_order_relaxed);
+    bytes_from_system.fetch_add(bytes, std::memory_order_relaxed);
+    if (bytes < large) return memory;
 #if defined(__linux__)
     if (bytes >= large_page)
         madvise(memory, (before_page + asked) / large_page * large_page, MADV_HUGEPAGE);  // only a wish
@@ -139,19 +216,22 @@ void* from_system(std::size_t bytes, std::size_t asked) {
     return block;
 }
 
-void* allocate_elsewhere(const SizeClass& size, std::size_t asked) {
+void* allocate_shared_or_new(const SizeClass& size, std::size_t asked) {
     {
         std::lock_guard lock(shared_mutex);
         if (void* block = shared_lists[size.index].pop(size.bytes)) return block;
+        if (size.bytes <= carved) return carve(size.bytes);
     }
-    void* block = from_system(size.bytes, asked);
+    return from_system(size.bytes, asked);
+}
+
+void* allocate_elsewhere(const SizeClass& size, std::size_t asked) {
+    void* block = allocate_shared_or_new(size, asked);
     if (!block) {
         trim();
-        block = from_system(size.bytes, asked);
+        block = allocate_shared_or_new(size, asked);
     }
     if (!block) throw std::bad_alloc();
-    system_allocations.fetch_add(1, std::memory_order_relaxed);
-    bytes_from_system.fetch_add(size.bytes, std::memory_order_relaxed);
     return block;
 }
 
@@ -184,9 +264,12 @@ Statistics statistics() {
 void trim() {
     give_all_to_shared();
     std::lock_guard lock(shared_mutex);
-    for (std::size_t index = 0; index < class_count; ++index)
+    trim_chunks();
+    for (std::size_t index = 0; index < class_count; ++index) {
+        if (bytes_of_class(index) <= carved) continue;
         while (void* block = shared_lists[index].pop(bytes_of_class(index)))
             free_to_system(block, bytes_of_class(index));
+    }
 }
 
 }  // namespace xgrad::memory

@@ -7,13 +7,12 @@
 #include <utility>
 #include <vector>
 
+#include "catch.hpp"
 #include <xgrad/autodiff/memory.hpp>
 #include <xgrad/autodiff/operations/arithmetic.hpp>
 #include <xgrad/autodiff/operations/matmul.hpp>
 #include <xgrad/autodiff/operations/reduce.hpp>
 #include <xgrad/autodiff/variable.hpp>
-
-#include "catch.hpp"
 
 using namespace xgrad;
 
@@ -47,7 +46,10 @@ thread_local LateWorker late_worker;
 
 TEST_CASE("blocks of the pool are aligned to 64 bytes and hold what was asked for", "[memory]") {
     std::vector<std::pair<unsigned char*, std::size_t>> blocks;
-    for (std::size_t bytes = 0; bytes < 5000; bytes += bytes < 300 ? 1 : 37) {
+    std::vector<std::size_t> sizes{60'000, 66'000, 70'000, 200'000, 262'144, 262'145, 300'000, 2'000'000};
+    for (std::size_t bytes = 0; bytes < 5000; bytes += bytes < 300 ? 1 : 37) sizes.push_back(bytes);
+    for (std::size_t i = 0; i < 100; ++i) sizes.push_back(i % 3 == 0 ? 100 : 65'536);
+    for (const std::size_t bytes : sizes) {
         auto* block = static_cast<unsigned char*>(memory::allocate(bytes));
         CHECK(reinterpret_cast<std::uintptr_t>(block) % 64 == 0);
         std::memset(block, static_cast<int>(bytes % 251), bytes);
@@ -189,6 +191,29 @@ TEST_CASE("a size that no machine has is refused and does not overflow", "[memor
     CHECK_THROWS_AS(memory::Allocator<double>().allocate(most), std::bad_alloc);
     for (std::size_t size : {most, most / 4 + 1, most / 4, most / 4 - 8, most / 8})
         CHECK_THROWS_AS(Buffer<float>(size), std::bad_alloc);
+}
+
+TEST_CASE("small blocks go back to the system once all of them are free that share a large page", "[memory]") {
+    memory::trim();
+    const auto before = memory::statistics();
+    const std::size_t sizes[] = {100, 50'000, 65'536, 200'000};
+    std::vector<std::pair<void*, std::size_t>> blocks;
+    for (int i = 0; i < 100; ++i)
+        for (std::size_t bytes : sizes) blocks.emplace_back(memory::allocate(bytes), bytes);
+    const auto held = memory::statistics();
+    CHECK(held.system_allocations >= before.system_allocations + 100);
+    CHECK(held.bytes_from_system >= before.bytes_from_system + 28'000'000);
+    CHECK(held.bytes_from_system <= before.bytes_from_system + 40'000'000);
+    auto [kept, bytes] = blocks.back();  // keeps its large page, at most
+    blocks.pop_back();
+    std::memset(kept, 7, bytes);
+    for (auto [block, size] : blocks) memory::deallocate(block, size);
+    memory::trim();
+    CHECK(memory::statistics().bytes_from_system <= before.bytes_from_system + memory::large_page);
+    CHECK(static_cast<unsigned char*>(kept)[bytes - 1] == 7);
+    memory::deallocate(kept, bytes);
+    memory::trim();
+    CHECK(memory::statistics().bytes_from_system == before.bytes_from_system);
 }
 
 TEST_CASE("trim returns what is cached to the system, and the pool goes on", "[memory]") {
