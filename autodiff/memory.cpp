@@ -35,9 +35,9 @@ constexpr std::size_t page = 4096, large = 16 * page, before_page = page - unit;
 // Blocks of up to so many bytes are carved from large pages, which they share. (Not where a sanitizer is to see the end
 // of each block, and whether it is lost.)
 #if defined(__SANITIZE_ADDRESS__)
-constexpr std::size_t carved = 0;
+constexpr std::size_t largest_carved = 0;
 #else
-constexpr std::size_t carved = large_page / 8;
+constexpr std::size_t largest_carved = large_page / 8;
 #endif
 
 struct FreeBlock {
@@ -133,11 +133,11 @@ void* carve(std::size_t bytes) {
     return reinterpret_cast<char*>(chunks) + place;
 }
 
-// Frees the chunks of which nothing but what is in the shared lists was handed out.
+// Frees the chunks whose blocks are all in the shared lists.
 void trim_chunks() {
     static_assert(sizeof(Chunk) <= unit);
     const auto each_block = [](auto keep) {
-        for (std::size_t index = 0; index < class_count && bytes_of_class(index) <= carved; ++index) {
+        for (std::size_t index = 0; index < class_count && bytes_of_class(index) <= largest_carved; ++index) {
             FreeList kept;
             while (void* block = shared_lists[index].pop(bytes_of_class(index)))
                 if (keep(chunk_of(block), bytes_of_class(index))) kept.push(block, bytes_of_class(index));
@@ -145,7 +145,10 @@ void trim_chunks() {
         }
     };
     for (Chunk* chunk = chunks; chunk; chunk = chunk->next) chunk->free = 0;
-    each_block([](Chunk* chunk, std::size_t bytes) { return chunk->free += bytes; });
+    each_block([](Chunk* chunk, std::size_t bytes) {
+        chunk->free += bytes;
+        return true;
+    });
     each_block([](Chunk* chunk, std::size_t) { return chunk->free < chunk->used; });
     for (Chunk** link = &chunks; Chunk* chunk = *link;) {
         if (chunk->free < chunk->used) {
@@ -220,7 +223,7 @@ void* allocate_shared_or_new(const SizeClass& size, std::size_t asked) {
     {
         std::lock_guard lock(shared_mutex);
         if (void* block = shared_lists[size.index].pop(size.bytes)) return block;
-        if (size.bytes <= carved) return carve(size.bytes);
+        if (size.bytes <= largest_carved) return carve(size.bytes);
     }
     return from_system(size.bytes, asked);
 }
@@ -266,7 +269,7 @@ void trim() {
     std::lock_guard lock(shared_mutex);
     trim_chunks();
     for (std::size_t index = 0; index < class_count; ++index) {
-        if (bytes_of_class(index) <= carved) continue;
+        if (bytes_of_class(index) <= largest_carved) continue;
         while (void* block = shared_lists[index].pop(bytes_of_class(index)))
             free_to_system(block, bytes_of_class(index));
     }

@@ -10,9 +10,9 @@
 
 namespace xgrad::memory {
 
-/// From so many bytes on, a block stands in large pages of its own, and blocks of up to an eighth share one, where the
-/// system has those to give: a pass over them waits less for addresses to be translated, and their lines fall on a
-/// cache's sets evenly rather than by chance.
+/// From so many bytes on, a block begins with a piece of memory of this size that is its own, and blocks of up to an eighth
+/// share one. These are large pages where the system has them to give: a pass over them waits less for addresses to be
+/// translated, and their lines fall on a cache's sets evenly rather than by chance.
 inline constexpr std::size_t large_page = 2u << 20;
 
 /// Memory of at least `bytes` bytes, aligned to 64. Blocks come from the calling thread's cache, then from the blocks
@@ -24,14 +24,14 @@ void deallocate(void* block, std::size_t bytes) noexcept;
 
 /// Counts over all threads since the program started.
 struct Statistics {
-    std::size_t system_allocations = 0;  ///< how often a block had to come from the system
-    std::size_t bytes_from_system = 0;   ///< bytes held now: in use, cached and not yet used together
+    std::size_t system_allocations = 0;  ///< how often no block that had been given back would do
+    std::size_t bytes_from_system = 0;   ///< bytes held now: in use, cached or not yet handed out
 };
 /// The counts at this moment.
 Statistics statistics();
 
-/// Returns all blocks that are cached by this thread, or shared by all, to the system; small ones once all are that
-/// share a large page.
+/// Returns all blocks that are cached by this thread, or shared by all, to the system; those that share a large page
+/// when all of them can be.
 void trim();
 
 /// The pool as a standard allocator.

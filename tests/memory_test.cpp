@@ -1,3 +1,4 @@
+#include <atomic>
 #include <cstdint>
 #include <cstring>
 #include <functional>
@@ -7,12 +8,13 @@
 #include <utility>
 #include <vector>
 
-#include "catch.hpp"
 #include <xgrad/autodiff/memory.hpp>
 #include <xgrad/autodiff/operations/arithmetic.hpp>
 #include <xgrad/autodiff/operations/matmul.hpp>
 #include <xgrad/autodiff/operations/reduce.hpp>
 #include <xgrad/autodiff/variable.hpp>
+
+#include "catch.hpp"
 
 using namespace xgrad;
 
@@ -51,13 +53,15 @@ TEST_CASE("blocks of the pool are aligned to 64 bytes and hold what was asked fo
     for (std::size_t i = 0; i < 100; ++i) sizes.push_back(i % 3 == 0 ? 100 : 65'536);
     for (const std::size_t bytes : sizes) {
         auto* block = static_cast<unsigned char*>(memory::allocate(bytes));
-        CHECK(reinterpret_cast<std::uintptr_t>(block) % 64 == 0);
-        std::memset(block, static_cast<int>(bytes % 251), bytes);
+        const auto address = reinterpret_cast<std::uintptr_t>(block);
+        CHECK(address % 64 == 0);
+        if (bytes >= 65'536) CHECK(address % 4096 == 4096 - 64);  // elements behind a head of 64 bytes begin a page
+        std::memset(block, static_cast<int>(blocks.size() % 251), bytes);
         blocks.emplace_back(block, bytes);
     }
     bool intact = true;
-    for (auto [block, bytes] : blocks)
-        for (std::size_t i = 0; i < bytes; ++i) intact = intact && block[i] == bytes % 251;
+    for (std::size_t n = 0; n < blocks.size(); ++n)
+        for (std::size_t i = 0; i < blocks[n].second; ++i) intact = intact && blocks[n].first[i] == n % 251;
     CHECK(intact);
     for (auto [block, bytes] : blocks) memory::deallocate(block, bytes);
 }
@@ -140,7 +144,7 @@ TEST_CASE("objects may outlive the tape and the cache of their thread", "[memory
 }
 
 TEST_CASE("backward through linear and relu needs no more than the result and the gradients", "[memory]") {
-    constexpr std::size_t size = 512, bytes = size * size * sizeof(float);
+    constexpr std::size_t size = 1024, bytes = size * size * sizeof(float);
     Variable<> x = full(Shape{size, size}, 1.0f), weight = x.detach();
     x.requires_grad(true);
     weight.requires_grad(true);
@@ -154,13 +158,13 @@ TEST_CASE("backward through linear and relu needs no more than the result and th
         return memory::statistics().bytes_from_system - before.bytes_from_system;
     };
     step();  // the first product gets its thread's workspace
-    // The cotangents of the result and of the weight, and that of x in the place of the result.
-    CHECK(step() < 4 * bytes);
+    // The cotangents of the result and of the weight, and that of x in the place of the result; and small blocks.
+    CHECK(step() < 4 * bytes + memory::large_page);
     CHECK(x.grad().value().data()[0] == size);
 }
 
 TEST_CASE("gradients of linear operations that can be differentiated again keep no cotangents", "[memory]") {
-    constexpr std::size_t size = 1 << 16, bytes = size * sizeof(float);
+    constexpr std::size_t size = 1 << 20, bytes = size * sizeof(float);
     Variable<> x = full(Shape{size}, 1.0f);
     const Variable<> constant = x.detach();
     x.requires_grad(true);
@@ -202,7 +206,8 @@ TEST_CASE("small blocks go back to the system once all of them are free that sha
         for (std::size_t bytes : sizes) blocks.emplace_back(memory::allocate(bytes), bytes);
     const auto held = memory::statistics();
     CHECK(held.system_allocations >= before.system_allocations + 100);
-    CHECK(held.bytes_from_system >= before.bytes_from_system + 28'000'000);
+    // 31.6 million bytes, and what sizes of blocks and ends of pages waste; some may stand in pages that are held already.
+    CHECK(held.bytes_from_system >= before.bytes_from_system + 20'000'000);
     CHECK(held.bytes_from_system <= before.bytes_from_system + 40'000'000);
     auto [kept, bytes] = blocks.back();  // keeps its large page, at most
     blocks.pop_back();
@@ -212,6 +217,37 @@ TEST_CASE("small blocks go back to the system once all of them are free that sha
     CHECK(memory::statistics().bytes_from_system <= before.bytes_from_system + memory::large_page);
     CHECK(static_cast<unsigned char*>(kept)[bytes - 1] == 7);
     memory::deallocate(kept, bytes);
+    memory::trim();
+    CHECK(memory::statistics().bytes_from_system == before.bytes_from_system);
+}
+
+TEST_CASE("threads may take and give back blocks while another trims", "[memory]") {
+    memory::trim();
+    const auto before = memory::statistics();
+    std::atomic<int> running{3};
+    std::atomic<bool> intact{true};
+    const auto work = [&](unsigned char mark) {
+        const std::size_t sizes[] = {64, 1000, 40'000, 65'536, 250'000, 300'000};
+        std::vector<std::pair<unsigned char*, std::size_t>> blocks;
+        for (int i = 0; i < 300; ++i) {
+            const std::size_t bytes = sizes[static_cast<std::size_t>(i) * 7 % 6];
+            blocks.emplace_back(static_cast<unsigned char*>(memory::allocate(bytes)), bytes);
+            blocks.back().first[0] = blocks.back().first[bytes - 1] = mark;
+            if (i % 20 != 19) continue;
+            for (auto [block, size] : blocks) {
+                if (block[0] != mark || block[size - 1] != mark) intact = false;
+                memory::deallocate(block, size);
+            }
+            blocks.clear();
+            memory::trim();
+        }
+        --running;
+    };
+    std::vector<std::thread> threads;
+    for (unsigned char mark = 1; mark <= 3; ++mark) threads.emplace_back(work, mark);
+    while (running > 0) memory::trim();
+    for (std::thread& thread : threads) thread.join();
+    CHECK(intact);
     memory::trim();
     CHECK(memory::statistics().bytes_from_system == before.bytes_from_system);
 }

@@ -218,8 +218,9 @@ template <class T, size_t Vectors> [[gnu::always_inline]] inline void fetch_row_
     for (size_t v = 0; v <= Vectors; ++v) fetch_close(row + v * lanes<T> - v / Vectors);
 }
 
-// From what depth on a tile fetches its part of C into the second-level cache: with fewer steps it would not be there
-// in time. (In a training step no cache but the last holds C.)
+// From what depth on a tile fetches its part of C into the second-level cache, of each vector the line it ends on, as
+// the one it begins on belongs to what stands before it: with fewer steps it would not be there in time. (In a training
+// step no cache but the last holds C.)
 constexpr size_t depth_to_fetch_c = 8;
 
 // Packed tiles are whole ones of a packed A and B: all strides are known.
@@ -229,7 +230,10 @@ void multiply_tile(const Tile<T>& t) {
     const size_t a_stride = Packed ? 1 : t.a_stride, a_step = Packed ? Rows : t.a_step,
                  b_step = Packed ? Vectors * lanes<T> : t.b_step;
     if (t.depth >= depth_to_fetch_c)
-        for_each<Rows, Vectors>([&](size_t r, size_t v) { fetch(t.c + r * t.c_stride + v * lanes<T> + lanes<T> - 1); });
+        for_each<Rows, Vectors>([&](size_t r, size_t v) {
+            const size_t used = Partial && v + 1 == Vectors ? t.columns : lanes<T>;
+            fetch(t.c + r * t.c_stride + v * lanes<T> + used - 1);
+        });
     Column<T, Rows> a(t.a, a_stride);
     const T* b = t.b;
     const T* ahead = t.a_ahead;

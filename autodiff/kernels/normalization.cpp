@@ -8,12 +8,15 @@
 namespace xgrad::kernels {
 namespace {
 
-// Runs work(first, last) over ranges of channels. Where these are neighbours in memory, a range is at least as wide as
-// two cache lines and, when there are many, as the widest tile; in a large array it is as wide as threads leave it.
+// Runs work(first, last) over ranges of channels, on which no result depends. Where channels are neighbours in memory,
+// a range is at least as wide as two cache lines and at most as the widest tile. There are four or more of them, so
+// that whoever is done first helps the others; in a large array no more than threads, for the sake of longer runs of
+// memory.
 template <class Work> void each_channel_range(const Channels& shape, const Work& work) {
-    constexpr std::size_t large = std::size_t{1} << 18;
-    const std::size_t parts = shape.size() > large ? threads() : 4;  // no result depends on it
-    const std::size_t range = shape.inner != 1 ? 1 : std::clamp<std::size_t>(shape.channels / parts / 32 * 32, 32, 128);
+    constexpr std::size_t large = std::size_t{1} << 18, widest = 128;
+    const std::size_t parts = shape.size() > large ? std::min<std::size_t>(threads(), 4) : 4;
+    const std::size_t range =
+        shape.inner != 1 ? 1 : std::clamp<std::size_t>(shape.channels / parts / 32 * 32, 32, widest);
     const std::size_t ranges = (shape.channels + range - 1) / range;
     in_pieces(ranges, range * shape.samples(), [&](std::size_t first, std::size_t n) {
         work(first * range, std::min(shape.channels, (first + n) * range));

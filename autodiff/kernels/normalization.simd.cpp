@@ -57,7 +57,7 @@ template <bool relu, class T> struct Sources {
     explicit Sources(const BatchNormBackward<T>& norm) : x(norm.x), g(norm.g), y(norm.relu_y) {}
 
     // What a tile of the row that begins at i needs some rows later.
-    template <class Shape> void fetch(Shape tile, std::size_t i, std::size_t stride) const {
+    template <class TileType> void fetch(TileType tile, std::size_t i, std::size_t stride) const {
         tile.fetch(x + i, stride), tile.fetch(g + i, stride);
         if constexpr (relu) tile.fetch(y + i, stride);
     }
@@ -80,9 +80,8 @@ template <class T> T root(T x) { return static_cast<T>(__builtin_sqrt(static_cas
 
 // ---- inner == 1: channels are neighbours in memory ------------------------------------------------------------------
 
-// What goes down the columns is known to the compiler: `size` lanes side by side. Where no second-level cache holds the
-// arrays, what is needed some rows later is fetched into it: a few lines of each row are not what a processor reads
-// ahead by itself.
+// How many lanes go down the columns side by side, known to the compiler, and whether they fetch what is needed some
+// rows later: a processor does not read a few lines of each row ahead by itself.
 template <std::size_t size, bool fetches> struct Tile {
     static constexpr std::size_t lanes = size, rows_ahead = 16;
 
@@ -104,10 +103,10 @@ template <class V, std::size_t size> struct SideBySide {
 };
 
 // The deviations of a tile's columns from a guess at their means, a lane for each of its lanes.
-template <class Shape, class T, class Places>
-auto column_deviations(Shape tile, const T* x, std::size_t batch, std::size_t stride, const Lane<T>* guess,
+template <class TileType, class T, class Places>
+auto column_deviations(TileType tile, const T* x, std::size_t batch, std::size_t stride, const Lane<T>* guess,
                        Places places) {
-    constexpr std::size_t width = Lane<T>::width, size = Shape::lanes;
+    constexpr std::size_t width = Lane<T>::width, size = TileType::lanes;
     return pairwise(batch, 64, Add(), [=](std::size_t first, std::size_t n) {
         SideBySide<Deviations<T>, size> block;
         const T* row = x + first * stride;
@@ -121,9 +120,9 @@ auto column_deviations(Shape tile, const T* x, std::size_t batch, std::size_t st
 
 // One pass about a guess, the first row; for a lane where that is far from a mean, a second one about the means that it
 // gave. (A lane for itself: no result depends on the tile it is in.)
-template <class Shape, class T, class Places>
-auto column_moments(Shape tile, const T* x, std::size_t batch, std::size_t stride, Places places) {
-    constexpr std::size_t width = Lane<T>::width, size = Shape::lanes;
+template <class TileType, class T, class Places>
+auto column_moments(TileType tile, const T* x, std::size_t batch, std::size_t stride, Places places) {
+    constexpr std::size_t width = Lane<T>::width, size = TileType::lanes;
     const Lane<T> count(batch);
     SideBySide<Moments<Lane<T>>, size> found;
     Lane<T> guess[size];
@@ -141,10 +140,10 @@ auto column_moments(Shape tile, const T* x, std::size_t batch, std::size_t strid
 }
 
 // y = (x - mean)·scale + bias down the columns of a tile that starts at channel c.
-template <class Shape, class T, class Places>
-void normalize_columns(Shape tile, const BatchNorm<T>& norm, std::size_t c, const Lane<T>* mean, const Lane<T>* rstd,
+template <class TileType, class T, class Places>
+void normalize_columns(TileType tile, const BatchNorm<T>& norm, std::size_t c, const Lane<T>* mean, const Lane<T>* rstd,
                        Places places) {
-    constexpr std::size_t width = Lane<T>::width, size = Shape::lanes;
+    constexpr std::size_t width = Lane<T>::width, size = TileType::lanes;
     Lane<T> centre[size], scale[size], bias[size];
     for (std::size_t k = 0; k < size; ++k) {
         centre[k] = mean[k];
@@ -165,10 +164,10 @@ void normalize_columns(Shape tile, const BatchNorm<T>& norm, std::size_t c, cons
     }
 }
 
-template <class Shape, class T, class Places>
-XGRAD_FLATTEN void batch_norm_columns(Shape tile, const BatchNorm<T>& norm, const BatchStatistics<T>& statistics,
+template <class TileType, class T, class Places>
+XGRAD_FLATTEN void batch_norm_columns(TileType tile, const BatchNorm<T>& norm, const BatchStatistics<T>& statistics,
                                       std::size_t c, Places places) {
-    constexpr std::size_t width = Lane<T>::width, size = Shape::lanes;
+    constexpr std::size_t width = Lane<T>::width, size = TileType::lanes;
     const auto found = column_moments(tile, norm.x + c, norm.shape.batch, norm.shape.channels, places);
     Lane<T> mean[size], rstd[size];
     for (std::size_t k = 0; k < size; ++k) {
@@ -182,10 +181,10 @@ XGRAD_FLATTEN void batch_norm_columns(Shape tile, const BatchNorm<T>& norm, cons
     normalize_columns(tile, norm, c, mean, rstd, places);
 }
 
-template <class Shape, class T, class Places>
-XGRAD_FLATTEN void inference_columns(Shape tile, const BatchNorm<T>& norm, const T* means, const T* variances,
+template <class TileType, class T, class Places>
+XGRAD_FLATTEN void inference_columns(TileType tile, const BatchNorm<T>& norm, const T* means, const T* variances,
                                      std::size_t c, Places places) {
-    constexpr std::size_t width = Lane<T>::width, size = Shape::lanes;
+    constexpr std::size_t width = Lane<T>::width, size = TileType::lanes;
     Lane<T> mean[size], rstd[size];
     for (std::size_t k = 0; k < size; ++k) {
         mean[k] = places.load(means + c + k * width);
@@ -194,10 +193,10 @@ XGRAD_FLATTEN void inference_columns(Shape tile, const BatchNorm<T>& norm, const
     normalize_columns(tile, norm, c, mean, rstd, places);
 }
 
-template <bool relu, class Shape, class T, class Places>
-XGRAD_FLATTEN void backward_columns(Shape tile, const BatchNormBackward<T>& norm, bool constant_statistics,
+template <bool relu, class TileType, class T, class Places>
+XGRAD_FLATTEN void backward_columns(TileType tile, const BatchNormBackward<T>& norm, bool constant_statistics,
                                     std::size_t c, Places places) {
-    constexpr std::size_t width = Lane<T>::width, size = Shape::lanes;
+    constexpr std::size_t width = Lane<T>::width, size = TileType::lanes;
     const std::size_t batch = norm.shape.batch, channels = norm.shape.channels;
     const Sources<relu, T> from(norm);
     T* dx = norm.dx;
@@ -240,8 +239,8 @@ XGRAD_FLATTEN void backward_columns(Shape tile, const BatchNormBackward<T>& norm
 }
 
 // Runs body(tile, channel, places) for tiles that make up the channels [first, last): wide ones, so that memory is read
-// in long runs, but narrower where a wide one would not stay in cache from one pass to the next. None does where there
-// are very many rows.
+// in long runs, but narrower where a wide one would not stay in cache from one pass to the next. With very many rows no
+// tile does; they are wide again then, and fetch.
 template <class T, class Body>
 void each_tile(const Channels& shape, std::size_t first, std::size_t last, const Body& body) {
     constexpr std::size_t width = Lane<T>::width, run = 8 * width * sizeof(T), cache = std::size_t{1} << 18;

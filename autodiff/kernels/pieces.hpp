@@ -1,4 +1,4 @@
-// How row kernels share a large input among threads: in pieces that depend on its sizes alone.
+// How row kernels share a large input among threads.
 #pragma once
 
 #include <algorithm>
