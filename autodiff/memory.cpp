@@ -200,12 +200,9 @@ bool cache_is_open() {
 
 // A block of its own. Large pages end where what was asked for ends: touched once, a large page is there as a whole.
 void* from_system(std::size_t bytes, std::size_t asked) {
+    const std::size_t alignment = bytes < large ? unit : bytes < large_page ? page : large_page;
     void* memory = nullptr;
-    if (bytes < large)
-        memory = std::aligned_alloc(unit, bytes);
-    else if (posix_memalign(&memory, bytes < large_page ? page : large_page, bytes + page) != 0)
-        memory = nullptr;
-    if (!memory) return nullptr;
+    if (posix_memalign(&memory, alignment, bytes < large ? bytes : bytes + page) != 0) return nullptr;
     system_allocations.fetch_add(1, std::memory_order_relaxed);
     bytes_from_system.fetch_add(bytes, std::memory_order_relaxed);
     if (bytes < large) return memory;

@@ -73,6 +73,37 @@ Arrays with(Arrays in, Reals Arrays::*member, const Reals& value) {
     return in;
 }
 
+// What batch_norm and its backward are given, and all that they give.
+template <class T> struct Trial {
+    Channels shape;
+    std::vector<T> x, weight, bias, g;
+    std::vector<T> y = std::vector<T>(x.size()), mean = std::vector<T>(weight.size()), rstd = mean, variance = mean;
+    std::vector<T> dx = y, dweight = mean, dbias = mean;
+
+    kernels::BatchNorm<T> forward(bool relu) {
+        return {.shape = shape,
+                .x = x.data(),
+                .weight = weight.data(),
+                .bias = bias.data(),
+                .epsilon = T(epsilon),
+                .relu = relu,
+                .y = y.data()};
+    }
+    kernels::BatchStatistics<T> statistics() { return {mean.data(), rstd.data(), variance.data()}; }
+    kernels::BatchNormBackward<T> backward(bool relu) {
+        return {.shape = shape,
+                .x = x.data(),
+                .mean = mean.data(),
+                .rstd = rstd.data(),
+                .weight = weight.data(),
+                .g = g.data(),
+                .relu_y = relu ? y.data() : nullptr,
+                .dx = dx.data(),
+                .dweight = dweight.data(),
+                .dbias = dbias.data()};
+    }
+};
+
 template <class T, class Body> void everywhere(const Body& body) {
     for (const Level at : levels())
         for (const Channels& s : shapes) {
@@ -89,39 +120,25 @@ TEMPLATE_TEST_CASE("batch_norm normalises each channel and saves its statistics"
     everywhere<T>([](Level at, const Channels& s, const std::vector<T>& x, const std::vector<T>& weight,
                      const std::vector<T>& bias) {
         const Arrays exact{reals(x), reals(weight), reals(bias)};
-        std::vector<T> y(x.size()), mean(s.channels), rstd(s.channels), variance(s.channels);
+        Trial<T> trial{s, x, weight, bias, {}};
         for (const bool relu : {false, true}) {
-            kernels::batch_norm<T>({.shape = s,
-                                    .x = x.data(),
-                                    .weight = weight.data(),
-                                    .bias = bias.data(),
-                                    .epsilon = T(epsilon),
-                                    .relu = relu,
-                                    .y = y.data()},
-                                   {mean.data(), rstd.data(), variance.data()}, at);
+            kernels::batch_norm(trial.forward(relu), trial.statistics(), at);
             const Reals exact_variance = variance_of(exact.x, s);
-            check_close(mean, mean_of(exact.x, s), 16);
-            check_close(variance, exact_variance, 32);
+            check_close(trial.mean, mean_of(exact.x, s), 16);
+            check_close(trial.variance, exact_variance, 32);
             Reals exact_rstd;
             for (const Real v : exact_variance) exact_rstd.push_back(1 / std::sqrt(v + epsilon));
-            check_close(rstd, exact_rstd, 32);
-            check_close(y, batch_norm_of(exact, s, relu), 64);
+            check_close(trial.rstd, exact_rstd, 32);
+            check_close(trial.y, batch_norm_of(exact, s, relu), 64);
 
             // In place, without weight and bias.
             auto z = x;
             kernels::batch_norm<T>({.shape = s, .x = z.data(), .epsilon = T(epsilon), .relu = relu, .y = z.data()},
-                                   {mean.data(), rstd.data()}, at);
+                                   trial.statistics(), at);
             check_close(z, batch_norm_of({exact.x, Reals(s.channels, 1), Reals(s.channels, 0)}, s, relu), 64);
 
-            kernels::batch_norm_inference<T>({.shape = s,
-                                              .x = x.data(),
-                                              .weight = weight.data(),
-                                              .bias = bias.data(),
-                                              .epsilon = T(epsilon),
-                                              .relu = relu,
-                                              .y = y.data()},
-                                             bias.data(), weight.data(), at);
-            check_close(y, normalized(exact, s, exact.bias, exact.weight, relu), 16);
+            kernels::batch_norm_inference(trial.forward(relu), bias.data(), weight.data(), at);
+            check_close(trial.y, normalized(exact, s, exact.bias, exact.weight, relu), 16);
         }
     });
 }
@@ -145,17 +162,10 @@ TEMPLATE_TEST_CASE("batch_norm passes its cotangents back", "[normalization]", f
         if (s.size() > 150) return;
         const Arrays exact{reals(x), reals(weight), reals(bias)};
         const auto g = numbers<T>(x.size(), 8);
-        std::vector<T> y(x.size()), mean(s.channels), rstd(s.channels);
+        Trial<T> trial{s, x, weight, bias, g};
         for (const bool relu : {false, true}) {
             CAPTURE(relu);
-            kernels::batch_norm<T>({.shape = s,
-                                    .x = x.data(),
-                                    .weight = weight.data(),
-                                    .bias = bias.data(),
-                                    .epsilon = T(epsilon),
-                                    .relu = relu,
-                                    .y = y.data()},
-                                   {mean.data(), rstd.data()}, at);
+            kernels::batch_norm(trial.forward(relu), trial.statistics(), at);
             const auto derivatives = [&](Reals Arrays::*member) {
                 return central_differences(
                     [&](const Reals& value) {
@@ -163,59 +173,32 @@ TEMPLATE_TEST_CASE("batch_norm passes its cotangents back", "[normalization]", f
                     },
                     exact.*member);
             };
-            std::vector<T> dx(x.size()), dweight(s.channels), dbias(s.channels);
-            kernels::BatchNormBackward<T> backward{.shape = s,
-                                                   .x = x.data(),
-                                                   .mean = mean.data(),
-                                                   .rstd = rstd.data(),
-                                                   .weight = weight.data(),
-                                                   .g = g.data(),
-                                                   .relu_y = relu ? y.data() : nullptr,
-                                                   .dx = dx.data(),
-                                                   .dweight = dweight.data(),
-                                                   .dbias = dbias.data()};
+            kernels::BatchNormBackward<T> backward = trial.backward(relu);
             kernels::batch_norm_backward(backward, at);
-            const Reals expected = derivatives(&Arrays::x);
-            check_close(dx, expected, derivative_tolerance<T>);
-            check_close(dweight, derivatives(&Arrays::weight), derivative_tolerance<T>);
-            check_close(dbias, derivatives(&Arrays::bias), derivative_tolerance<T>);
+            check_close(trial.dx, derivatives(&Arrays::x), derivative_tolerance<T>);
+            check_close(trial.dweight, derivatives(&Arrays::weight), derivative_tolerance<T>);
+            check_close(trial.dbias, derivatives(&Arrays::bias), derivative_tolerance<T>);
 
             // Parts alone, and dx over g.
             auto alone = g;
-            backward = {.shape = s,
-                        .x = x.data(),
-                        .mean = mean.data(),
-                        .rstd = rstd.data(),
-                        .weight = weight.data(),
-                        .g = alone.data(),
-                        .relu_y = backward.relu_y,
-                        .dx = alone.data()};
+            backward.g = backward.dx = alone.data();
+            backward.dweight = backward.dbias = nullptr;
             kernels::batch_norm_backward(backward, at);
-            CHECK(alone == dx);
+            CHECK(alone == trial.dx);
         }
 
         // With constant statistics y is linear in x.
-        std::vector<T> dx(x.size()), dweight(s.channels), dbias(s.channels);
-        kernels::batch_norm_inference_backward<T>({.shape = s,
-                                                   .x = x.data(),
-                                                   .mean = mean.data(),
-                                                   .rstd = rstd.data(),
-                                                   .weight = weight.data(),
-                                                   .g = g.data(),
-                                                   .dx = dx.data(),
-                                                   .dweight = dweight.data(),
-                                                   .dbias = dbias.data()},
-                                                  at);
+        kernels::batch_norm_inference_backward(trial.backward(false), at);
         Reals exact_dx(x.size()), exact_dweight(s.channels), exact_dbias(s.channels);
         for (std::size_t i = 0; i < x.size(); ++i) {
             const std::size_t c = i / s.inner % s.channels;
-            exact_dx[i] = Real(g[i]) * rstd[c] * weight[c];
-            exact_dweight[c] += Real(g[i]) * rstd[c] * (Real(x[i]) - mean[c]);
+            exact_dx[i] = Real(g[i]) * trial.rstd[c] * weight[c];
+            exact_dweight[c] += Real(g[i]) * trial.rstd[c] * (Real(x[i]) - trial.mean[c]);
             exact_dbias[c] += g[i];
         }
-        check_close(dx, exact_dx);
-        check_close(dweight, exact_dweight, 32);
-        check_close(dbias, exact_dbias, 32);
+        check_close(trial.dx, exact_dx);
+        check_close(trial.dweight, exact_dweight, 32);
+        check_close(trial.dbias, exact_dbias, 32);
     });
 }
 
@@ -225,31 +208,16 @@ TEMPLATE_TEST_CASE("batch_norm passes the cotangents of many rows back", "[norma
         for (const Channels s : {Channels{300, 5, 1}, Channels{4200, 65, 1}})
             for (const bool relu : {false, true}) {
                 CAPTURE(name(at), s.batch, relu);
-                const auto x = numbers<T>(s.size(), 1), g = numbers<T>(s.size(), 2), weight = numbers<T>(s.channels, 3);
-                std::vector<T> y(s.size()), mean(s.channels), rstd(s.channels);
-                kernels::batch_norm<T>({.shape = s,
-                                        .x = x.data(),
-                                        .weight = weight.data(),
-                                        .epsilon = T(epsilon),
-                                        .relu = relu,
-                                        .y = y.data()},
-                                       {mean.data(), rstd.data()}, at);
-                std::vector<T> dx(s.size()), dweight(s.channels), dbias(s.channels);
-                kernels::batch_norm_backward<T>({.shape = s,
-                                                 .x = x.data(),
-                                                 .mean = mean.data(),
-                                                 .rstd = rstd.data(),
-                                                 .weight = weight.data(),
-                                                 .g = g.data(),
-                                                 .relu_y = relu ? y.data() : nullptr,
-                                                 .dx = dx.data(),
-                                                 .dweight = dweight.data(),
-                                                 .dbias = dbias.data()},
-                                                at);
+                Trial<T> trial{s, numbers<T>(s.size(), 1), numbers<T>(s.channels, 3), numbers<T>(s.channels, 4),
+                               numbers<T>(s.size(), 2)};
+                kernels::batch_norm(trial.forward(relu), trial.statistics(), at);
+                kernels::batch_norm_backward(trial.backward(relu), at);
                 Reals exact_dx(s.size()), exact_dweight(s.channels), exact_dbias(s.channels);
-                const auto cotangent = [&](std::size_t i) { return relu && !(y[i] > 0) ? Real(0) : Real(g[i]); };
+                const auto cotangent = [&](std::size_t i) {
+                    return relu && !(trial.y[i] > 0) ? Real(0) : Real(trial.g[i]);
+                };
                 const auto deviation = [&](std::size_t i) {
-                    return (Real(x[i]) - mean[i % s.channels]) * rstd[i % s.channels];
+                    return (Real(trial.x[i]) - trial.mean[i % s.channels]) * trial.rstd[i % s.channels];
                 };
                 for (std::size_t i = 0; i < s.size(); ++i) {
                     exact_dweight[i % s.channels] += cotangent(i) * deviation(i);
@@ -258,11 +226,11 @@ TEMPLATE_TEST_CASE("batch_norm passes the cotangents of many rows back", "[norma
                 for (std::size_t i = 0; i < s.size(); ++i) {
                     const std::size_t c = i % s.channels;
                     const Real common = (exact_dbias[c] + deviation(i) * exact_dweight[c]) / static_cast<Real>(s.batch);
-                    exact_dx[i] = (cotangent(i) - common) * rstd[c] * weight[c];
+                    exact_dx[i] = (cotangent(i) - common) * trial.rstd[c] * trial.weight[c];
                 }
-                check_close(dx, exact_dx, 64);
-                check_close(dweight, exact_dweight, 256);
-                check_close(dbias, exact_dbias, 256);
+                check_close(trial.dx, exact_dx, 64);
+                check_close(trial.dweight, exact_dweight, 256);
+                check_close(trial.dbias, exact_dbias, 256);
             }
 }
 
