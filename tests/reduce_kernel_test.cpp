@@ -171,6 +171,29 @@ TEMPLATE_TEST_CASE("argmax and argmin give the first of equals", "[reduce]", flo
     });
 }
 
+TEST_CASE("argmax counts further than a float does", "[reduce]") {
+    constexpr std::size_t many = (std::size_t{1} << 24) + 100;
+    const std::size_t last = many - 3, before = last - 1;
+    for (const Level at : levels())
+        for (const std::size_t columns : {1, 2}) {
+            CAPTURE(name(at), columns);
+            std::vector<float> x(many * columns, 1);
+            const auto found = [&] {
+                std::vector<std::int64_t> y(columns, -1);
+                kernels::argmax(x.data(), {1, many, columns}, y.data(), at);
+                return y.back();
+            };
+            const auto last_column = [&](std::size_t row) -> float& { return x[row * columns + columns - 1]; };
+            CHECK(found() == 0);
+            last_column(last) = 2;
+            CHECK(found() == static_cast<std::int64_t>(last));
+            last_column(before) = std::numeric_limits<float>::quiet_NaN();
+            CHECK(found() == static_cast<std::int64_t>(before));
+            last_column(5) = std::numeric_limits<float>::quiet_NaN();
+            CHECK(found() == 5);
+        }
+}
+
 TEMPLATE_TEST_CASE("the variance keeps its digits beside a large mean", "[reduce]", float, double) {
     using T = TestType;
     everywhere<T>([](Level at, const Slices& s, std::vector<T> x) {
@@ -314,7 +337,7 @@ TEMPLATE_TEST_CASE("sum_to and broadcast_to undo and repeat any broadcast", "[re
             const auto small = numbers<T>(size(narrow), 12);
             std::vector<T> repeated(size(wide), T(77)), expected(size(wide));
             for (std::size_t flat = 0; flat < origin.size(); ++flat) expected[flat] = small[origin[flat]];
-            kernels::broadcast_to<T>(small.data(), narrow, repeated.data(), wide);
+            kernels::broadcast_to<T>(small.data(), narrow, repeated.data(), wide, at);
             CHECK(repeated == expected);
         }
 }

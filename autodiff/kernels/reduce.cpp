@@ -14,6 +14,14 @@ template <class T> using Fold = typename ReduceKernels<T>::Fold;
 
 using memory::Scratch;
 
+// Each piece takes all rows of some columns, in whole cache lines.
+template <class Work> void columns_in_pieces(const Slices& slices, const Work& work) {
+    constexpr std::size_t line = 64;
+    in_pieces((slices.inner + line - 1) / line, line * slices.count, [&](std::size_t begin, std::size_t n) {
+        work(begin * line, std::min(slices.inner - begin * line, n * line));
+    });
+}
+
 // Folds all slices with `first`; partial results, where slices are long enough to be cut, are put together by `then`.
 template <class T> void fold(Fold<T> first, Fold<T> then, const T* x, const T* about, const Slices& slices, T* y) {
     // Not structured bindings: lambdas of Clang before 16 cannot capture them.
@@ -32,10 +40,8 @@ template <class T> void fold(Fold<T> first, Fold<T> then, const T* x, const T* a
             parallel(pieces, piece, slices.size() < brief_size);
             return then(partial.data(), nullptr, {1, pieces, inner}, inner, y);
         }
-        // Many short ones: each piece takes all rows of some columns, in whole cache lines.
-        constexpr std::size_t line = 64;
-        return in_pieces((inner + line - 1) / line, line * count, [&](std::size_t begin, std::size_t n) {
-            const std::size_t column = begin * line, columns = std::min(inner - column, n * line);
+        // Many short ones.
+        return columns_in_pieces(slices, [&](std::size_t column, std::size_t columns) {
             first(x + column, about ? about + column : nullptr, slices, columns, y + column);
         });
     }
@@ -45,11 +51,15 @@ template <class T> void fold(Fold<T> first, Fold<T> then, const T* x, const T* a
     });
 }
 
-template <class T> void find(const T* x, const Slices& slices, const T* extrema, std::int64_t* y, Level at) {
-    const auto search = reduce_kernels<T>(at).find;
-    in_pieces(slices.outer, slices.count * slices.inner, [&](std::size_t begin, std::size_t n) {
-        search(x + begin * slices.count * slices.inner, {n, slices.count, slices.inner}, extrema + begin * slices.inner,
-               y + begin * slices.inner);
+template <class T>
+void find(typename ReduceKernels<T>::Find search, const T* x, const Slices& slices, std::int64_t* y) {
+    const std::size_t count = slices.count, inner = slices.inner;
+    if (slices.outer == 1) {
+        return columns_in_pieces(
+            slices, [&](std::size_t column, std::size_t columns) { search(x + column, slices, columns, y + column); });
+    }
+    in_pieces(slices.outer, count * inner, [&](std::size_t begin, std::size_t n) {
+        search(x + begin * count * inner, {n, count, inner}, inner, y + begin * inner);
     });
 }
 
@@ -146,15 +156,11 @@ template <class T> void logsumexp(const T* x, const Slices& slices, T* y, Level 
 }
 
 template <class T> void argmax(const T* x, const Slices& slices, std::int64_t* y, Level at) {
-    const Scratch<T> extrema(slices.results());
-    max(x, slices, extrema.data(), at);
-    find(x, slices, extrema.data(), y, at);
+    find<T>(reduce_kernels<T>(at).argmax, x, slices, y);
 }
 
 template <class T> void argmin(const T* x, const Slices& slices, std::int64_t* y, Level at) {
-    const Scratch<T> extrema(slices.results());
-    min(x, slices, extrema.data(), at);
-    find(x, slices, extrema.data(), y, at);
+    find<T>(reduce_kernels<T>(at).argmin, x, slices, y);
 }
 
 template <class T> void extremum_backward(const T* x, const Slices& slices, const T* y, const T* g, T* dx, Level at) {
@@ -199,14 +205,16 @@ void sum_to(const T* x, std::span<const std::size_t> from, T* y, std::span<const
 }
 
 template <class T>
-void broadcast_to(const T* x, std::span<const std::size_t> from, T* y, std::span<const std::size_t> to) {
+void broadcast_to(const T* x, std::span<const std::size_t> from, T* y, std::span<const std::size_t> to, Level at) {
+    const auto fill = reduce_kernels<T>(at).fill;
     memory::Vector<Group> dimensions = groups(to, from);
     if (product(dimensions) == 0) return;
     if (dimensions.empty()) {
         *y = *x;
         return;
     }
-    // Runs of the fastest group, each repeating one element of x or copying some, wherever a piece of y begins and ends.
+    // Runs of the fastest group, each repeating one element of x or copying some, wherever a piece of y begins and
+    // ends.
     const Group run = dimensions.back();
     dimensions.pop_back();
     memory::Vector<std::size_t> stride(dimensions.size(), 0);
@@ -227,7 +235,7 @@ void broadcast_to(const T* x, std::span<const std::size_t> from, T* y, std::span
         for (T *to_y = y + begin, *const end = to_y + count; to_y < end; offset = 0) {
             const std::size_t size = std::min(run.size - offset, static_cast<std::size_t>(end - to_y));
             if (run.repeated)
-                std::fill_n(to_y, size, *from_x);
+                fill(to_y, *from_x, size);
             else
                 std::memcpy(to_y, from_x + offset, size * sizeof(T));
             to_y += size;
@@ -270,24 +278,24 @@ template <class T> bool all_finite(const T* x, std::size_t n, Level at) {
     return reduce_kernels<T>(at).all_finite(x, n);
 }
 
-#define XGRAD_REDUCE(T)                                                                                    \
-    template void sum(const T*, const Slices&, T*, Level);                                                 \
-    template void prod(const T*, const Slices&, T*, Level);                                                \
-    template void products_of_others(const T*, const Slices&, T*);                                         \
-    template void max(const T*, const Slices&, T*, Level);                                                 \
-    template void min(const T*, const Slices&, T*, Level);                                                 \
-    template void sum_of_squares(const T*, const Slices&, T*, Level);                                      \
-    template void mean_and_variance(const T*, const Slices&, std::size_t, T*, T*, Level);                  \
-    template void logsumexp(const T*, const Slices&, T*, Level);                                           \
-    template void argmax(const T*, const Slices&, std::int64_t*, Level);                                   \
-    template void argmin(const T*, const Slices&, std::int64_t*, Level);                                   \
-    template void extremum_backward(const T*, const Slices&, const T*, const T*, T*, Level);               \
-    template void sum_to(const T*, std::span<const std::size_t>, T*, std::span<const std::size_t>, Level); \
-    template void broadcast_to(const T*, std::span<const std::size_t>, T*, std::span<const std::size_t>);  \
-    template T dot(const T*, const T*, std::size_t, Level);                                                \
-    template T squared_norm(const T*, std::size_t, Level);                                                 \
-    template void add_in_place(T*, const T*, std::size_t, Level);                                          \
-    template void scale_in_place(T*, T, std::size_t, Level);                                               \
+#define XGRAD_REDUCE(T)                                                                                          \
+    template void sum(const T*, const Slices&, T*, Level);                                                       \
+    template void prod(const T*, const Slices&, T*, Level);                                                      \
+    template void products_of_others(const T*, const Slices&, T*);                                               \
+    template void max(const T*, const Slices&, T*, Level);                                                       \
+    template void min(const T*, const Slices&, T*, Level);                                                       \
+    template void sum_of_squares(const T*, const Slices&, T*, Level);                                            \
+    template void mean_and_variance(const T*, const Slices&, std::size_t, T*, T*, Level);                        \
+    template void logsumexp(const T*, const Slices&, T*, Level);                                                 \
+    template void argmax(const T*, const Slices&, std::int64_t*, Level);                                         \
+    template void argmin(const T*, const Slices&, std::int64_t*, Level);                                         \
+    template void extremum_backward(const T*, const Slices&, const T*, const T*, T*, Level);                     \
+    template void sum_to(const T*, std::span<const std::size_t>, T*, std::span<const std::size_t>, Level);       \
+    template void broadcast_to(const T*, std::span<const std::size_t>, T*, std::span<const std::size_t>, Level); \
+    template T dot(const T*, const T*, std::size_t, Level);                                                      \
+    template T squared_norm(const T*, std::size_t, Level);                                                       \
+    template void add_in_place(T*, const T*, std::size_t, Level);                                                \
+    template void scale_in_place(T*, T, std::size_t, Level);                                                     \
     template bool all_finite(const T*, std::size_t, Level);
 XGRAD_REDUCE(float)
 XGRAD_REDUCE(double)

@@ -69,7 +69,8 @@ void sum_to(const T* x, std::span<const std::size_t> from, T* y, std::span<const
 
 /// Repeats x, of shape `from`, to fill y, of shape `to`: the reverse of sum_to, by the same rule.
 template <class T>
-void broadcast_to(const T* x, std::span<const std::size_t> from, T* y, std::span<const std::size_t> to);
+void broadcast_to(const T* x, std::span<const std::size_t> from, T* y, std::span<const std::size_t> to,
+                  Level at = level());
 
 /// The sum of a[i]·b[i], added up pairwise.
 template <class T> T dot(const T* a, const T* b, std::size_t n, Level at = level());
@@ -93,10 +94,12 @@ template <class T> struct ReduceKernels {
     using Fold = void (*)(const T* x, const T* about, const Slices& slices, std::size_t columns, T* y);
     Fold sum, prod, max, min, sum_of_squares, squared_deviations, logsumexp;
 
-    /// The first element of each slice that equals y or, where y is NaN, is NaN.
-    void (*find)(const T* x, const Slices& slices, const T* y, std::int64_t* where);
+    /// Of the first `columns` columns of each outer slice, as Fold.
+    using Find = void (*)(const T* x, const Slices& slices, std::size_t columns, std::int64_t* y);
+    Find argmax, argmin;
     void (*extremum_backward)(const T* x, const Slices& slices, const T* y, const T* g, T* dx);
     T (*dot)(const T* a, const T* b, std::size_t n);
+    void (*fill)(T* y, T number, std::size_t n);
     void (*add_in_place)(T* target, const T* source, std::size_t n);
     void (*scale_in_place)(T* target, T factor, std::size_t n);
     bool (*all_finite)(const T* x, std::size_t n);

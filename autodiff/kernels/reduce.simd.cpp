@@ -29,9 +29,9 @@ template <class T, std::size_t size> struct Tile { Lane<T> lanes[size]; };
 template <class Op, class Map, std::size_t size, class T>
 XGRAD_FLATTEN void fold_tile(const T* x, const T* about, std::size_t count, std::size_t stride, T* y) {
     constexpr std::size_t width = Lane<T>::width;
-    Tile<T, size> centre{};
-    if constexpr (Map::needs_about)
-        for (std::size_t k = 0; k < size; ++k) centre.lanes[k] = Lane<T>::load(about + k * width);
+    Tile<T, size> centre;
+    for (std::size_t k = 0; k < size; ++k)
+        centre.lanes[k] = Map::needs_about ? Lane<T>::load(about + k * width) : Lane<T>(0);
     const Tile<T, size> result = pairwise(
         count, 64,
         [](const Tile<T, size>& a, const Tile<T, size>& b) {
@@ -84,6 +84,19 @@ void fold_few_columns(const T* x, const T* about, std::size_t count, std::size_t
     fold_slices<Op, Plain, T>(partial, nullptr, {1, rows + (rest ? 1 : 0), columns}, columns, y);
 }
 
+// As many of the columns [first, last) as fill tiles; returns where the others begin.
+template <class Op, class Map, std::size_t size, class T>
+std::size_t fold_in_tiles(const T* x, const T* about, const Slices& slices, std::size_t first, std::size_t last, T* y) {
+    constexpr std::size_t tile = size * Lane<T>::width;
+    const auto [outer, count, inner] = slices;
+    const std::size_t end = first + (last - first) / tile * tile;
+    for (std::size_t o = 0; o < outer; ++o)
+        for (std::size_t j = first; j < end; j += tile)
+            fold_tile<Op, Map, size>(x + o * count * inner + j, Map::needs_about ? about + o * inner + j : nullptr,
+                                     count, inner, y + o * inner + j);
+    return end;
+}
+
 template <class Op, class Map, class T>
 void fold(const T* x, const T* about, const Slices& slices, std::size_t columns, T* y) {
     constexpr std::size_t lane = Lane<T>::width;
@@ -94,16 +107,12 @@ void fold(const T* x, const T* about, const Slices& slices, std::size_t columns,
                                       inner, y + o * inner);
         return;
     }
-    // Wide tiles first: whole cache lines of every row they pass.
-    constexpr std::size_t wide = 8, tile = wide * lane;
-    const std::size_t in_tiles = columns / tile * tile;
-    for (std::size_t o = 0; o < outer; ++o)
-        for (std::size_t j = 0; j < in_tiles; j += tile)
-            fold_tile<Op, Map, wide>(x + o * count * inner + j, Map::needs_about ? about + o * inner + j : nullptr,
-                                     count, inner, y + o * inner + j);
-    if (in_tiles < columns)
-        fold_slices<Op, Map>(x + in_tiles, Map::needs_about ? about + in_tiles : nullptr, slices, columns - in_tiles,
-                             y + in_tiles);
+    // Wide tiles first: long runs of every row they pass. (With 32 registers, wider ones.)
+    std::size_t done = 0;
+    if constexpr (lane * sizeof(T) == 64) done = fold_in_tiles<Op, Map, 16>(x, about, slices, done, columns, y);
+    done = fold_in_tiles<Op, Map, 8>(x, about, slices, done, columns, y);
+    if (done < columns)
+        fold_slices<Op, Map>(x + done, Map::needs_about ? about + done : nullptr, slices, columns - done, y + done);
 }
 
 template <class T> XGRAD_FLATTEN void logsumexp(const T* x, const T*, const Slices& slices, std::size_t columns, T* y) {
@@ -122,40 +131,92 @@ template <class T> Mask<T> same(const Lane<T>& x, const Lane<T>& extremum) {
     return (x == extremum) | !((x == x) | (extremum == extremum));
 }
 
-template <class T> XGRAD_FLATTEN void find_in_row(const T* x, std::size_t count, T wanted, std::int64_t* found) {
-    // Whole blocks are passed over quickly; positions within one are exact in T.
-    constexpr std::size_t block = 1024;
-    const Lane<T> target(wanted), none(std::numeric_limits<T>::infinity());
-    for (std::size_t first = 0; first < count; first += block) {
-        const std::size_t n = count - first < block ? count - first : block;
-        const T position = Row<T>{n}.template total<Smallest>([&](std::size_t i, auto part) {
-            return where(same(part.load(x + first + i), target), places<T>() + static_cast<T>(i), none);
+// Indices are lanes of T: so many at a time, that each is exact in a float.
+constexpr std::size_t most_indices = std::size_t{1} << 23;
+
+// The best of the numbers so far, place by place, and the index of the first of them.
+template <class Op, class T> struct Found {
+    Lane<T> best{Op::template neutral<T>()}, index{T(0)};
+
+    // NaN is better than any number, the first of equals better than the others.
+    void take(const Lane<T>& x, const Lane<T>& place) {
+        const Mask<T> better = (!Op::left_at_best(best, x)) & (best == best);
+        best = where(better, x, best);
+        index = where(better, place, index);
+    }
+};
+
+// The places of a lane where the extremum is, infinity in the others.
+template <class T> Lane<T> places_of(const Lane<T>& best, T extremum, const Lane<T>& index) {
+    return where(same(best, Lane<T>(extremum)), index + places<T>(), Lane<T>(std::numeric_limits<T>::infinity()));
+}
+
+template <class Op, class T> XGRAD_FLATTEN std::int64_t find_in_lane(const T* x, std::size_t count) {
+    const Part part{count};
+    const Lane<T> lane = part.fill(part.load(x), Op::template neutral<T>());
+    return static_cast<std::int64_t>(across<Smallest>(places_of(lane, across<Op>(lane), Lane<T>(0))));
+}
+
+template <class Op, class T> XGRAD_FLATTEN std::int64_t find_in_row(const T* x, std::size_t count) {
+    if (count < Lane<T>::width) return find_in_lane<Op>(x, count);
+    T best = Op::template neutral<T>();
+    std::int64_t found = 0;
+    for (std::size_t first = 0; first < count; first += most_indices) {
+        const std::size_t n = count - first < most_indices ? count - first : most_indices;
+        Ways<Found<Op, T>> ways;
+        Lane<T> index(0);
+        each_lane<T>(n, ways, [&](Found<Op, T>& way, std::size_t i, auto part) {
+            way.take(part.fill(part.load(x + first + i), Op::template neutral<T>()), index);
+            index += Lane<T>(Lane<T>::width);
         });
-        if (position < static_cast<T>(block)) {
-            *found = static_cast<std::int64_t>(first) + static_cast<std::int64_t>(position);
-            return;
+        const auto& [a, b, c, d] = ways;
+        const T extremum = across<Op>(Op::merge(Op::merge(a.best, b.best), Op::merge(c.best, d.best)));
+        if (first > 0 && (Op::left_at_best(best, extremum) || best != best)) continue;
+        best = extremum;
+        const auto of = [extremum](const Found<Op, T>& way) { return places_of(way.best, extremum, way.index); };
+        const T place = across<Smallest>(smaller(smaller(of(a), of(b)), smaller(of(c), of(d))));
+        found = static_cast<std::int64_t>(first) + static_cast<std::int64_t>(place);
+    }
+    return found;
+}
+
+// As many columns as `size` lanes hold.
+template <class Op, std::size_t size, class T, class Places>
+XGRAD_FLATTEN void find_in_columns(const T* x, std::size_t count, std::size_t stride, Places places,
+                                   std::int64_t* found, std::size_t columns) {
+    constexpr std::size_t width = Lane<T>::width;
+    Found<Op, T> lanes[size];
+    for (std::size_t first = 0; first < count; first += most_indices) {
+        const std::size_t n = count - first < most_indices ? count - first : most_indices;
+        for (std::size_t r = 0; r < n; ++r, x += stride)
+            for (std::size_t k = 0; k < size; ++k)
+                lanes[k].take(places.load(x + k * width), Lane<T>(static_cast<T>(r)));
+        T index[size * width];
+        for (std::size_t k = 0; k < size; ++k) {
+            lanes[k].index.store(index + k * width);
+            lanes[k].index = Lane<T>(-1);  // of those that the next rows do not better
         }
+        for (std::size_t j = 0; j < columns; ++j)
+            if (index[j] >= 0) found[j] = static_cast<std::int64_t>(first) + static_cast<std::int64_t>(index[j]);
     }
 }
 
-template <class T> XGRAD_FLATTEN void find(const T* x, const Slices& slices, const T* y, std::int64_t* found) {
+template <class Op, class T> void find(const T* x, const Slices& slices, std::size_t columns, std::int64_t* found) {
+    constexpr std::size_t width = Lane<T>::width, wide = 4;
     const auto [outer, count, inner] = slices;
-    for (std::size_t o = 0; o < outer; ++o) {
-        const T* slice = x + o * count * inner;
+    for (std::size_t o = 0; o < outer; ++o, x += count * inner, found += inner) {
         if (inner == 1) {
-            find_in_row(slice, count, y[o], found + o);
+            *found = find_in_row<Op>(x, count);
             continue;
         }
-        // From the last row up, so that the first of equals is written last.
-        const T* wanted = y + o * inner;
-        std::int64_t* to = found + o * inner;
-        for (std::size_t r = count; r-- > 0;) {
-            const T* row = slice + r * inner;
-            for (std::size_t j = 0; j < inner; ++j)
-                to[j] = (row[j] == wanted[j]) | ((row[j] != row[j]) & (wanted[j] != wanted[j]))
-                            ? static_cast<std::int64_t>(r)
-                            : to[j];
-        }
+        const std::size_t length = count, stride = inner;
+        std::size_t j = 0;
+        for (; j + wide * width <= columns; j += wide * width)
+            find_in_columns<Op, wide>(x + j, length, stride, Whole{}, found + j, wide * width);
+        each_lane<T>(columns - j, [&](std::size_t i, auto places) {
+            const std::size_t left = columns - j - i;
+            find_in_columns<Op, 1>(x + j + i, length, stride, places, found + j + i, left < width ? left : width);
+        });
     }
 }
 
@@ -181,6 +242,10 @@ template <class T> XGRAD_FLATTEN T dot(const T* a, const T* b, std::size_t n) {
 template <class T> XGRAD_FLATTEN void add_in_place(T* target, const T* source, std::size_t n) {
     each_lane<T>(
         n, [&](std::size_t i, auto part) { part.store(part.load(target + i) + part.load(source + i), target + i); });
+}
+
+template <class T> XGRAD_FLATTEN void fill(T* y, T number, std::size_t n) {
+    each_lane<T>(n, [&](std::size_t i, auto part) { part.store(Lane<T>(number), y + i); });
 }
 
 template <class T> XGRAD_FLATTEN void scale_in_place(T* target, T factor, std::size_t n) {
@@ -211,9 +276,11 @@ template <class T> const ReduceKernels<T>& reduce_kernels() {
         .sum_of_squares = fold<Sum, Square, T>,
         .squared_deviations = fold<Sum, SquaredDeviation, T>,
         .logsumexp = logsumexp<T>,
-        .find = find<T>,
+        .argmax = find<Largest, T>,
+        .argmin = find<Smallest, T>,
         .extremum_backward = extremum_backward<T>,
         .dot = dot<T>,
+        .fill = fill<T>,
         .add_in_place = add_in_place<T>,
         .scale_in_place = scale_in_place<T>,
         .all_finite = all_finite<T>,

@@ -99,12 +99,15 @@ struct Product {
 struct Largest {
     template <class T> static T neutral() { return -std::numeric_limits<T>::infinity(); }
     template <class V> static V merge(const V& a, const V& b) { return pick(b == b, larger(a, b), b); }
+    /// Whether `best` stands against x, neither of them NaN.
+    template <class V> static auto left_at_best(const V& best, const V& x) { return x <= best; }
 };
 
 /// The smallest number, or NaN where there is one.
 struct Smallest {
     template <class T> static T neutral() { return std::numeric_limits<T>::infinity(); }
     template <class V> static V merge(const V& a, const V& b) { return pick(b == b, smaller(a, b), b); }
+    template <class V> static auto left_at_best(const V& best, const V& x) { return x >= best; }
 };
 
 /// The largest number other than NaN: for where NaN makes itself heard anyway.
@@ -163,7 +166,7 @@ auto pairwise(std::size_t n, std::size_t block, const Merge& merge, const Leaf& 
 /// A slice along contiguous memory: its lanes hold neighbours in the slice.
 template <class T> struct Row {
     /// Numbers that are added up before pairwise merging begins.
-    static constexpr std::size_t block = 64 * Lane<T>::width;
+    static constexpr std::size_t block = 256 * Lane<T>::width;
 
     std::size_t count;
 
