@@ -8,6 +8,7 @@
 
 #include <benchmark/benchmark.h>
 
+#include <xgrad/autodiff/array.hpp>
 #include <xgrad/autodiff/kernels/normalization.hpp>
 #include <xgrad/autodiff/kernels/reduce.hpp>
 #include <xgrad/autodiff/kernels/softmax.hpp>
@@ -20,14 +21,14 @@ using kernels::Slices;
 
 struct Arrays {
     std::size_t rows, columns, size = rows * columns;
-    std::vector<float> x = numbers(size), g = numbers(size), y = numbers(size), dx = numbers(size),
-                       weight = numbers(columns), bias = numbers(columns), dweight = numbers(columns),
-                       dbias = numbers(columns), mean = numbers(rows + columns), rstd = numbers(rows + columns);
+    Array<float> x = numbers(size), g = numbers(size), y = numbers(size), dx = numbers(size), weight = numbers(columns),
+                 bias = numbers(columns), dweight = numbers(columns), dbias = numbers(columns),
+                 mean = numbers(rows + columns), rstd = numbers(rows + columns);
     std::vector<std::int64_t> labels = std::vector<std::int64_t>(rows + columns, 3);
 
-    static std::vector<float> numbers(std::size_t n) {
-        std::vector<float> result(n);
-        for (std::size_t i = 0; i < n; ++i) result[i] = static_cast<float>(i * 7919 % 1009) / 126 - 4;
+    static Array<float> numbers(std::size_t n) {
+        Array<float> result = empty<float>({n});
+        for (std::size_t i = 0; i < n; ++i) result(i) = static_cast<float>(i * 7919 % 1009) / 126 - 4;
         return result;
     }
     Slices along_rows() const { return {rows, columns, 1}; }

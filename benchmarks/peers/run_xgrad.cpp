@@ -1,4 +1,5 @@
 // xgrad's side of the comparison, as a user would write it.
+#include <algorithm>
 #include <functional>
 #include <map>
 
@@ -18,6 +19,13 @@ namespace {
 double seconds = 0;  // timed in each case
 
 std::vector<double> fingerprint(const Variable<>& x) { return peers::fingerprint(x.value().data(), x.size()); }
+
+// The numbers in memory of our own, as the other frameworks have them.
+Array<float> array(const std::vector<float>& numbers, const Shape& shape) {
+    Array<float> result = empty<float>(shape);
+    std::ranges::copy(numbers, result.data());
+    return result;
+}
 
 // A function of one array, and what it is trained with.
 struct Function {
@@ -86,8 +94,7 @@ Measured function(const Case& which) {
     const Function f = which.part(0) == "elementwise" ? Function{built_in.at(which.part(1))}
                        : which.part(0) == "formula"   ? Function{formulas.at(which.part(1))}
                                                       : of_rows(which.part(1), sizes[0], sizes[1]);
-    auto numbers = peers::values(2, element_count(shape), 4.0);
-    Variable<> x{std::span(numbers), shape}, y;
+    Variable<> x = array(peers::values(2, element_count(shape), 4.0), shape), y;
     if (which.part(3) == "forward") {
         const NoGrad no_grad;
         Measured result = peers::measure(seconds, [&] { y = f.call(x); });
@@ -96,8 +103,7 @@ Measured function(const Case& which) {
     }
     x.requires_grad(true);
     y = f.call(x);
-    auto cotangents = peers::values(3, y.size());
-    const Variable<> g{std::span(cotangents), y.shape()};
+    const Variable<> g = array(peers::values(3, y.size()), y.shape());
     Measured result = peers::measure(seconds, [&] {
         x.zero_grad();
         for (Variable<> parameter : f.parameters) parameter.zero_grad();
@@ -132,8 +138,7 @@ nn::Sequential<> network(const peers::Workload& workload) {
     for (std::size_t layer = 0; layer < workload.layers(); ++layer) {
         const std::size_t in = workload.sizes[layer], out = workload.sizes[layer + 1];
         nn::Linear<> linear(in, out, {.bias = workload.has_bias(layer)});
-        auto weight = peers::weight(workload, layer);
-        linear.weight().assign(Variable<>(std::span(weight), {out, in}));
+        linear.weight().assign(array(peers::weight(workload, layer), {out, in}));
         if (linear.bias()) nn::init::zeros(linear.bias());
         net.add(std::move(linear));
         if (layer + 1 == workload.layers()) break;
@@ -151,10 +156,9 @@ Measured steps(const Case& which) {
     (void)(Variable<>(1) + 1);
     const double baseline_kb = peers::memory_kb("VmRSS");
     const auto workload = peers::workload(which.part(1));
-    auto input = peers::input(workload), targets = peers::targets(workload);
+    const Variable<> x = array(peers::input(workload), {workload.batch, workload.sizes.front()});
+    const Variable<> y = array(peers::targets(workload), {workload.batch, workload.sizes.back()});
     auto labels = peers::labels(workload);
-    const Variable<> x{std::span(input), {workload.batch, workload.sizes.front()}};
-    const Variable<> y{std::span(targets), {workload.batch, workload.sizes.back()}};
     const auto classes = borrow(std::span(labels), Shape{workload.batch});
 
     auto net = network(workload);
@@ -173,8 +177,7 @@ Measured steps(const Case& which) {
 Measured inference(const Case& which) {
     const auto workload = peers::workload(which.part(1));
     const auto batch = which.sizes(2).at(0);
-    auto input = peers::input(workload, batch);
-    const Variable<> x{std::span(input), {batch, workload.sizes.front()}};
+    const Variable<> x = array(peers::input(workload, batch), {batch, workload.sizes.front()});
     std::vector<float> output(batch * workload.sizes.back());
     const auto net = network(workload);
     const auto predict = [&] { net.predict(x, std::span(output)); };
