@@ -168,6 +168,12 @@ TEMPLATE_TEST_CASE("products of larger sizes equal the triple loop", "[gemm]", f
         check_all_ways<TestType>(4, 257, 128, padding);
         check_all_ways<TestType>(1030, 1024, 3, padding);
         for (std::size_t rows = 1; rows < 8; ++rows) check_all_ways<TestType>(rows, 471, 37, padding);
+        for (std::size_t depth = 1; depth < 18; ++depth)
+            for (std::size_t columns : {3, 20, 30, 47, 64, 100, 165}) check_all_ways<TestType>(18, columns, depth, padding);
+        for (std::size_t columns : {2, 5, 12, 20, 24, 31}) check_all_ways<TestType>(65, columns, 40, padding);
+        check_all_ways<TestType>(50, 41, 1100, padding);
+        check_all_ways<TestType>(13, 107, 600, padding);
+        check_all_ways<TestType>(100, 12, 4200, padding);
         check_all_ways<TestType>(420, 630, 5, padding);
         check_all_ways<TestType>(110, 115, 32, padding);
         check_all_ways<TestType>(129, 97, 131, padding);
@@ -181,9 +187,9 @@ TEMPLATE_TEST_CASE("products of larger sizes equal the triple loop", "[gemm]", f
 TEMPLATE_TEST_CASE("a product adds to C, then the bias, then applies the activation", "[gemm]", float, double) {
     for (auto [rows, columns, depth] :
          {std::array{15, 33, 7}, {14, 32, 400}, {1, 40, 20}, {40, 1, 20}, {3, 5, 0}, {65, 25, 2100}, {120, 101, 34},
-          {140, 100, 1100}, {20, 260, 300}, {50, 300, 20}})
-        for (int options = 0; options < 16; ++options) {
-            Case<TestType> product(rows, columns, depth, false, options & 8, 3);
+          {140, 100, 1100}, {20, 260, 300}, {50, 300, 20}, {40, 100, 7}, {60, 10, 70}, {20, 30, 1100}})
+        for (int options = 0; options < 32; ++options) {
+            Case<TestType> product(rows, columns, depth, options & 16, options & 8, 3);
             product.g.accumulate = options & 1;
             product.g.bias = options & 2 ? product.bias.data() : nullptr;
             product.g.activation = options & 4 ? Activation::relu : Activation::none;
@@ -205,7 +211,7 @@ TEMPLATE_TEST_CASE("a depth of 0 gives zeros or the bias", "[gemm]", float, doub
 TEMPLATE_TEST_CASE("matrices need no alignment", "[gemm]", float, double) {
     for (Level level : levels())
         for (bool transpose : {false, true})
-            for (auto [rows, columns, depth] : {std::array{37, 45, 21}, {20, 300, 50}}) {
+            for (auto [rows, columns, depth] : {std::array{37, 45, 21}, {20, 300, 50}, {40, 70, 9}}) {
                 Case<TestType> product(rows, columns, depth, transpose, transpose), shifted = product;
                 for (auto* matrix : {&shifted.a, &shifted.b}) matrix->insert(matrix->begin(), 1, 0);
                 shifted.g.a = shifted.a.data() + 1, shifted.g.b = shifted.b.data() + 1;
@@ -217,13 +223,13 @@ TEMPLATE_TEST_CASE("NaN and infinity go through a product as arithmetic has it",
     constexpr TestType nan = std::numeric_limits<TestType>::quiet_NaN();
     constexpr TestType infinity = std::numeric_limits<TestType>::infinity();
     for (Level level : levels())
-        for (std::size_t columns : {1, 17, 32, 40, 300}) {
-            Case<TestType> product(16, columns, 20, false, false);
+        for (auto [columns, depth] : {std::array<std::size_t, 2>{1, 20}, {17, 20}, {32, 20}, {40, 20}, {300, 20}, {40, 6}}) {
+            Case<TestType> product(16, columns, depth, false, false);
             std::fill(product.b.begin(), product.b.end(), TestType(0));
-            product.a[0] = nan;            // row 0: NaN·0
-            product.a[20 + 3] = infinity;  // row 1: ∞·0
+            product.a[0] = nan;               // row 0: NaN·0
+            product.a[depth + 3] = infinity;  // row 1: ∞·0
             std::fill_n(product.b.begin() + 5 * columns, columns, TestType(1));
-            product.a[2 * 20 + 5] = infinity;  // row 2: ∞·1
+            product.a[2 * depth + 5] = infinity;  // row 2: ∞·1
             product.g.activation = Activation::relu;
             const auto result = product.run(level);
             for (std::size_t j = 0; j < columns; ++j) {
@@ -355,7 +361,7 @@ TEMPLATE_TEST_CASE("any number of threads gives bitwise the same product", "[gem
          {std::array{300, 400, 130}, {1000, 33, 200}, {33, 1000, 200}, {40, 50, 5000}, {70, 1100, 90}, {90, 250, 4500},
           {57, 1200, 400}, {1, 9000, 400}, {3001, 7, 400}, {600, 700, 9}, {75, 410, 600}, {400, 90, 2300},
           {40, 520, 1030}, {20, 1300, 500}, {9, 333, 4200}, {300, 400, 20}, {1100, 1000, 30},
-          {70, 300, 1024}, {9, 2100, 1100}})
+          {70, 300, 1024}, {9, 2100, 1100}, {5000, 64, 2}, {3000, 150, 9}, {48, 10, 9000}, {64, 40, 9000}})
         for (bool transpose_a : {false, true})
             for (bool transpose_b : {false, true}) {
                 const Case<TestType> product(rows, columns, depth, transpose_a, transpose_b);

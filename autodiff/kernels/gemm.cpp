@@ -121,7 +121,7 @@ public:
     }
 
 private:
-    static constexpr std::size_t deep = 1024;
+    static constexpr std::size_t deep = 1024, cached_depth = 512;
 
     template <class F> static void each(const Batch<T>& batch, F f) {
         for (std::size_t i = 0; i < batch.count; ++i) f(batch[i]);
@@ -197,7 +197,9 @@ private:
     void multiply(const Gemm<T>& piece, const T* packed_a = nullptr) const {
         switch (plan_.method) {
             case GemmMethod::small:
-                return kernels_.multiply_small(piece);
+                return each_part(piece, cached_depth, kernels_.multiply_small);
+            case GemmMethod::shallow:
+                return kernels_.multiply_shallow(piece);
             case GemmMethod::dots:
                 return multiply_dots(piece);
             case GemmMethod::row:
@@ -258,11 +260,23 @@ template <class T> bool is_row_on_end(const Gemm<T>& g) {
 }
 
 template <class T> Gemm<T> turned(const Gemm<T>& g) {
-    Gemm<T> row = g;
-    row.rows = 1, row.columns = g.rows;
-    row.a = g.b, row.a_stride = g.b_stride, row.transpose_a = !g.transpose_b;
-    row.b = g.a, row.b_stride = g.a_stride, row.transpose_b = !g.transpose_a;
-    return row;
+    Gemm<T> other = g;
+    other.rows = g.columns, other.columns = g.rows;
+    other.a = g.b, other.a_stride = g.b_stride, other.transpose_a = !g.transpose_b;
+    other.b = g.a, other.b_stride = g.a_stride, other.transpose_b = !g.transpose_a;
+    return other;
+}
+
+template <class T> void multiply_turned(const Gemm<T>& g, Level at) {
+    const memory::Scratch<T> transpose(g.rows * g.columns);
+    Gemm<T> other = turned(g);
+    other.c = transpose.data(), other.c_stride = g.rows, other.accumulate = false;
+    gemm(other, at);
+    for (std::size_t row = 0; row < g.rows; ++row) {
+        T* const c = g.c + row * g.c_stride;
+        const T* const sums = transpose.data() + row;
+        for (std::size_t j = 0; j < g.columns; ++j) c[j] = g.accumulate ? c[j] + sums[j * g.rows] : sums[j * g.rows];
+    }
 }
 
 }  // namespace
@@ -274,7 +288,9 @@ void gemm_batch(const Gemm<T>& first, std::size_t count, std::size_t a_step, std
     if (is_row_on_end(first)) return gemm_batch(turned(first), count, b_step, a_step, c_step, at);
     // (A plan would take as long as multiplying 8³.)
     const GemmKernels<T>& kernels = gemm_kernels<T>(at);
-    if (count == 1 && is_small(first) && !suits_dots(first, kernels)) return kernels.multiply_small(first);
+    if (count == 1 && suits_turning(first, kernels)) return multiply_turned(first, at);
+    if (count == 1 && is_small(first) && !suits_dots(first, kernels))
+        return is_shallow(first, kernels) ? kernels.multiply_shallow(first) : kernels.multiply_small(first);
     Multiplication<T>(first, at).run({first, count, a_step, b_step, c_step});
 }
 

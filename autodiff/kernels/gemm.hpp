@@ -44,7 +44,7 @@ void gemm_batch(const Gemm<T>& first, std::size_t count, std::size_t a_step, std
 
 // What follows is between gemm.cpp, which plans (gemm_plan.hpp), and gemm.simd.cpp, which multiplies.
 
-enum class GemmMethod { blocks, runs, small, dots, row, unit };
+enum class GemmMethod { blocks, runs, small, shallow, dots, row, unit };
 
 // How a product is gone about. It is chosen once, from the sizes and strides of the whole product, and the same for all
 // pieces of it.
@@ -88,6 +88,9 @@ template <class T> struct GemmKernels {
     void (*multiply_runs)(Gemm<T> part, bool unfetched, const T* next_b, T* workspace);
     // Computes a product without a workspace, for a depth of at most small_depth.
     void (*multiply_small)(const Gemm<T>& product);
+    // The same for a depth of 1 to shallow_depth.
+    std::size_t shallow_depth;
+    void (*multiply_shallow)(const Gemm<T>& product);
     // Computes a piece where rows of both A and B run along the depth, for few rows or columns, or for a single row.
     void (*multiply_dots)(const Gemm<T>& piece, bool b_is_longer, bool fetch_next);
     void (*multiply_row)(const Gemm<T>& piece);

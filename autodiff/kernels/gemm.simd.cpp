@@ -10,6 +10,7 @@
 #include <xgrad/autodiff/kernels/gemm_amx.hpp>
 #include <xgrad/autodiff/kernels/gemm_dots.hpp>
 #include <xgrad/autodiff/kernels/gemm_runs.hpp>
+#include <xgrad/autodiff/kernels/gemm_shallow.hpp>
 #include <xgrad/autodiff/kernels/gemm_tile.hpp>
 
 namespace xgrad::kernels::XGRAD_LEVEL {
@@ -195,6 +196,8 @@ constexpr GemmKernels<T> kernels = [] {
                          .runs_workspace_size = room_for_runs<T>,
                          .multiply_runs = multiply_runs<T>,
                          .multiply_small = multiply_small<T>,
+                         .shallow_depth = most_steps,
+                         .multiply_shallow = multiply_shallow<T>,
                          .multiply_dots = multiply_dots<T>,
                          .multiply_row = multiply_row<T>,
                          .unit_workspace_size = nullptr,

@@ -74,6 +74,25 @@ template <class T> bool suits_row(const Gemm<T>& g, const GemmKernels<T>& kernel
 // Where packing would take longer than it saves.
 template <class T> bool is_small(const Gemm<T>& g) { return g.rows <= 48 && g.columns <= 48 && g.depth <= small_depth; }
 
+// The gradient of a small weight from many samples: what a step of the depth reads of A and of B are a few whole lines,
+// and packing them would take as long as multiplying.
+template <class T> bool suits_streams(const Gemm<T>& g) {
+    return g.transpose_a && !g.transpose_b && g.a_stride + g.b_stride <= 128;
+}
+
+// Where registers hold what stands in some columns of B. (A large C is better written in long runs.)
+template <class T> bool is_shallow(const Gemm<T>& g, const GemmKernels<T>& kernels) {
+    return g.depth > 0 && g.depth <= kernels.shallow_depth && g.rows >= 16 && !g.accumulate &&
+           (g.columns < 256 || g.rows * g.columns * sizeof(T) < beyond_caches);
+}
+
+// C of few columns leaves lanes of its vectors empty, its transpose does not. Where enough is summed up for each entry,
+// that is worth writing it twice.
+template <class T> bool suits_turning(const Gemm<T>& g, const GemmKernels<T>& kernels) {
+    return g.transpose_a && !g.transpose_b && g.columns <= kernels.tile_columns / 4 * 3 && 2 * g.columns <= g.rows &&
+           g.depth >= 32 && !g.bias && g.activation == Activation::none;
+}
+
 // Whether a small B is read as it stands, again and again, as the first-level cache holds what is used of it at a time.
 template <class T> bool rereads_b(const Gemm<T>& g, const GemmKernels<T>& kernels) {
     return !g.transpose_b && bytes_of_b(g) <= (64u << 10) && g.rows <= kernels.reread_rows;
@@ -129,7 +148,8 @@ template <class T> GemmPlan choose_plan(const Gemm<T>& g, const GemmKernels<T>& 
         if (suits_row(g, kernels)) return {.method = GemmMethod::row};
         return {.method = GemmMethod::dots, .fetch_next = fetches_dots(g), .b_is_longer = g.rows < g.columns};
     }
-    if (is_small(g)) return {.method = GemmMethod::small};
+    if (is_shallow(g, kernels)) return {.method = GemmMethod::shallow};
+    if (is_small(g) || suits_streams(g)) return {.method = GemmMethod::small};
     if (suits_runs(g, kernels))
         return {.method = GemmMethod::runs,
                 .fetch_next = g.depth > run_depth && (g.rows > kernels.run_rows || bytes_of_b(g) >= beyond_caches),

@@ -62,6 +62,17 @@ template <class T> [[gnu::always_inline]] inline void store(T* to, Vector<T> x) 
 
 template <class T> [[gnu::always_inline]] inline Vector<T> broadcast(T x) { return x - Vector<T>{}; }
 
+// The larger one, and b where either is NaN: what the processor's instruction does.
+#if defined(__AVX512F__)
+inline Vector<float> larger(Vector<float> a, Vector<float> b) { return _mm512_max_ps(a, b); }
+inline Vector<double> larger(Vector<double> a, Vector<double> b) { return _mm512_max_pd(a, b); }
+#elif defined(__AVX2__)
+inline Vector<float> larger(Vector<float> a, Vector<float> b) { return _mm256_max_ps(a, b); }
+inline Vector<double> larger(Vector<double> a, Vector<double> b) { return _mm256_max_pd(a, b); }
+#else
+template <class V> V larger(V a, V b) { return a > b ? a : b; }
+#endif
+
 // The first `count` lanes only; the others are read as 0 and not touched in memory.
 #if defined(__AVX512F__)
 inline __mmask16 first(size_t count) { return static_cast<__mmask16>((1u << count) - 1u); }
@@ -95,11 +106,11 @@ template <class T> void store(T* to, Vector<T> x, size_t count) {
 }
 #endif
 
-// NaN stays NaN: the comparison is false for it.
+// NaN stays NaN.
 template <class T> [[gnu::always_inline]] inline Vector<T> activate(Vector<T> x, Activation activation) {
     switch (activation) {
         case Activation::relu:
-            return x < Vector<T>{} ? Vector<T>{} : x;
+            return larger(Vector<T>{}, x);
         case Activation::none:
             break;
     }
