@@ -79,13 +79,12 @@ template <class T> void multiply_shallow(const Gemm<T>& g) {
     for (size_t column = 0, columns; column < g.columns; column += columns) {
         const size_t left = g.columns - column;
         size_t vectors = most;
-        while (vectors > 2 && vectors * lanes<T> > left) vectors /= 2;
+        while (vectors > 2 && vectors * lanes < T >> left) vectors /= 2;
         if (vectors == 2 && left <= lanes<T>) vectors = 1;
         columns = min(left, vectors * lanes<T>);
         const size_t width = vectors * lanes<T>;
         if (g.transpose_b) pack_columns(packed, width, b_at(g, 0, column), g.b_stride, columns, g.depth);
-        const auto multiply =
-            kept_kernel<T>(g.depth, vectors, columns < width, std::make_index_sequence<most_steps>{});
+        const auto multiply = kept_kernel<T>(g.depth, vectors, columns < width, std::make_index_sequence<most_steps>{});
         multiply(g, g.transpose_b ? packed : b_at(g, 0, column), g.transpose_b ? width : g.b_stride, column,
                  columns % lanes<T>);
     }

@@ -3,6 +3,7 @@
 #include <cmath>
 #include <cstring>
 
+#include <xgrad/autodiff/kernels/move.hpp>
 #include <xgrad/autodiff/kernels/pieces.hpp>
 #include <xgrad/autodiff/kernels/reduce.hpp>
 #include <xgrad/autodiff/memory.hpp>
@@ -206,7 +207,7 @@ void sum_to(const T* x, std::span<const std::size_t> from, T* y, std::span<const
 
 template <class T>
 void broadcast_to(const T* x, std::span<const std::size_t> from, T* y, std::span<const std::size_t> to, Level at) {
-    const auto fill = reduce_kernels<T>(at).fill;
+    const MoveKernels<T>& move = move_kernels<T>(at);
     memory::Vector<Group> dimensions = groups(to, from);
     if (product(dimensions) == 0) return;
     if (dimensions.empty()) {
@@ -235,9 +236,9 @@ void broadcast_to(const T* x, std::span<const std::size_t> from, T* y, std::span
         for (T *to_y = y + begin, *const end = to_y + count; to_y < end; offset = 0) {
             const std::size_t size = std::min(run.size - offset, static_cast<std::size_t>(end - to_y));
             if (run.repeated)
-                fill(to_y, *from_x, size);
+                move.fill(to_y, *from_x, size);
             else
-                std::memcpy(to_y, from_x + offset, size * sizeof(T));
+                move.copy(from_x + offset, size, to_y);
             to_y += size;
             for (std::size_t d = dimensions.size(); d-- > 0;) {
                 from_x += stride[d];

@@ -99,7 +99,6 @@ template <class T> struct ReduceKernels {
     Find argmax, argmin;
     void (*extremum_backward)(const T* x, const Slices& slices, const T* y, const T* g, T* dx);
     T (*dot)(const T* a, const T* b, std::size_t n);
-    void (*fill)(T* y, T number, std::size_t n);
     void (*add_in_place)(T* target, const T* source, std::size_t n);
     void (*scale_in_place)(T* target, T factor, std::size_t n);
     bool (*all_finite)(const T* x, std::size_t n);

@@ -244,10 +244,6 @@ template <class T> XGRAD_FLATTEN void add_in_place(T* target, const T* source, s
         n, [&](std::size_t i, auto part) { part.store(part.load(target + i) + part.load(source + i), target + i); });
 }
 
-template <class T> XGRAD_FLATTEN void fill(T* y, T number, std::size_t n) {
-    each_lane<T>(n, [&](std::size_t i, auto part) { part.store(Lane<T>(number), y + i); });
-}
-
 template <class T> XGRAD_FLATTEN void scale_in_place(T* target, T factor, std::size_t n) {
     each_lane<T>(n, [&](std::size_t i, auto part) { part.store(part.load(target + i) * Lane<T>(factor), target + i); });
 }
@@ -280,7 +276,6 @@ template <class T> const ReduceKernels<T>& reduce_kernels() {
         .argmin = find<Smallest, T>,
         .extremum_backward = extremum_backward<T>,
         .dot = dot<T>,
-        .fill = fill<T>,
         .add_in_place = add_in_place<T>,
         .scale_in_place = scale_in_place<T>,
         .all_finite = all_finite<T>,

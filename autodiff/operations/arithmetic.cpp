@@ -1,6 +1,8 @@
 #include <fmt/format.h>
 
 #include <xgrad/autodiff/elementwise.hpp>
+#include <xgrad/autodiff/kernels/move.hpp>
+#include <xgrad/autodiff/kernels/pieces.hpp>
 #include <xgrad/autodiff/operations/arithmetic.hpp>
 
 // Instantiates a function of one Variable for both precisions.
@@ -223,9 +225,10 @@ Variable<T> select(const Array<bool>& condition, const Variable<T>& a, const Var
     Array<T> value = empty<T>(shape);
     {
         const NoGrad no_grad;
-        const Variable<T> all_a = broadcast_to(a, shape), all_b = broadcast_to(b, shape);
-        const T *x = all_a.value().data(), *y = all_b.value().data();
-        for (std::size_t i = 0; i < value.size(); ++i) value.data()[i] = mask.data()[i] ? x[i] : y[i];
+        const auto spread = [&](const Variable<T>& x) { return x.size() == 1 ? x : broadcast_to(x, shape); };
+        const Variable<T> from_a = spread(a), from_b = spread(b);
+        const auto choice = [](const Variable<T>& x) { return kernels::Choice<T>{x.value().data(), x.size() == 1}; };
+        kernels::select(mask.data(), choice(from_a), choice(from_b), value.data(), value.size());
     }
     return record("where", std::move(value), with("condition", condition),
                   wrt(a, [m = share(mask, shape)](const Variable<T>& g) { return select(m, g, Variable<T>(0)); }),
@@ -234,11 +237,20 @@ Variable<T> select(const Array<bool>& condition, const Variable<T>& a, const Var
 
 namespace {
 
+// Of shapes that are equal, or one number with an array.
 template <class T, class Compare>
 Array<bool> compare_each(const Variable<T>& a, const Variable<T>& b, Compare compare) {
-    Array<bool> result = empty<bool>(a.shape());
+    Array<bool> result = empty<bool>(a.dimension() == 0 ? b.shape() : a.shape());
     const T *x = a.value().data(), *y = b.value().data();
-    std::transform(x, x + a.size(), y, result.data(), compare);
+    bool* const answers = result.data();
+    kernels::in_pieces(result.size(), 1, [&](std::size_t first, std::size_t count) {
+        if (b.size() == 1)
+            std::transform(x + first, x + first + count, answers + first, [=, z = *y](T w) { return compare(w, z); });
+        else if (a.size() == 1)
+            std::transform(y + first, y + first + count, answers + first, [=, w = *x](T z) { return compare(w, z); });
+        else
+            std::transform(x + first, x + first + count, y + first, answers + first, compare);
+    });
     return result;
 }
 
@@ -246,7 +258,7 @@ Array<bool> compare_each(const Variable<T>& a, const Variable<T>& b, Compare com
 
 template <class T>
 Array<bool> compare(Comparison how, const Variable<T>& a, const Variable<T>& b) {
-    if (a.shape() != b.shape()) {
+    if (a.shape() != b.shape() && a.dimension() != 0 && b.dimension() != 0) {
         const NoGrad no_grad;
         const Shape shape = broadcast_shape("comparison", a.shape(), b.shape());
         return compare(how, broadcast_to(a, shape), broadcast_to(b, shape));

@@ -2,6 +2,8 @@
 
 #include <fmt/format.h>
 
+#include <xgrad/autodiff/kernels/move.hpp>
+#include <xgrad/autodiff/kernels/pieces.hpp>
 #include <xgrad/autodiff/operations/index.hpp>
 #include <xgrad/autodiff/operations/shape.hpp>
 #include <xgrad/autodiff/record.hpp>
@@ -9,52 +11,79 @@
 namespace xgrad {
 namespace {
 
-// Calls run(part, whole, count, stride) for each innermost row of a region: offsets of its first element in the part and
-// in the whole, its length, and the distance of its elements in the whole.
+// Calls run(part, whole, count, stride) for each innermost row of a region, on all threads: offsets of its first element
+// in the part and in the whole, its length, and the distance of its elements in the whole.
 template <class Run>
 void each_row(const Region& region, Run run) {
-    const std::size_t rank = region.shape.size();
-    if (element_count(region.shape) == 0) return;
+    const std::size_t rank = region.shape.size(), size = element_count(region.shape);
+    if (size == 0) return;
     const std::size_t count = rank ? region.shape[rank - 1] : 1;
     const std::ptrdiff_t stride = rank ? region.strides[rank - 1] : 1;
-    const std::size_t rows = element_count(region.shape) / count;
-    Shape index(rank ? rank - 1 : 0, 0);
-    auto whole = static_cast<std::ptrdiff_t>(region.offset);
-    for (std::size_t row = 0; row < rows; ++row) {
-        run(row * count, whole, count, stride);
-        for (std::size_t d = index.size(); d-- > 0;) {
-            whole += region.strides[d];
-            if (++index[d] < region.shape[d]) break;
-            whole -= region.strides[d] * static_cast<std::ptrdiff_t>(region.shape[d]);
-            index[d] = 0;
+    kernels::in_pieces(size / count, count, [&](std::size_t first, std::size_t rows) {
+        Shape index(rank ? rank - 1 : 0, 0);
+        auto whole = static_cast<std::ptrdiff_t>(region.offset);
+        std::size_t left = first;
+        for (std::size_t d = index.size(); d-- > 0; left /= region.shape[d]) {
+            index[d] = left % region.shape[d];
+            whole += region.strides[d] * static_cast<std::ptrdiff_t>(index[d]);
         }
-    }
+        for (std::size_t row = first; row < first + rows; ++row) {
+            run(row * count, whole, count, stride);
+            for (std::size_t d = index.size(); d-- > 0;) {
+                whole += region.strides[d];
+                if (++index[d] < region.shape[d]) break;
+                whole -= region.strides[d] * static_cast<std::ptrdiff_t>(region.shape[d]);
+                index[d] = 0;
+            }
+        }
+    });
 }
 
-// A matrix read down its columns touches a new cache line with each element: square blocks use each line several times.
+// The axis along which the whole is contiguous, where the last one is not; as many as there are axes when there is none.
+std::size_t contiguous_axis(const Region& region) {
+    const std::size_t rank = region.shape.size();
+    if (rank < 2 || region.strides[rank - 1] <= 1) return rank;
+    for (std::size_t d = 0; d + 1 < rank; ++d)
+        if (region.strides[d] == 1 && region.shape[d] > 1) return d;
+    return rank;
+}
+
+// Matrices whose rows go along that axis in the part, and whose columns go along the last one.
 template <class T>
-void copy_transposed(const T* source, std::ptrdiff_t row_step, std::ptrdiff_t column_step, std::size_t rows,
-                     std::size_t columns, T* target) {
-    constexpr std::size_t block = 16;
-    for (std::size_t i = 0; i < rows; i += block)
-        for (std::size_t j = 0; j < columns; j += block)
-            for (std::size_t k = i; k < std::min(rows, i + block); ++k)
-                for (std::size_t l = j; l < std::min(columns, j + block); ++l)
-                    target[k * columns + l] = source[static_cast<std::ptrdiff_t>(k) * row_step +
-                                                     static_cast<std::ptrdiff_t>(l) * column_step];
+void copy_transposed(T* part, const T* whole, const Region& region, std::size_t axis) {
+    constexpr std::size_t most_rows = 64;
+    const std::size_t rank = region.shape.size(), last = rank - 1;
+    const std::size_t rows = region.shape[axis], columns = region.shape[last];
+    const Region in_part = whole_region(region.shape);
+    const std::size_t bands = (rows + most_rows - 1) / most_rows, size = element_count(region.shape);
+    kernels::in_pieces(size / (rows * columns) * bands, most_rows * columns, [&](std::size_t first, std::size_t count) {
+        for (std::size_t piece = first; piece < first + count; ++piece) {
+            const std::size_t row = piece % bands * most_rows;
+            auto from = static_cast<std::ptrdiff_t>(region.offset + row);
+            std::ptrdiff_t to = in_part.strides[axis] * static_cast<std::ptrdiff_t>(row);
+            std::size_t left = piece / bands;
+            for (std::size_t d = last; d-- > 0;) {
+                if (d == axis) continue;
+                const auto index = static_cast<std::ptrdiff_t>(left % region.shape[d]);
+                left /= region.shape[d];
+                from += region.strides[d] * index;
+                to += in_part.strides[d] * index;
+            }
+            kernels::transpose(whole + from, static_cast<std::size_t>(region.strides[last]),
+                               std::min(most_rows, rows - row), columns, part + to,
+                               static_cast<std::size_t>(in_part.strides[axis]));
+        }
+    });
 }
 
 template <class T>
 void copy_region(T* part, const T* whole, const Region& region) {
-    const std::size_t rank = region.shape.size();
-    if (rank == 2 && region.strides[0] == 1 && region.strides[1] > 1) {
-        copy_transposed(whole + region.offset, region.strides[0], region.strides[1], region.shape[0], region.shape[1],
-                        part);
-        return;
-    }
+    if (element_count(region.shape) == 0) return;
+    const std::size_t axis = contiguous_axis(region);
+    if (axis < region.shape.size()) return copy_transposed(part, whole, region, axis);
     each_row(region, [&](std::size_t to, std::ptrdiff_t from, std::size_t count, std::ptrdiff_t stride) {
         if (stride == 1)
-            std::copy_n(whole + from, count, part + to);
+            kernels::copy(whole + from, count, part + to);
         else
             for (std::size_t i = 0; i < count; ++i) part[to + i] = whole[from + static_cast<std::ptrdiff_t>(i) * stride];
     });
@@ -67,19 +96,22 @@ void add_region(T* whole, const T* part, const Region& region) {
     });
 }
 
-// Calls run(part, whole, count) for each contiguous run that positions name.
-template <class Run>
-void each_run(const Positions& positions, const Shape& whole, Run run) {
-    std::size_t outer = 1, inner = 1;
-    for (std::size_t i = 0; i < positions.axis; ++i) outer *= whole[i];
-    for (std::size_t i = positions.axis + 1; i < whole.size(); ++i) inner *= whole[i];
-    const std::size_t count = positions.indices.size();
-    for (std::size_t i = 0; i < outer; ++i)
-        for (std::size_t k = 0; k < count; ++k) {
-            const auto index = static_cast<std::size_t>(positions.indices.data()[k]);
-            run((i * count + k) * inner, (i * whole[positions.axis] + index) * inner, inner);
-        }
-}
+// The contiguous runs that positions name: how many, how long, and where they are.
+struct RunsOf {
+    const Positions& positions;
+    std::size_t count, outer = 1, length = 1, extent;
+
+    RunsOf(const Positions& at, const Shape& whole)
+        : positions(at), count(at.indices.size()), extent(whole[at.axis]) {
+        for (std::size_t i = 0; i < at.axis; ++i) outer *= whole[i];
+        for (std::size_t i = at.axis + 1; i < whole.size(); ++i) length *= whole[i];
+    }
+    std::size_t size() const { return outer * count; }
+    std::size_t in_part(std::size_t run) const { return run * length; }
+    std::size_t in_whole(std::size_t run) const {
+        return (run / count * extent + static_cast<std::size_t>(positions.indices.data()[run % count])) * length;
+    }
+};
 
 Shape part_shape(const Place& place, const Shape& whole) {
     if (const auto* region = std::get_if<Region>(&place)) return region->shape;
@@ -115,19 +147,24 @@ namespace detail {
 template <class T>
 void copy_from(Array<T>& target, const Array<T>& source, const Place& place) {
     if (const auto* region = std::get_if<Region>(&place)) return copy_region(target.data(), source.data(), *region);
-    each_run(std::get<Positions>(place), source.shape(), [&](std::size_t part, std::size_t whole, std::size_t count) {
-        std::copy_n(source.data() + whole, count, target.data() + part);
+    const RunsOf runs(std::get<Positions>(place), source.shape());
+    T* const to = target.data();
+    kernels::in_pieces(runs.size(), runs.length, [&](std::size_t first, std::size_t count) {
+        for (std::size_t run = first; run < first + count; ++run)
+            kernels::copy(source.data() + runs.in_whole(run), runs.length, to + runs.in_part(run));
     });
 }
 
 template <class T>
 void add_at(Array<T>& target, const Array<T>& part, const Place& place) {
     if (const auto* region = std::get_if<Region>(&place)) return add_region(target.data(), part.data(), *region);
-    each_run(std::get<Positions>(place), target.shape(), [&](std::size_t from, std::size_t whole, std::size_t count) {
-        T* to = target.data() + whole;
-        const T* term = part.data() + from;
-        for (std::size_t i = 0; i < count; ++i) to[i] += term[i];
-    });
+    // One after the other, as a position may be named twice.
+    const RunsOf runs(std::get<Positions>(place), target.shape());
+    for (std::size_t run = 0; run < runs.size(); ++run) {
+        T* const to = target.data() + runs.in_whole(run);
+        const T* const term = part.data() + runs.in_part(run);
+        for (std::size_t i = 0; i < runs.length; ++i) to[i] += term[i];
+    }
 }
 
 }  // namespace detail

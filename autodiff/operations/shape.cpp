@@ -5,6 +5,8 @@
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
+#include <xgrad/autodiff/kernels/move.hpp>
+#include <xgrad/autodiff/kernels/pieces.hpp>
 #include <xgrad/autodiff/kernels/reduce.hpp>
 #include <xgrad/autodiff/operations/index.hpp>
 #include <xgrad/autodiff/operations/shape.hpp>
@@ -223,12 +225,25 @@ Variable<T> join(const char* operation, std::span<const Variable<T>> parts, cons
     for (std::size_t i = along + 1; i < shape.size(); ++i) inner *= shape[i];
 
     Array<T> value = empty<T>(shape);
-    T* target = value.data();
-    for (std::size_t i = 0; i < outer; ++i)
-        for (std::size_t part = 0; part < parts.size(); ++part) {
-            const std::size_t run = sizes[part] * inner;
-            target = std::copy_n(parts[part].value().data() + i * run, run, target);
+    T* const target = value.data();
+    if (outer == 1) {
+        for (std::size_t part = 0, at = 0; part < parts.size(); at += sizes[part++] * inner) {
+            const T* const source = parts[part].value().data();
+            kernels::in_pieces(sizes[part] * inner, 1, [&](std::size_t first, std::size_t count) {
+                kernels::copy(source + first, count, target + at + first);
+            });
         }
+    } else {
+        const std::size_t row = shape[along] * inner;
+        kernels::in_pieces(outer, row, [&](std::size_t first, std::size_t count) {
+            T* to = target + first * row;
+            for (std::size_t i = first; i < first + count; ++i)
+                for (std::size_t part = 0, run; part < parts.size(); ++part, to += run) {
+                    run = sizes[part] * inner;
+                    kernels::copy(parts[part].value().data() + i * run, run, to);
+                }
+        });
+    }
     const bool is_new = parts[0].dimension() < shape.size();
     return record(operation, std::move(value), with("axis", along),
                   wrt(parts, [sizes = std::move(sizes), along, is_new](const Variable<T>& g, const Needs& needs) {
