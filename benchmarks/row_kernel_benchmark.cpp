@@ -1,6 +1,7 @@
 // Kernels along rows and columns, at 128×256 and 4096×256 floats, beside a copy: bytes that must be read and written
 // per second. XGRAD_THREADS=1 shows one thread.
 //     xgrad_benchmarks --benchmark_filter=^rows
+#include <array>
 #include <cstring>
 #include <functional>
 #include <string>
@@ -9,6 +10,7 @@
 #include <benchmark/benchmark.h>
 
 #include <xgrad/autodiff/array.hpp>
+#include <xgrad/autodiff/kernels/move.hpp>
 #include <xgrad/autodiff/kernels/normalization.hpp>
 #include <xgrad/autodiff/kernels/reduce.hpp>
 #include <xgrad/autodiff/kernels/softmax.hpp>
@@ -78,6 +80,15 @@ kernels::BatchNormBackward<float> batch_norm_backward(Arrays& a, bool relu) {
 
 [[maybe_unused]] const bool registered = [] {
     measure("copy", 2, [](Arrays& a) { std::memcpy(a.y.data(), a.x.data(), a.size * sizeof(float)); });
+    measure("transpose", 2,
+            [](Arrays& a) { kernels::transpose(a.x.data(), a.columns, a.columns, a.rows, a.y.data(), a.rows); });
+    measure("broadcast/along_rows", 1, [](Arrays& a) {
+        kernels::broadcast_to<float>(a.mean.data(), std::array{a.rows, std::size_t{1}}, a.y.data(),
+                                     std::array{a.rows, a.columns});
+    });
+    measure("broadcast/down_columns", 1, [](Arrays& a) {
+        kernels::broadcast_to<float>(a.weight.data(), std::array{a.columns}, a.y.data(), std::array{a.rows, a.columns});
+    });
     measure("sum/full", 1, [](Arrays& a) { kernels::sum(a.x.data(), {1, a.size, 1}, a.y.data()); });
     measure("sum/along_rows", 1, [](Arrays& a) { kernels::sum(a.x.data(), a.along_rows(), a.y.data()); });
     measure("sum/down_columns", 1, [](Arrays& a) { kernels::sum(a.x.data(), a.down_columns(), a.y.data()); });

@@ -27,7 +27,7 @@ SHAPES, DIRECTIONS = ["128x256", "4096x256"], ["forward", "backward"]
 CUBES = [f"{n}x{n}x{n}" for n in (8, 16, 32, 48, 64, 128, 256, 512, 1024, 2048)]
 # Samples, inputs and outputs of linear layers.
 LAYERS = [(1, 784, 256), (8, 784, 256), (128, 784, 256), (64, 128, 128), (16, 1024, 1024), (32, 512, 10000),
-          (32, 4096, 4096)]
+          (32, 4096, 4096), (10000, 4, 32), (10000, 32, 16), (1000, 10, 256)]
 
 
 def products(samples, inputs, outputs):
