@@ -171,6 +171,26 @@ TEMPLATE_TEST_CASE("argmax and argmin give the first of equals", "[reduce]", flo
     });
 }
 
+TEMPLATE_TEST_CASE("argmax finds the first of infinities, too", "[reduce]", float, double) {
+    using T = TestType;
+    constexpr T infinity = std::numeric_limits<T>::infinity();
+    for (const Level at : levels())
+        for (const std::size_t count : {1, 3, 16, 17, 70, 300})
+            for (const std::size_t columns : {1, 3, 70}) {
+                CAPTURE(name(at), count, columns);
+                std::vector<T> x(count * columns, -infinity);
+                std::vector<std::int64_t> y(columns, -1);
+                kernels::argmax(x.data(), {1, count, columns}, y.data(), at);
+                CHECK(y == std::vector<std::int64_t>(columns, 0));
+                std::fill_n(x.end() - static_cast<std::ptrdiff_t>(columns), columns, T(-7));
+                kernels::argmax(x.data(), {1, count, columns}, y.data(), at);
+                CHECK(y == std::vector<std::int64_t>(columns, static_cast<std::int64_t>(count - 1)));
+                std::fill(x.begin(), x.end(), infinity);
+                kernels::argmin(x.data(), {1, count, columns}, y.data(), at);
+                CHECK(y == std::vector<std::int64_t>(columns, 0));
+            }
+}
+
 TEST_CASE("argmax counts further than a float does", "[reduce]") {
     constexpr std::size_t many = (std::size_t{1} << 24) + 100;
     const std::size_t last = many - 3, before = last - 1;

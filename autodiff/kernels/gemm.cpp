@@ -2,6 +2,8 @@
 
 #include <xgrad/autodiff/kernels/gemm.hpp>
 #include <xgrad/autodiff/kernels/gemm_plan.hpp>
+#include <xgrad/autodiff/kernels/move.hpp>
+#include <xgrad/autodiff/kernels/pieces.hpp>
 #include <xgrad/autodiff/kernels/threads.hpp>
 #include <xgrad/autodiff/memory.hpp>
 
@@ -268,15 +270,17 @@ template <class T> Gemm<T> turned(const Gemm<T>& g) {
 }
 
 template <class T> void multiply_turned(const Gemm<T>& g, Level at) {
-    const memory::Scratch<T> transpose(g.rows * g.columns);
+    const memory::Scratch<T> turned_c(g.rows * g.columns);
     Gemm<T> other = turned(g);
-    other.c = transpose.data(), other.c_stride = g.rows, other.accumulate = false;
+    other.c = turned_c.data(), other.c_stride = g.rows, other.accumulate = false;
     gemm(other, at);
-    for (std::size_t row = 0; row < g.rows; ++row) {
-        T* const c = g.c + row * g.c_stride;
-        const T* const sums = transpose.data() + row;
-        for (std::size_t j = 0; j < g.columns; ++j) c[j] = g.accumulate ? c[j] + sums[j * g.rows] : sums[j * g.rows];
-    }
+    in_pieces(g.rows, g.columns, [&](std::size_t first, std::size_t rows) {
+        const T* const sums = turned_c.data() + first;
+        T* const c = g.c + first * g.c_stride;
+        if (!g.accumulate) return transpose(sums, g.rows, rows, g.columns, c, g.c_stride, at);
+        for (std::size_t row = 0; row < rows; ++row)
+            for (std::size_t j = 0; j < g.columns; ++j) c[row * g.c_stride + j] += sums[j * g.rows + row];
+    });
 }
 
 }  // namespace
@@ -286,9 +290,9 @@ void gemm_batch(const Gemm<T>& first, std::size_t count, std::size_t a_step, std
                 Level at) {
     if (first.rows == 0 || first.columns == 0 || count == 0) return;
     if (is_row_on_end(first)) return gemm_batch(turned(first), count, b_step, a_step, c_step, at);
-    // (A plan would take as long as multiplying 8³.)
     const GemmKernels<T>& kernels = gemm_kernels<T>(at);
     if (count == 1 && suits_turning(first, kernels)) return multiply_turned(first, at);
+    // (A plan would take as long as multiplying 8³.)
     if (count == 1 && is_small(first) && !suits_dots(first, kernels))
         return is_shallow(first, kernels) ? kernels.multiply_shallow(first) : kernels.multiply_small(first);
     Multiplication<T>(first, at).run({first, count, a_step, b_step, c_step});

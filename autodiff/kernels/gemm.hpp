@@ -86,9 +86,9 @@ template <class T> struct GemmKernels {
     // workspace. Meanwhile it fetches as much from next_b on, unless that is null, and its own B where it is unfetched.
     std::size_t (*runs_workspace_size)(const Gemm<T>& piece);
     void (*multiply_runs)(Gemm<T> part, bool unfetched, const T* next_b, T* workspace);
-    // Computes a product without a workspace, for a depth of at most small_depth.
+    // Computes a product without a workspace, for a depth of at most small_depth where B is transposed.
     void (*multiply_small)(const Gemm<T>& product);
-    // The same for a depth of 1 to shallow_depth.
+    // The same for a depth of 1 to shallow_depth. It does not add to what C holds.
     std::size_t shallow_depth;
     void (*multiply_shallow)(const Gemm<T>& product);
     // Computes a piece where rows of both A and B run along the depth, for few rows or columns, or for a single row.

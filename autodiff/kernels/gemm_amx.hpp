@@ -20,7 +20,7 @@
 #include <cstdint>
 
 #include <xgrad/autodiff/kernels/gemm.hpp>
-#include <xgrad/autodiff/kernels/gemm_vector.hpp>
+#include <xgrad/autodiff/kernels/vector.hpp>
 
 #if defined(__AVX512F__)
 #define XGRAD_AMX gnu::target("amx-tile,amx-bf16")

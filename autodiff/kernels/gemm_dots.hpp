@@ -5,7 +5,7 @@
 #include <utility>
 
 #include <xgrad/autodiff/kernels/gemm.hpp>
-#include <xgrad/autodiff/kernels/gemm_vector.hpp>
+#include <xgrad/autodiff/kernels/vector.hpp>
 
 namespace xgrad::kernels::XGRAD_LEVEL {
 namespace {

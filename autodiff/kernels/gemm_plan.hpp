@@ -77,11 +77,13 @@ template <class T> bool is_small(const Gemm<T>& g) { return g.rows <= 48 && g.co
 // The gradient of a small weight from many samples: what a step of the depth reads of A and of B are a few whole lines,
 // and packing them would take as long as multiplying.
 template <class T> bool suits_streams(const Gemm<T>& g) {
-    return g.transpose_a && !g.transpose_b && g.a_stride + g.b_stride <= 128;
+    return g.transpose_a && !g.transpose_b && (g.a_stride + g.b_stride) * sizeof(T) <= 512;
 }
 
-// Where registers hold what stands in some columns of B. (A large C is better written in long runs.)
+// Where registers hold what stands in some columns of B. (A large C is better written in long runs, and more steps of a
+// transposed A than a cache has ways drive each other out of it where they are whole pages apart.)
 template <class T> bool is_shallow(const Gemm<T>& g, const GemmKernels<T>& kernels) {
+    if (g.transpose_a && g.depth > ways && g.a_stride * sizeof(T) % page == 0) return false;
     return g.depth > 0 && g.depth <= kernels.shallow_depth && g.rows >= 16 && !g.accumulate &&
            (g.columns < 256 || g.rows * g.columns * sizeof(T) < beyond_caches);
 }
@@ -90,7 +92,8 @@ template <class T> bool is_shallow(const Gemm<T>& g, const GemmKernels<T>& kerne
 // that is worth writing it twice.
 template <class T> bool suits_turning(const Gemm<T>& g, const GemmKernels<T>& kernels) {
     return g.transpose_a && !g.transpose_b && g.columns <= kernels.tile_columns / 4 * 3 && 2 * g.columns <= g.rows &&
-           g.depth >= 32 && !g.bias && g.activation == Activation::none;
+           g.rows * g.columns * sizeof(T) <= second_level_cache() && g.depth >= 32 && !g.bias &&
+           g.activation == Activation::none;
 }
 
 // Whether a small B is read as it stands, again and again, as the first-level cache holds what is used of it at a time.
@@ -119,9 +122,9 @@ template <class T> bool suits_unit(const Gemm<T>& g) {
 // short, C is most of what passes through the caches. (Where they do not hold C, a transposed B is worth transposing.)
 // How few they are was measured: a transposed A is packed for each run anew, tiles of a small B read whole lines.
 template <class T> bool suits_runs(const Gemm<T>& g, const GemmKernels<T>& kernels) {
-    const bool is_shallow = g.depth <= kernels.short_depth && g.rows >= 4 && g.columns >= 256;
-    if (g.transpose_b) return is_shallow && g.rows * g.columns >= (1u << 20);
-    if (is_shallow) return true;
+    const bool is_short = g.depth <= kernels.short_depth && g.rows >= 4 && g.columns >= 256;
+    if (g.transpose_b) return is_short && g.rows * g.columns >= (1u << 20);
+    if (is_short) return true;
     const bool in_lines = g.columns * sizeof(T) % 64 == 0;
     if (rereads_b(g, kernels) && (g.transpose_a || (in_lines && g.rows > 24))) return false;
     return g.rows <= (b_competes(g) ? 4 * kernels.tile_rows : g.transpose_a ? 64 : kernels.reread_rows);

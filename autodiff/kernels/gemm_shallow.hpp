@@ -47,7 +47,7 @@ void multiply_kept(const Gemm<T>& g, const T* b, size_t b_step, size_t column, s
 #pragma GCC unroll 16
             for (size_t v = 0; v < Vectors; ++v) sums[v] += broadcast(a[k * to_step]) * kept[k][v];
 #pragma GCC unroll 16
-        for (size_t v = 0; v < Vectors; ++v) sums[v] = larger(least, sums[v]);  // NaN stays NaN
+        for (size_t v = 0; v < Vectors; ++v) sums[v] = at_least(sums[v], least);
         store_row<T, Vectors, Partial>(c, sums, columns);
     }
 }
@@ -79,7 +79,7 @@ template <class T> void multiply_shallow(const Gemm<T>& g) {
     for (size_t column = 0, columns; column < g.columns; column += columns) {
         const size_t left = g.columns - column;
         size_t vectors = most;
-        while (vectors > 2 && vectors * lanes < T >> left) vectors /= 2;
+        while (vectors > 2 && left < vectors * lanes<T>) vectors /= 2;
         if (vectors == 2 && left <= lanes<T>) vectors = 1;
         columns = min(left, vectors * lanes<T>);
         const size_t width = vectors * lanes<T>;

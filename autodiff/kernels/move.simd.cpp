@@ -1,8 +1,8 @@
 #include <cstdint>
 #include <type_traits>
 
-#include <xgrad/autodiff/kernels/gemm_vector.hpp>
 #include <xgrad/autodiff/kernels/move.hpp>
+#include <xgrad/autodiff/kernels/vector.hpp>
 
 namespace xgrad::kernels::XGRAD_LEVEL {
 namespace {

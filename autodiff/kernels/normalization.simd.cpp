@@ -487,9 +487,10 @@ XGRAD_FLATTEN void layer_norm_backward_rows(const LayerNormBackward<T>& norm, st
 }
 
 template <class T> void layer_norm_backward(const LayerNormBackward<T>& norm) {
-    constexpr std::size_t together = 4;
+    constexpr std::size_t together = 4, cached = 8192;
     std::size_t row = 0;
-    for (; row + together <= norm.rows; row += together) layer_norm_backward_rows<together>(norm, row);
+    for (; norm.count <= cached && row + together <= norm.rows; row += together)
+        layer_norm_backward_rows<together>(norm, row);
     for (; row < norm.rows; ++row) layer_norm_backward_rows<1>(norm, row);
 }
 

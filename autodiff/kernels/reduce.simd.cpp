@@ -107,9 +107,10 @@ void fold(const T* x, const T* about, const Slices& slices, std::size_t columns,
                                       inner, y + o * inner);
         return;
     }
-    // Wide tiles first: long runs of every row they pass. (With 32 registers, wider ones.)
+    // Wide tiles first: long runs of every row they pass. (Wider ones where 32 registers hold nothing else.)
     std::size_t done = 0;
-    if constexpr (lane * sizeof(T) == 64) done = fold_in_tiles<Op, Map, 16>(x, about, slices, done, columns, y);
+    if constexpr (lane * sizeof(T) == 64 && !Map::needs_about)
+        done = fold_in_tiles<Op, Map, 16>(x, about, slices, done, columns, y);
     done = fold_in_tiles<Op, Map, 8>(x, about, slices, done, columns, y);
     if (done < columns)
         fold_slices<Op, Map>(x + done, Map::needs_about ? about + done : nullptr, slices, columns - done, y + done);
@@ -140,7 +141,7 @@ template <class Op, class T> struct Found {
 
     // NaN is better than any number, the first of equals better than the others.
     void take(const Lane<T>& x, const Lane<T>& place) {
-        const Mask<T> better = (!Op::left_at_best(best, x)) & (best == best);
+        const Mask<T> better = (!Op::keeps(best, x)) & (best == best);
         best = where(better, x, best);
         index = where(better, place, index);
     }
@@ -171,7 +172,7 @@ template <class Op, class T> XGRAD_FLATTEN std::int64_t find_in_row(const T* x, 
         });
         const auto& [a, b, c, d] = ways;
         const T extremum = across<Op>(Op::merge(Op::merge(a.best, b.best), Op::merge(c.best, d.best)));
-        if (first > 0 && (Op::left_at_best(best, extremum) || best != best)) continue;
+        if (first > 0 && (Op::keeps(best, extremum) || best != best)) continue;
         best = extremum;
         const auto of = [extremum](const Found<Op, T>& way) { return places_of(way.best, extremum, way.index); };
         const T place = across<Smallest>(smaller(smaller(of(a), of(b)), smaller(of(c), of(d))));

@@ -99,15 +99,15 @@ struct Product {
 struct Largest {
     template <class T> static T neutral() { return -std::numeric_limits<T>::infinity(); }
     template <class V> static V merge(const V& a, const V& b) { return pick(b == b, larger(a, b), b); }
-    /// Whether `best` stands against x, neither of them NaN.
-    template <class V> static auto left_at_best(const V& best, const V& x) { return x <= best; }
+    /// Whether `best` remains the best beside x; not where either is NaN.
+    template <class V> static auto keeps(const V& best, const V& x) { return x <= best; }
 };
 
 /// The smallest number, or NaN where there is one.
 struct Smallest {
     template <class T> static T neutral() { return std::numeric_limits<T>::infinity(); }
     template <class V> static V merge(const V& a, const V& b) { return pick(b == b, smaller(a, b), b); }
-    template <class V> static auto left_at_best(const V& best, const V& x) { return x >= best; }
+    template <class V> static auto keeps(const V& best, const V& x) { return x >= best; }
 };
 
 /// The largest number other than NaN: for where NaN makes itself heard anyway.

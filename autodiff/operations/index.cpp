@@ -11,33 +11,43 @@
 namespace xgrad {
 namespace {
 
-// Calls run(part, whole, count, stride) for each innermost row of a region, on all threads: offsets of its first element
-// in the part and in the whole, its length, and the distance of its elements in the whole.
-template <class Run>
-void each_row(const Region& region, Run run) {
-    const std::size_t rank = region.shape.size(), size = element_count(region.shape);
-    if (size == 0) return;
-    const std::size_t count = rank ? region.shape[rank - 1] : 1;
-    const std::ptrdiff_t stride = rank ? region.strides[rank - 1] : 1;
-    kernels::in_pieces(size / count, count, [&](std::size_t first, std::size_t rows) {
-        Shape index(rank ? rank - 1 : 0, 0);
+// The innermost rows of a region: how many there are, and how long.
+struct Rows {
+    const Region& region;
+    std::size_t count = 0, length = 0;
+
+    explicit Rows(const Region& of) : region(of) {
+        const std::size_t size = element_count(of.shape);
+        if (size == 0) return;
+        length = of.shape.empty() ? 1 : of.shape.back();
+        count = size / length;
+    }
+
+    // Calls run(part, whole, stride) for `n` rows from `first` on: the offsets of a row's first element in the part and in
+    // the whole, and the distance of its elements in the whole.
+    template <class Run>
+    void each(std::size_t first, std::size_t n, Run run) const {
+        if (n == 0) return;
+        const std::size_t outer = region.shape.empty() ? 0 : region.shape.size() - 1;
+        const std::ptrdiff_t stride = region.strides.empty() ? 1 : region.strides.back();
+        Shape index(outer, 0);
         auto whole = static_cast<std::ptrdiff_t>(region.offset);
         std::size_t left = first;
-        for (std::size_t d = index.size(); d-- > 0; left /= region.shape[d]) {
+        for (std::size_t d = outer; d-- > 0; left /= region.shape[d]) {
             index[d] = left % region.shape[d];
             whole += region.strides[d] * static_cast<std::ptrdiff_t>(index[d]);
         }
-        for (std::size_t row = first; row < first + rows; ++row) {
-            run(row * count, whole, count, stride);
-            for (std::size_t d = index.size(); d-- > 0;) {
+        for (std::size_t row = first; row < first + n; ++row) {
+            run(row * length, whole, stride);
+            for (std::size_t d = outer; d-- > 0;) {
                 whole += region.strides[d];
                 if (++index[d] < region.shape[d]) break;
                 whole -= region.strides[d] * static_cast<std::ptrdiff_t>(region.shape[d]);
                 index[d] = 0;
             }
         }
-    });
-}
+    }
+};
 
 // The axis along which the whole is contiguous, where the last one is not; as many as there are axes when there is none.
 std::size_t contiguous_axis(const Region& region) {
@@ -48,31 +58,36 @@ std::size_t contiguous_axis(const Region& region) {
     return rank;
 }
 
-// Matrices whose rows go along that axis in the part, and whose columns go along the last one.
+// Matrices whose rows go along that axis in the part, and whose columns go along the last one, cut into bands of rows and
+// of columns.
 template <class T>
 void copy_transposed(T* part, const T* whole, const Region& region, std::size_t axis) {
-    constexpr std::size_t most_rows = 64;
-    const std::size_t rank = region.shape.size(), last = rank - 1;
-    const std::size_t rows = region.shape[axis], columns = region.shape[last];
+    constexpr std::size_t most_rows = 64, most_columns = 1024;
+    const std::size_t last = region.shape.size() - 1, rows = region.shape[axis], columns = region.shape[last];
     const Region in_part = whole_region(region.shape);
-    const std::size_t bands = (rows + most_rows - 1) / most_rows, size = element_count(region.shape);
-    kernels::in_pieces(size / (rows * columns) * bands, most_rows * columns, [&](std::size_t first, std::size_t count) {
-        for (std::size_t piece = first; piece < first + count; ++piece) {
-            const std::size_t row = piece % bands * most_rows;
-            auto from = static_cast<std::ptrdiff_t>(region.offset + row);
-            std::ptrdiff_t to = in_part.strides[axis] * static_cast<std::ptrdiff_t>(row);
-            std::size_t left = piece / bands;
-            for (std::size_t d = last; d-- > 0;) {
-                if (d == axis) continue;
-                const auto index = static_cast<std::ptrdiff_t>(left % region.shape[d]);
-                left /= region.shape[d];
-                from += region.strides[d] * index;
-                to += in_part.strides[d] * index;
-            }
-            kernels::transpose(whole + from, static_cast<std::size_t>(region.strides[last]),
-                               std::min(most_rows, rows - row), columns, part + to,
-                               static_cast<std::size_t>(in_part.strides[axis]));
+    const std::size_t down = (rows + most_rows - 1) / most_rows, across = (columns + most_columns - 1) / most_columns;
+    const std::size_t matrices = element_count(region.shape) / (rows * columns);
+    const auto copy_band = [&](std::size_t band) {
+        const std::size_t row = band % down * most_rows, column = band / down % across * most_columns;
+        std::ptrdiff_t from = static_cast<std::ptrdiff_t>(region.offset), to = 0;
+        const auto move = [&](std::size_t d, std::size_t steps) {
+            from += region.strides[d] * static_cast<std::ptrdiff_t>(steps);
+            to += in_part.strides[d] * static_cast<std::ptrdiff_t>(steps);
+        };
+        move(axis, row), move(last, column);
+        std::size_t matrix = band / down / across;
+        for (std::size_t d = last; d-- > 0;) {
+            if (d == axis) continue;
+            move(d, matrix % region.shape[d]);
+            matrix /= region.shape[d];
         }
+        kernels::transpose(whole + from, static_cast<std::size_t>(region.strides[last]), std::min(most_rows, rows - row),
+                           std::min(most_columns, columns - column), part + to,
+                           static_cast<std::size_t>(in_part.strides[axis]));
+    };
+    const std::size_t band_size = std::min(rows, most_rows) * std::min(columns, most_columns);
+    kernels::in_pieces(matrices * down * across, band_size, [&](std::size_t first, std::size_t count) {
+        for (std::size_t band = first; band < first + count; ++band) copy_band(band);
     });
 }
 
@@ -81,35 +96,48 @@ void copy_region(T* part, const T* whole, const Region& region) {
     if (element_count(region.shape) == 0) return;
     const std::size_t axis = contiguous_axis(region);
     if (axis < region.shape.size()) return copy_transposed(part, whole, region, axis);
-    each_row(region, [&](std::size_t to, std::ptrdiff_t from, std::size_t count, std::ptrdiff_t stride) {
-        if (stride == 1)
-            kernels::copy(whole + from, count, part + to);
-        else
-            for (std::size_t i = 0; i < count; ++i) part[to + i] = whole[from + static_cast<std::ptrdiff_t>(i) * stride];
+    const Rows rows(region);
+    const auto copy = kernels::move_kernels<T>(level()).copy;
+    kernels::in_pieces(rows.count, rows.length, [&](std::size_t first, std::size_t count) {
+        rows.each(first, count, [&](std::size_t to, std::ptrdiff_t from, std::ptrdiff_t stride) {
+            if (stride == 1 && rows.length > 4) return copy(whole + from, rows.length, part + to);
+            for (std::size_t i = 0; i < rows.length; ++i)
+                part[to + i] = whole[from + static_cast<std::ptrdiff_t>(i) * stride];
+        });
     });
 }
 
+// One row after the other, as a region may name elements twice.
 template <class T>
 void add_region(T* whole, const T* part, const Region& region) {
-    each_row(region, [&](std::size_t from, std::ptrdiff_t to, std::size_t count, std::ptrdiff_t stride) {
-        for (std::size_t i = 0; i < count; ++i) whole[to + static_cast<std::ptrdiff_t>(i) * stride] += part[from + i];
+    const Rows rows(region);
+    rows.each(0, rows.count, [&](std::size_t from, std::ptrdiff_t to, std::ptrdiff_t stride) {
+        for (std::size_t i = 0; i < rows.length; ++i) whole[to + static_cast<std::ptrdiff_t>(i) * stride] += part[from + i];
     });
 }
 
-// The contiguous runs that positions name: how many, how long, and where they are.
-struct RunsOf {
+// The contiguous runs that positions name: how many, and how long.
+struct Runs {
     const Positions& positions;
-    std::size_t count, outer = 1, length = 1, extent;
+    std::size_t count = 1, length = 1, extent;
 
-    RunsOf(const Positions& at, const Shape& whole)
-        : positions(at), count(at.indices.size()), extent(whole[at.axis]) {
-        for (std::size_t i = 0; i < at.axis; ++i) outer *= whole[i];
-        for (std::size_t i = at.axis + 1; i < whole.size(); ++i) length *= whole[i];
+    Runs(const Positions& of, const Shape& whole) : positions(of), extent(whole[of.axis]) {
+        for (std::size_t i = 0; i < of.axis; ++i) count *= whole[i];
+        for (std::size_t i = of.axis + 1; i < whole.size(); ++i) length *= whole[i];
+        count *= of.indices.size();
     }
-    std::size_t size() const { return outer * count; }
-    std::size_t in_part(std::size_t run) const { return run * length; }
-    std::size_t in_whole(std::size_t run) const {
-        return (run / count * extent + static_cast<std::size_t>(positions.indices.data()[run % count])) * length;
+
+    // Calls run(part, whole) for `n` runs from `first` on: the offsets of a run in the part and in the whole.
+    template <class Run>
+    void each(std::size_t first, std::size_t n, Run run) const {
+        if (n == 0) return;
+        const std::size_t positioned = positions.indices.size();
+        const std::int64_t* const indices = positions.indices.data();
+        std::size_t k = first % positioned, start = first / positioned * extent;
+        for (std::size_t i = first; i < first + n; ++i) {
+            run(i * length, (start + static_cast<std::size_t>(indices[k])) * length);
+            if (++k == positioned) k = 0, start += extent;
+        }
     }
 };
 
@@ -147,24 +175,28 @@ namespace detail {
 template <class T>
 void copy_from(Array<T>& target, const Array<T>& source, const Place& place) {
     if (const auto* region = std::get_if<Region>(&place)) return copy_region(target.data(), source.data(), *region);
-    const RunsOf runs(std::get<Positions>(place), source.shape());
+    const Runs runs(std::get<Positions>(place), source.shape());
+    const T* const from = source.data();
     T* const to = target.data();
-    kernels::in_pieces(runs.size(), runs.length, [&](std::size_t first, std::size_t count) {
-        for (std::size_t run = first; run < first + count; ++run)
-            kernels::copy(source.data() + runs.in_whole(run), runs.length, to + runs.in_part(run));
+    const auto copy = kernels::move_kernels<T>(level()).copy;
+    kernels::in_pieces(runs.count, runs.length, [&](std::size_t first, std::size_t count) {
+        runs.each(first, count, [&](std::size_t part, std::size_t whole) {
+            if (runs.length > 4) return copy(from + whole, runs.length, to + part);
+            for (std::size_t i = 0; i < runs.length; ++i) to[part + i] = from[whole + i];
+        });
     });
 }
 
+// One run after the other, as a position may be named twice.
 template <class T>
 void add_at(Array<T>& target, const Array<T>& part, const Place& place) {
     if (const auto* region = std::get_if<Region>(&place)) return add_region(target.data(), part.data(), *region);
-    // One after the other, as a position may be named twice.
-    const RunsOf runs(std::get<Positions>(place), target.shape());
-    for (std::size_t run = 0; run < runs.size(); ++run) {
-        T* const to = target.data() + runs.in_whole(run);
-        const T* const term = part.data() + runs.in_part(run);
-        for (std::size_t i = 0; i < runs.length; ++i) to[i] += term[i];
-    }
+    const Runs runs(std::get<Positions>(place), target.shape());
+    const T* const from = part.data();
+    T* const to = target.data();
+    runs.each(0, runs.count, [&](std::size_t at, std::size_t whole) {
+        for (std::size_t i = 0; i < runs.length; ++i) to[whole + i] += from[at + i];
+    });
 }
 
 }  // namespace detail

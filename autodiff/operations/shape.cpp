@@ -225,25 +225,28 @@ Variable<T> join(const char* operation, std::span<const Variable<T>> parts, cons
     for (std::size_t i = along + 1; i < shape.size(); ++i) inner *= shape[i];
 
     Array<T> value = empty<T>(shape);
+    memory::Vector<std::pair<const T*, std::size_t>> sources;  // with the length of their rows
     T* const target = value.data();
-    if (outer == 1) {
-        for (std::size_t part = 0, at = 0; part < parts.size(); at += sizes[part++] * inner) {
-            const T* const source = parts[part].value().data();
-            kernels::in_pieces(sizes[part] * inner, 1, [&](std::size_t first, std::size_t count) {
-                kernels::copy(source + first, count, target + at + first);
+    const std::size_t row = shape[along] * inner;
+    const auto copy = kernels::move_kernels<T>(level()).copy;
+    for (std::size_t part = 0, offset = 0; part < parts.size(); offset += sizes[part++] * inner) {
+        const T* const source = parts[part].value().data();
+        const std::size_t run = sizes[part] * inner;
+        if (outer == 1)
+            kernels::in_pieces(run, 1, [=](std::size_t first, std::size_t count) {
+                copy(source + first, count, target + offset + first);
             });
-        }
-    } else {
-        const std::size_t row = shape[along] * inner;
-        kernels::in_pieces(outer, row, [&](std::size_t first, std::size_t count) {
-            T* to = target + first * row;
-            for (std::size_t i = first; i < first + count; ++i)
-                for (std::size_t part = 0, run; part < parts.size(); ++part, to += run) {
-                    run = sizes[part] * inner;
-                    kernels::copy(parts[part].value().data() + i * run, run, to);
-                }
-        });
+        else
+            sources.push_back({source, run});
     }
+    kernels::in_pieces(sources.empty() ? 0 : outer, row, [&](std::size_t first, std::size_t count) {
+        T* to = target + first * row;
+        for (std::size_t i = first; i < first + count; ++i)
+            for (const auto& [source, run] : sources) {
+                copy(source + i * run, run, to);
+                to += run;
+            }
+    });
     const bool is_new = parts[0].dimension() < shape.size();
     return record(operation, std::move(value), with("axis", along),
                   wrt(parts, [sizes = std::move(sizes), along, is_new](const Variable<T>& g, const Needs& needs) {

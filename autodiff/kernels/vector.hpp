@@ -1,5 +1,6 @@
-// What the loops of a matrix product are written in: vectors as wide as a register, of which the last one may be
-// partial, and transposes of them. Only gemm.simd.cpp and its parts include it.
+// What loops over raw memory are written in that need no lanes' arithmetic, such as matrix products: vectors as wide as
+// a register, of which the last one may be partial, and transposes of them. Only *.simd.cpp files and their parts
+// include it.
 #pragma once
 
 #include <cstddef>
@@ -62,15 +63,15 @@ template <class T> [[gnu::always_inline]] inline void store(T* to, Vector<T> x) 
 
 template <class T> [[gnu::always_inline]] inline Vector<T> broadcast(T x) { return x - Vector<T>{}; }
 
-// The larger one, and b where either is NaN: what the processor's instruction does.
+// x, or `least` where that is larger. NaN stays NaN, as the processor's instruction has it.
 #if defined(__AVX512F__)
-inline Vector<float> larger(Vector<float> a, Vector<float> b) { return _mm512_max_ps(a, b); }
-inline Vector<double> larger(Vector<double> a, Vector<double> b) { return _mm512_max_pd(a, b); }
+inline Vector<float> at_least(Vector<float> x, Vector<float> least) { return _mm512_max_ps(least, x); }
+inline Vector<double> at_least(Vector<double> x, Vector<double> least) { return _mm512_max_pd(least, x); }
 #elif defined(__AVX2__)
-inline Vector<float> larger(Vector<float> a, Vector<float> b) { return _mm256_max_ps(a, b); }
-inline Vector<double> larger(Vector<double> a, Vector<double> b) { return _mm256_max_pd(a, b); }
+inline Vector<float> at_least(Vector<float> x, Vector<float> least) { return _mm256_max_ps(least, x); }
+inline Vector<double> at_least(Vector<double> x, Vector<double> least) { return _mm256_max_pd(least, x); }
 #else
-template <class V> V larger(V a, V b) { return a > b ? a : b; }
+template <class V> V at_least(V x, V least) { return least > x ? least : x; }
 #endif
 
 // The first `count` lanes only; the others are read as 0 and not touched in memory.
@@ -106,11 +107,10 @@ template <class T> void store(T* to, Vector<T> x, size_t count) {
 }
 #endif
 
-// NaN stays NaN.
 template <class T> [[gnu::always_inline]] inline Vector<T> activate(Vector<T> x, Activation activation) {
     switch (activation) {
         case Activation::relu:
-            return larger(Vector<T>{}, x);
+            return at_least(x, Vector<T>{});
         case Activation::none:
             break;
     }
