@@ -10,8 +10,9 @@
 #include <benchmark/benchmark.h>
 
 #include <xgrad/autodiff/array.hpp>
+#include <xgrad/autodiff/kernels/batch_norm.hpp>
+#include <xgrad/autodiff/kernels/layer_norm.hpp>
 #include <xgrad/autodiff/kernels/move.hpp>
-#include <xgrad/autodiff/kernels/normalization.hpp>
 #include <xgrad/autodiff/kernels/reduce.hpp>
 #include <xgrad/autodiff/kernels/softmax.hpp>
 #include <xgrad/autodiff/kernels/update.hpp>

@@ -8,9 +8,10 @@
 #include <vector>
 
 #include "kernel_twins.hpp"
+#include <xgrad/autodiff/kernels/batch_norm.hpp>
 #include <xgrad/autodiff/kernels/elementwise.hpp>
 #include <xgrad/autodiff/kernels/gemm.hpp>
-#include <xgrad/autodiff/kernels/normalization.hpp>
+#include <xgrad/autodiff/kernels/layer_norm.hpp>
 #include <xgrad/autodiff/kernels/reduce.hpp>
 #include <xgrad/autodiff/kernels/softmax.hpp>
 #include <xgrad/autodiff/kernels/update.hpp>

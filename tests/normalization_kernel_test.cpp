@@ -2,7 +2,8 @@
 #include <array>
 
 #include "kernel_twins.hpp"
-#include <xgrad/autodiff/kernels/normalization.hpp>
+#include <xgrad/autodiff/kernels/batch_norm.hpp>
+#include <xgrad/autodiff/kernels/layer_norm.hpp>
 
 using namespace xgrad;
 using namespace xgrad::twins;

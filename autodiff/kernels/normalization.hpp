@@ -1,115 +1,46 @@
-// Batch and layer normalisation over raw memory, forward and backward. Statistics are taken of deviations from a guess
-// at the mean and added up pairwise, so a large mean does not spoil a small variance.
+// What the loops of batch_norm and of layer_norm share. Only their .simd.cpp files include it.
 #pragma once
 
 #include <cstddef>
 
-#include <xgrad/autodiff/kernels/level.hpp>
+#include <xgrad/autodiff/kernels/rows.hpp>
 
-namespace xgrad::kernels {
+namespace xgrad::kernels::XGRAD_LEVEL {
+namespace {
 
-/// A row-major array of (batch, channels, inner): inner is 1 for (N,C), L for (N,C,L) and H·W for (N,C,H,W).
-struct Channels {
-    std::size_t batch = 1;
-    std::size_t channels = 1;
-    std::size_t inner = 1;
-
-    std::size_t size() const { return batch * channels * inner; }
-    std::size_t samples() const { return batch * inner; }  ///< numbers that a channel's statistics are taken over
+struct Add {
+    template <class V> V operator()(const V& a, const V& b) const { return a + b; }
 };
 
-/// y = (x - mean)·rstd·weight + bias per channel, with rstd = 1/√(variance + epsilon), and max(y, 0) with `relu`.
-template <class T> struct BatchNorm {
-    Channels shape;
-    const T* x;
-    const T* weight = nullptr;  ///< (channels); null means 1
-    const T* bias = nullptr;    ///< (channels); null means 0
-    T epsilon;
-    bool relu = false;
-    T* y;  ///< may be x
+// The sums over a channel, or a row, that its cotangents are made of.
+template <class T> struct CotangentSums {
+    Lane<T> g{T(0)}, g_deviation{T(0)};
+
+    void add(const Lane<T>& cotangent, const Lane<T>& deviation) {
+        g += cotangent;
+        g_deviation += cotangent * deviation;
+    }
+    friend CotangentSums operator+(const CotangentSums& a, const CotangentSums& b) {
+        return {a.g + b.g, a.g_deviation + b.g_deviation};
+    }
 };
 
-/// The statistics of each channel, (channels) each.
-template <class T> struct BatchStatistics {
-    T* mean;
-    T* rstd;
-    T* variance = nullptr;  ///< the biased variance, for running estimates; null when not wanted
+template <class V, std::size_t size> struct SideBySide {
+    V lanes[size];
+
+    friend SideBySide operator+(const SideBySide& a, const SideBySide& b) {
+        SideBySide sum;
+        for (std::size_t k = 0; k < size; ++k) sum.lanes[k] = a.lanes[k] + b.lanes[k];
+        return sum;
+    }
 };
 
-/// Normalises with the statistics of the batch itself and writes them.
-template <class T> void batch_norm(const BatchNorm<T>& norm, const BatchStatistics<T>& statistics, Level at = level());
-
-/// Normalises with statistics that are given.
-template <class T>
-void batch_norm_inference(const BatchNorm<T>& norm, const T* mean, const T* variance, Level at = level());
-
-/// The cotangents of batch_norm, from those of its result. What is null is not computed.
-template <class T> struct BatchNormBackward {
-    Channels shape;
-    const T* x;
-    const T* mean;
-    const T* rstd;
-    const T* weight = nullptr;  ///< null means 1
-    const T* g;                 ///< the cotangent of y
-    const T* relu_y = nullptr;  ///< the result y when relu was fused: g counts where y > 0
-    T* dx = nullptr;            ///< may be g
-    T* dweight = nullptr;
-    T* dbias = nullptr;
-};
-
-template <class T> void batch_norm_backward(const BatchNormBackward<T>& norm, Level at = level());
-
-/// The cotangents of batch_norm_inference, where mean and rstd are constants.
-template <class T> void batch_norm_inference_backward(const BatchNormBackward<T>& norm, Level at = level());
-
-/// y = (x - mean)·rstd·weight + bias over each of `rows` rows of `count`, weight and bias being one row.
-template <class T> struct LayerNorm {
-    std::size_t rows;
-    std::size_t count;
-    const T* x;
-    const T* weight = nullptr;  ///< (count); null means 1
-    const T* bias = nullptr;    ///< (count); null means 0
-    T epsilon;
-    T* y;     ///< may be x
-    T* mean;  ///< (rows), saved for the backward
-    T* rstd;  ///< (rows)
-};
-
-template <class T> void layer_norm(const LayerNorm<T>& norm, Level at = level());
-
-/// The cotangents of layer_norm, from those of its result. What is null is not computed.
-template <class T> struct LayerNormBackward {
-    std::size_t rows;
-    std::size_t count;
-    const T* x;
-    const T* mean;
-    const T* rstd;
-    const T* weight = nullptr;  ///< null means 1
-    const T* g;                 ///< the cotangent of y
-    T* dx = nullptr;            ///< may be g
-    T* dweight = nullptr;
-    T* dbias = nullptr;
-};
-
-template <class T> void layer_norm_backward(const LayerNormBackward<T>& norm, Level at = level());
-
-/// The level's share of the work: one thread's piece, a range of channels [first, last) or of rows.
-template <class T> struct NormalizationKernels {
-    void (*batch_norm)(const BatchNorm<T>& norm, const BatchStatistics<T>& statistics, std::size_t first,
-                       std::size_t last);
-    void (*batch_norm_inference)(const BatchNorm<T>& norm, const T* mean, const T* variance, std::size_t first,
-                                 std::size_t last);
-    void (*batch_norm_backward)(const BatchNormBackward<T>& norm, bool constant_statistics, std::size_t first,
-                                std::size_t last);
-    void (*layer_norm)(const LayerNorm<T>& norm);
-    void (*layer_norm_backward)(const LayerNormBackward<T>& norm);
-};
-
-XGRAD_AT_EVERY_LEVEL(template <class T> const NormalizationKernels<T>& normalization_kernels();)
-
-/// The table of a level.
-template <class T> const NormalizationKernels<T>& normalization_kernels(Level at) {
-    XGRAD_SELECT(at, normalization_kernels<T>())
+// A weight or bias that may be absent.
+template <class T, class Places> Lane<T> load_or(const T* from, std::size_t i, Places places, T otherwise) {
+    return from ? places.load(from + i) : Lane<T>(otherwise);
 }
 
-}  // namespace xgrad::kernels
+template <class T> T root(T x) { return static_cast<T>(__builtin_sqrt(static_cast<double>(x))); }
+
+}  // namespace
+}  // namespace xgrad::kernels::XGRAD_LEVEL

@@ -10,7 +10,8 @@
 
 #include <xgrad/autodiff/elementwise.hpp>
 #include <xgrad/autodiff/formulas.hpp>
-#include <xgrad/autodiff/kernels/normalization.hpp>
+#include <xgrad/autodiff/kernels/batch_norm.hpp>
+#include <xgrad/autodiff/kernels/layer_norm.hpp>
 #include <xgrad/autodiff/operations/activations.hpp>
 #include <xgrad/autodiff/operations/arithmetic.hpp>
 #include <xgrad/autodiff/operations/normalization.hpp>

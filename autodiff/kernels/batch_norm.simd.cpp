@@ -1,14 +1,10 @@
 #include <type_traits>
 
+#include <xgrad/autodiff/kernels/batch_norm.hpp>
 #include <xgrad/autodiff/kernels/normalization.hpp>
-#include <xgrad/autodiff/kernels/rows.hpp>
 
 namespace xgrad::kernels::XGRAD_LEVEL {
 namespace {
-
-struct Add {
-    template <class V> V operator()(const V& a, const V& b) const { return a + b; }
-};
 
 // The sum of some numbers' deviations from a guess at their mean, and of the squares of these.
 template <class T> struct Deviations {
@@ -37,19 +33,6 @@ template <class V> auto poor(const V& guess, const Moments<V>& found) {
     return offset * offset > found.variance * V(16);
 }
 
-// The sums over a channel that its cotangents are made of.
-template <class T> struct CotangentSums {
-    Lane<T> g{T(0)}, g_deviation{T(0)};
-
-    void add(const Lane<T>& cotangent, const Lane<T>& deviation) {
-        g += cotangent;
-        g_deviation += cotangent * deviation;
-    }
-    friend CotangentSums operator+(const CotangentSums& a, const CotangentSums& b) {
-        return {a.g + b.g, a.g_deviation + b.g_deviation};
-    }
-};
-
 // What the backward loops read. (As a value of its own, so that the compiler knows that no store changes it.)
 template <bool relu, class T> struct Sources {
     const T *x, *g, *y;
@@ -72,13 +55,6 @@ template <bool relu, class T> struct Sources {
     }
 };
 
-// A weight or bias that may be absent.
-template <class T, class Places> Lane<T> load_or(const T* from, std::size_t i, Places places, T otherwise) {
-    return from ? places.load(from + i) : Lane<T>(otherwise);
-}
-
-template <class T> T root(T x) { return static_cast<T>(__builtin_sqrt(static_cast<double>(x))); }
-
 // ---- inner == 1: channels are neighbours in memory ------------------------------------------------------------------
 
 // How many lanes go down the columns side by side, known to the compiler, and whether they fetch what is needed some
@@ -91,16 +67,6 @@ template <std::size_t size, bool fetches> struct Tile {
         if constexpr (fetches)
             for (std::size_t k = 0; k < size; ++k)
                 __builtin_prefetch(row + rows_ahead * stride + k * Lane<T>::width, 0, 2);
-    }
-};
-
-template <class V, std::size_t size> struct SideBySide {
-    V lanes[size];
-
-    friend SideBySide operator+(const SideBySide& a, const SideBySide& b) {
-        SideBySide sum;
-        for (std::size_t k = 0; k < size; ++k) sum.lanes[k] = a.lanes[k] + b.lanes[k];
-        return sum;
     }
 };
 
@@ -410,104 +376,15 @@ void batch_norm_backward(const BatchNormBackward<T>& norm, bool constant_statist
         backward<false>(norm, constant_statistics, first, last);
 }
 
-// Rows are taken in groups, step by step, so that what one row waits for (the sum of a lane's numbers, a root) is
-// waited for together with the others'.
-template <class T> XGRAD_FLATTEN void layer_norm(const LayerNorm<T>& norm) {
-    constexpr std::size_t most = 8, cached = 4096;
-    const std::size_t n = norm.count, group = n * most <= cached ? most : 1;
-    const T *const weight = norm.weight, *const bias = norm.bias, count = static_cast<T>(n);
-    const Row<T> row{n};
-    for (std::size_t first = 0; first < norm.rows; first += group) {
-        const std::size_t rows = norm.rows - first < group ? norm.rows - first : group;
-        const T* x = norm.x + first * n;
-        T *y = norm.y + first * n, *mean = norm.mean + first, *rstd = norm.rstd + first;
-        for (std::size_t r = 0; r < rows; ++r)
-            mean[r] =
-                row.template total<Sum>([&](std::size_t i, auto part) { return part.load(x + r * n + i); }) / count;
-        for (std::size_t r = 0; r < rows; ++r) {
-            const Lane<T> centre(mean[r]);
-            const T squares = row.template total<Sum>([&](std::size_t i, auto part) {
-                const Lane<T> deviation = part.load(x + r * n + i) - centre;
-                return deviation * deviation;
-            });
-            rstd[r] = 1 / root(squares / count + norm.epsilon);
-        }
-        for (std::size_t r = 0; r < rows; ++r, x += n, y += n) {
-            const Lane<T> centre(mean[r]), scale(rstd[r]);
-            row.each([&](std::size_t i, auto part) {
-                const Lane<T> normal = (part.load(x + i) - centre) * scale;
-                part.store(normal * load_or(weight, i, part, T(1)) + load_or(bias, i, part, T(0)), y + i);
-            });
-        }
-    }
-}
-
-// The cotangents of `size` rows from the given one on; dweight and dbias are added to. The rows are read side by side,
-// once for all sums and once more for dx.
-template <std::size_t size, class T>
-XGRAD_FLATTEN void layer_norm_backward_rows(const LayerNormBackward<T>& norm, std::size_t first_row) {
-    const std::size_t n = norm.count, start = first_row * n;
-    const T *const weight = norm.weight, *const x = norm.x + start, *const g = norm.g + start;
-    T *const dweight = norm.dweight, *const dbias = norm.dbias;
-    const T *const means = norm.mean + first_row, *const rstds = norm.rstd + first_row;
-    const auto sums = pairwise(n, 64 * Lane<T>::width, Add(), [=](std::size_t first, std::size_t numbers) {
-        Lane<T> mean[size], rstd[size];
-        for (std::size_t r = 0; r < size; ++r) mean[r] = means[r], rstd[r] = rstds[r];
-        SideBySide<CotangentSums<T>, size> rows;
-        each_lane<T>(numbers, [&](std::size_t j, auto part) {
-            const std::size_t i = first + j;
-            const Lane<T> factor = load_or(weight, i, part, T(1));
-            CotangentSums<T> column;
-            for (std::size_t r = 0; r < size; ++r) {
-                const Lane<T> cotangent = part.load(g + r * n + i),
-                              normal = (part.load(x + r * n + i) - mean[r]) * rstd[r];
-                column.add(cotangent, normal);
-                rows.lanes[r].add(part.fill(cotangent * factor, T(0)), normal);
-            }
-            if (dweight) part.store(part.load(dweight + i) + column.g_deviation, dweight + i);
-            if (dbias) part.store(part.load(dbias + i) + column.g, dbias + i);
-        });
-        return rows;
-    });
-    if (!norm.dx) return;
-    const T count = static_cast<T>(n);
-    for (std::size_t r = 0; r < size; ++r) {
-        const T *const row = x + r * n, *const cotangents = g + r * n;
-        T* const dx = norm.dx + start + r * n;
-        const Lane<T> mean(means[r]), rstd(rstds[r]), constant(across<Sum>(sums.lanes[r].g) / count),
-            slope(across<Sum>(sums.lanes[r].g_deviation) / count);
-        each_lane<T>(n, [=](std::size_t i, auto part) {
-            // The next rows: a processor does not read several short runs ahead by itself.
-            __builtin_prefetch(row + size * n + i, 0, 2), __builtin_prefetch(cotangents + size * n + i, 0, 2);
-            const Lane<T> weighted = part.load(cotangents + i) * load_or(weight, i, part, T(1)),
-                          normal = (part.load(row + i) - mean) * rstd;
-            part.store((weighted - constant - normal * slope) * rstd, dx + i);
-        });
-    }
-}
-
-template <class T> void layer_norm_backward(const LayerNormBackward<T>& norm) {
-    constexpr std::size_t together = 4, cached = 8192;
-    std::size_t row = 0;
-    for (; norm.count <= cached && row + together <= norm.rows; row += together)
-        layer_norm_backward_rows<together>(norm, row);
-    for (; row < norm.rows; ++row) layer_norm_backward_rows<1>(norm, row);
-}
-
 }  // namespace
 
-template <class T> const NormalizationKernels<T>& normalization_kernels() {
-    static constexpr NormalizationKernels<T> table{
-        .batch_norm = batch_norm<T>,
-        .batch_norm_inference = batch_norm_inference<T>,
-        .batch_norm_backward = batch_norm_backward<T>,
-        .layer_norm = layer_norm<T>,
-        .layer_norm_backward = layer_norm_backward<T>,
-    };
+template <class T> const BatchNormKernels<T>& batch_norm_kernels() {
+    static constexpr BatchNormKernels<T> table{
+        .batch_norm = batch_norm<T>, .inference = batch_norm_inference<T>, .backward = batch_norm_backward<T>};
     return table;
 }
 
-template const NormalizationKernels<float>& normalization_kernels<float>();
-template const NormalizationKernels<double>& normalization_kernels<double>();
+template const BatchNormKernels<float>& batch_norm_kernels<float>();
+template const BatchNormKernels<double>& batch_norm_kernels<double>();
 
 }  // namespace xgrad::kernels::XGRAD_LEVEL
