@@ -10,14 +10,15 @@
 #include <vector>
 
 #include "catch.hpp"
+#include "threads.hpp"
 #include <xgrad/autodiff/kernels/gemm.hpp>
-#include <xgrad/autodiff/kernels/threads.hpp>
 
 using xgrad::Level;
 using xgrad::kernels::Activation;
 using xgrad::kernels::Gemm;
 using xgrad::kernels::gemm;
 using xgrad::kernels::gemm_batch;
+using xgrad::testing::Threads;
 
 namespace {
 
@@ -42,13 +43,6 @@ template <class T> std::vector<T> numbers(std::size_t count, std::uint32_t seed)
     }
     return result;
 }
-
-// Puts the number of threads back at the end of a test.
-struct Threads {
-    explicit Threads(std::size_t count) { xgrad::set_threads(count); }
-    ~Threads() { xgrad::set_threads(before); }
-    std::size_t before = xgrad::threads();
-};
 
 // A product with its matrices. They end where their memory does, for a sanitizer to see what is read beyond.
 template <class T> struct Case {

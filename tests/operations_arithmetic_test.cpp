@@ -1,12 +1,14 @@
 #include <cmath>
 #include <functional>
 #include <limits>
+#include <numeric>
 #include <type_traits>
 #include <utility>
 #include <vector>
 
 #include "catch.hpp"
 #include "random.hpp"
+#include "threads.hpp"
 #include <xgrad/autodiff/elementwise.hpp>
 #include <xgrad/autodiff/gradcheck.hpp>
 #include <xgrad/autodiff/operations/arithmetic.hpp>
@@ -18,6 +20,7 @@ using xgrad::testing::check_refused;
 using xgrad::testing::close;
 using xgrad::testing::random;
 using xgrad::testing::same;
+using xgrad::testing::Threads;
 
 namespace {
 
@@ -341,4 +344,23 @@ TEST_CASE("results in float and double have the precision of their operands", "[
     CHECK((V(1) / 3).item() == 1.0 / 3);
     CHECK((1 / Variable<float>(3)).item() == 1.0f / 3);
     CHECK((V(3) / 10).item() == 0.3);
+}
+
+TEST_CASE("large comparisons look at numbers and arrays on either side", "[operations]") {
+    Array<float> numbers = empty<float>({300, 80});
+    std::iota(numbers.begin(), numbers.end(), 0.0f);
+    const Variable<> x(numbers), one(full(Shape{1, 1}, 5000.0f)), row(full(Shape{80}, 5000.0f));
+    const Array<bool> below = numbers < 5000.0f, above = 5000.0f < numbers;
+    for (const std::size_t count : {1, 3}) {
+        const Threads scope(count);
+        CHECK(same(x < 5000, below));
+        CHECK(same(5000 < x, above));
+        CHECK(same(x < one, below));
+        CHECK(same(one < x, above));
+        CHECK(same(x < row, below));
+        CHECK(where(x < 5000, x, 5000).value() == Array<float>(xt::minimum(numbers, 5000.0f)));
+        CHECK(where(x < 5000, 5000, x).value() == Array<float>(xt::maximum(numbers, 5000.0f)));
+    }
+    CHECK((Variable<>(1) < Variable<>(full(Shape{1}, 2.0f))).shape() == Shape{1});
+    CHECK((Variable<>(full(Shape{1}, 2.0f)) < Variable<>(1)).shape() == Shape{1});
 }

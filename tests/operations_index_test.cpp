@@ -1,10 +1,12 @@
 #include <algorithm>
+#include <numeric>
 #include <vector>
 
 #include <xtensor/xview.hpp>  // its `view` must not get in the way
 
 #include "catch.hpp"
 #include "random.hpp"
+#include "threads.hpp"
 #include <xgrad/autodiff/gradcheck.hpp>
 #include <xgrad/autodiff/memory.hpp>
 #include <xgrad/autodiff/operations/arithmetic.hpp>
@@ -18,6 +20,7 @@ using namespace xt::placeholders;
 using xgrad::testing::check_refused;
 using xgrad::testing::close;
 using xgrad::testing::random;
+using xgrad::testing::Threads;
 using xgrad::testing::same;
 using xt::all;
 using xt::ellipsis;
@@ -182,4 +185,46 @@ TEST_CASE("the backward of many slices of a sequence costs what the sequence cos
     backward([&](std::size_t t) { return take(x, Indices{static_cast<std::int64_t>(t)}); });
     const std::vector<V> parts = split(x, steps);
     backward([&](std::size_t t) { return parts[t]; });
+}
+
+TEST_CASE("elements that a region names more than once are added as often, on any number of threads", "[operations][index]") {
+    const Variable<> part(full(Shape{4096, 16}, 1.0f));
+    for (const std::size_t count : {1, 3}) {
+        const Threads scope(count);
+        const Array<float> same = scatter(part, make_place(Region{{4096, 16}, {0, 1}, 0}), {16}).value();
+        CHECK(same == full(Shape{16}, 4096.0f));
+        const Array<float> windows = scatter(part, make_place(Region{{4096, 16}, {1, 1}, 0}), {4111}).value();
+        for (std::size_t i = 0; i < 4111; ++i)
+            REQUIRE(windows(i) == static_cast<float>(std::min<std::size_t>({i + 1, 16, 4111 - i})));
+    }
+}
+
+TEST_CASE("large parts of arrays are copied and added on any number of threads", "[operations][index]") {
+    Array<float> numbers = empty<float>({130, 7, 90});
+    std::iota(numbers.begin(), numbers.end(), 0.0f);
+    for (const std::size_t count : {1, 3}) {
+        const Threads scope(count);
+        Variable<> x(numbers);
+        x.requires_grad(true);
+        const Variable<> part = view(x, xt::range(5, 125), xt::range(0, 7, 2), xt::range(80, 2, -3));
+        const Array<float> expected = xt::view(numbers, xt::range(5, 125), xt::range(0, 7, 2), xt::range(80, 2, -3));
+        CHECK(part.value() == expected);
+        sum(part * part).backward();
+        Array<float> gradient = full(numbers.shape(), 0.0f);
+        xt::view(gradient, xt::range(5, 125), xt::range(0, 7, 2), xt::range(80, 2, -3)) = 2 * expected;
+        CHECK(x.grad().value() == gradient);
+
+        const Array<std::int64_t> rows{3, 0, 129, 3}, places{88, 2, 2};
+        const Array<float> taken = xt::view(numbers, xt::keep(3, 0, 129, 3));
+        CHECK(take(x, rows, 0).value() == taken);
+        x.zero_grad();
+        const Variable<> last = take(x, places, 2);
+        const Array<float> taken_last = xt::view(numbers, xt::all(), xt::all(), xt::keep(88, 2, 2));
+        CHECK(last.value() == taken_last);
+        sum(last).backward();
+        Array<float> counts = full(numbers.shape(), 0.0f);
+        xt::view(counts, xt::all(), xt::all(), 88) = 1;
+        xt::view(counts, xt::all(), xt::all(), 2) = 2;
+        CHECK(x.grad().value() == counts);
+    }
 }

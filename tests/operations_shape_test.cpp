@@ -1,7 +1,11 @@
+#include <algorithm>
+#include <array>
+#include <numeric>
 #include <vector>
 
 #include "catch.hpp"
 #include "random.hpp"
+#include "threads.hpp"
 #include <xgrad/autodiff/gradcheck.hpp>
 #include <xgrad/autodiff/operations/arithmetic.hpp>
 #include <xgrad/autodiff/operations/reduce.hpp>
@@ -11,6 +15,7 @@ using namespace xgrad;
 using xgrad::testing::check_refused;
 using xgrad::testing::random;
 using xgrad::testing::same;
+using xgrad::testing::Threads;
 
 namespace {
 
@@ -213,4 +218,35 @@ TEST_CASE("joining and splitting refuse shapes that do not fit", "[operations][s
     check_refused([&] { return split(a, 2, 1); }, {"split", "axis 1", "(2, 3)", "2 equal parts"});
     check_refused([&] { return split(a, 0); }, {"split", "axis 0", "0 equal parts"});
     check_refused([&] { return split(a, 1, -3); }, {"split", "axis -3"});
+}
+
+TEST_CASE("arrays of four axes can be read in any order of them, large and small, on any number of threads", "[operations][shape]") {
+    for (const Shape& shape : {Shape{3, 2, 1, 4}, Shape{2, 37, 5, 70}, Shape{19, 1, 33, 40}}) {
+        Array<float> numbers = empty<float>(shape);
+        std::iota(numbers.begin(), numbers.end(), 0.0f);
+        const Variable<> x(numbers);
+        std::array<std::ptrdiff_t, 4> axes{0, 1, 2, 3};
+        do {
+            CAPTURE(describe(shape), axes[0], axes[1], axes[2], axes[3]);
+            const Array<float> expected =
+                xt::transpose(numbers, xt::svector<std::size_t, 4>(axes.begin(), axes.end()));
+            for (const std::size_t count : {1, 3}) {
+                const Threads scope(count);
+                CHECK(transpose(x, {axes[0], axes[1], axes[2], axes[3]}).value() == expected);
+            }
+        } while (std::next_permutation(axes.begin(), axes.end()));
+    }
+}
+
+TEST_CASE("large arrays are joined along any axis on any number of threads", "[operations][shape]") {
+    Array<float> numbers = empty<float>({130, 7, 90});
+    std::iota(numbers.begin(), numbers.end(), 0.0f);
+    const Variable<> x(numbers);
+    for (const std::size_t count : {1, 3}) {
+        const Threads scope(count);
+        for (const std::ptrdiff_t axis : {0, 1, 2}) {
+            const Array<float> twice = xt::concatenate(xt::xtuple(numbers, numbers), static_cast<std::size_t>(axis));
+            CHECK(concatenate({x, x}, axis).value() == twice);
+        }
+    }
 }

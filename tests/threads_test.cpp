@@ -11,19 +11,14 @@
 #endif
 
 #include "catch.hpp"
+#include "threads.hpp"
 #include <xgrad/autodiff/error.hpp>
 #include <xgrad/autodiff/kernels/threads.hpp>
 
 using xgrad::kernels::parallel;
+using xgrad::testing::Threads;
 
 namespace {
-
-// Puts the number of threads back at the end of a test.
-struct Threads {
-    explicit Threads(std::size_t count) { xgrad::set_threads(count); }
-    ~Threads() { xgrad::set_threads(before); }
-    std::size_t before = xgrad::threads();
-};
 
 std::vector<int> visits(std::size_t pieces) {
     std::vector<int> count(pieces, 0);

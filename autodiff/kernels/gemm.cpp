@@ -123,7 +123,9 @@ public:
     }
 
 private:
-    static constexpr std::size_t deep = 1024, cached_depth = 512;
+    static constexpr std::size_t deep = 1024;
+    // What a small product reads of so many steps stays in a cache while its tiles are computed one after the other.
+    static constexpr std::size_t cached_depth = 512;
 
     template <class F> static void each(const Batch<T>& batch, F f) {
         for (std::size_t i = 0; i < batch.count; ++i) f(batch[i]);

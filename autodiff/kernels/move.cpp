@@ -3,10 +3,6 @@
 
 namespace xgrad::kernels {
 
-template <class T> void copy(const T* x, std::size_t n, T* y, Level at) { move_kernels<T>(at).copy(x, n, y); }
-
-template <class T> void fill(T* y, T number, std::size_t n, Level at) { move_kernels<T>(at).fill(y, number, n); }
-
 template <class T>
 void transpose(const T* x, std::size_t x_stride, std::size_t rows, std::size_t columns, T* y, std::size_t y_stride,
                Level at) {
@@ -24,8 +20,6 @@ template <class T> void select(const bool* condition, Choice<T> a, Choice<T> b, 
 }
 
 #define XGRAD_MOVE(T)                                                                                 \
-    template void copy(const T*, std::size_t, T*, Level);                                             \
-    template void fill(T*, T, std::size_t, Level);                                                    \
     template void transpose(const T*, std::size_t, std::size_t, std::size_t, T*, std::size_t, Level); \
     template void select(const bool*, Choice<T>, Choice<T>, T*, std::size_t, Level);
 XGRAD_MOVE(float)

@@ -10,13 +10,6 @@ namespace xgrad::kernels {
 // Every function takes the level to run at, for tests; everyone else leaves it out. What is shared among threads says
 // so.
 
-/// y[i] = x[i] for i below n. (memcpy copies a row of a kilobyte to another place in its page backwards, which the
-/// processor does not read ahead: 2 to 4 times as slow from memory.)
-template <class T> void copy(const T* x, std::size_t n, T* y, Level at = level());
-
-/// y[i] = number for i below n.
-template <class T> void fill(T* y, T number, std::size_t n, Level at = level());
-
 /// y[r·y_stride + c] = x[c·x_stride + r] for r below `rows` and c below `columns`.
 template <class T>
 void transpose(const T* x, std::size_t x_stride, std::size_t rows, std::size_t columns, T* y, std::size_t y_stride,
@@ -45,5 +38,22 @@ XGRAD_AT_EVERY_LEVEL(template <class T> const MoveKernels<T>& move_kernels();)
 
 /// The table of a level.
 template <class T> const MoveKernels<T>& move_kernels(Level at) { XGRAD_SELECT(at, move_kernels<T>()) }
+
+/// Copies runs of numbers, many of them: what they have in common is looked up once. (Where no near cache holds them,
+/// memcpy takes 2 to 4 times as long for runs of a kilobyte; it reads a run's end before the rest.)
+template <class T> class Copy {
+public:
+    explicit Copy(Level at = level()) : kernel_(move_kernels<T>(at).copy) {}
+
+    /// y[i] = x[i] for i below n.
+    void operator()(const T* x, std::size_t n, T* y) const {
+        if (n > worth_a_call) return kernel_(x, n, y);
+        for (std::size_t i = 0; i < n; ++i) y[i] = x[i];
+    }
+
+private:
+    static constexpr std::size_t worth_a_call = 4;
+    void (*kernel_)(const T* x, std::size_t n, T* y);
+};
 
 }  // namespace xgrad::kernels

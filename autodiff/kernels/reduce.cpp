@@ -207,7 +207,8 @@ void sum_to(const T* x, std::span<const std::size_t> from, T* y, std::span<const
 
 template <class T>
 void broadcast_to(const T* x, std::span<const std::size_t> from, T* y, std::span<const std::size_t> to, Level at) {
-    const MoveKernels<T>& move = move_kernels<T>(at);
+    const auto fill = move_kernels<T>(at).fill;
+    const Copy<T> copy(at);
     memory::Vector<Group> dimensions = groups(to, from);
     if (product(dimensions) == 0) return;
     if (dimensions.empty()) {
@@ -236,9 +237,9 @@ void broadcast_to(const T* x, std::span<const std::size_t> from, T* y, std::span
         for (T *to_y = y + begin, *const end = to_y + count; to_y < end; offset = 0) {
             const std::size_t size = std::min(run.size - offset, static_cast<std::size_t>(end - to_y));
             if (run.repeated)
-                move.fill(to_y, *from_x, size);
+                fill(to_y, *from_x, size);
             else
-                move.copy(from_x + offset, size, to_y);
+                copy(from_x + offset, size, to_y);
             to_y += size;
             for (std::size_t d = dimensions.size(); d-- > 0;) {
                 from_x += stride[d];

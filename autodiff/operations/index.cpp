@@ -97,10 +97,10 @@ void copy_region(T* part, const T* whole, const Region& region) {
     const std::size_t axis = contiguous_axis(region);
     if (axis < region.shape.size()) return copy_transposed(part, whole, region, axis);
     const Rows rows(region);
-    const auto copy = kernels::move_kernels<T>(level()).copy;
+    const kernels::Copy<T> copy;
     kernels::in_pieces(rows.count, rows.length, [&](std::size_t first, std::size_t count) {
         rows.each(first, count, [&](std::size_t to, std::ptrdiff_t from, std::ptrdiff_t stride) {
-            if (stride == 1 && rows.length > 4) return copy(whole + from, rows.length, part + to);
+            if (stride == 1) return copy(whole + from, rows.length, part + to);
             for (std::size_t i = 0; i < rows.length; ++i)
                 part[to + i] = whole[from + static_cast<std::ptrdiff_t>(i) * stride];
         });
@@ -178,12 +178,10 @@ void copy_from(Array<T>& target, const Array<T>& source, const Place& place) {
     const Runs runs(std::get<Positions>(place), source.shape());
     const T* const from = source.data();
     T* const to = target.data();
-    const auto copy = kernels::move_kernels<T>(level()).copy;
+    const kernels::Copy<T> copy;
     kernels::in_pieces(runs.count, runs.length, [&](std::size_t first, std::size_t count) {
-        runs.each(first, count, [&](std::size_t part, std::size_t whole) {
-            if (runs.length > 4) return copy(from + whole, runs.length, to + part);
-            for (std::size_t i = 0; i < runs.length; ++i) to[part + i] = from[whole + i];
-        });
+        runs.each(first, count,
+                  [&](std::size_t part, std::size_t whole) { copy(from + whole, runs.length, to + part); });
     });
 }
 

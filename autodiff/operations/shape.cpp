@@ -228,7 +228,7 @@ Variable<T> join(const char* operation, std::span<const Variable<T>> parts, cons
     memory::Vector<std::pair<const T*, std::size_t>> sources;  // with the length of their rows
     T* const target = value.data();
     const std::size_t row = shape[along] * inner;
-    const auto copy = kernels::move_kernels<T>(level()).copy;
+    const kernels::Copy<T> copy;
     for (std::size_t part = 0, offset = 0; part < parts.size(); offset += sizes[part++] * inner) {
         const T* const source = parts[part].value().data();
         const std::size_t run = sizes[part] * inner;
