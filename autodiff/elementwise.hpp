@@ -57,12 +57,20 @@ auto over_broadcast(const char* name, const std::array<const Variable<T>*, N>& i
     return run(shape, kernels::Broadcast(as_span(shape), shapes), data);
 }
 
-/// formula(inputs…) at every place of the broadcast shape, in one pass.
+/// formula(inputs…) at every place of the broadcast shape, in one pass. It takes the memory of an input which the caller
+/// has no more use for, when nobody else can see it.
 template <class T, class Formula, std::size_t N>
-Array<T> evaluate_elementwise(const char* name, const Formula& formula,
-                              const std::array<const Variable<T>*, N>& inputs) {
+Array<T> evaluate_elementwise(const char* name, const Formula& formula, const std::array<const Variable<T>*, N>& inputs,
+                              const std::array<bool, N>& unused = {}) {
     return over_broadcast(name, inputs, [&](const Shape& shape, const kernels::Broadcast& loop, const auto& data) {
-        Array<T> result = empty<T>(shape);
+        const auto result_array = [&] {
+            if (!thread_state.observer)  // which may look at the inputs
+                for (std::size_t i = 0; i < N; ++i)
+                    if (unused[i] && is_spare(*inputs[i]) && inputs[i]->shape() == shape)
+                        return take(std::move(inputs[i]->node()->value));
+            return empty<T>(shape);
+        };
+        Array<T> result = result_array();
         kernels::elementwise_kernel<Formula, T, N>().forward(&formula, loop, result.data(), data.data());
         return result;
     });
@@ -103,25 +111,20 @@ std::array<Variable<T>, N> elementwise_cotangents(const Formula& formula, Variab
     return cotangents;
 }
 
-/// The operation of a formula, under a name. An input that comes as an rvalue may be written over when nobody else can
-/// see it and nothing has to be saved.
+/// The operation of a formula, under a name.
 template <class T, class Formula, std::same_as<Variable<T>>... Rest>
 Variable<T> elementwise_operation(const char* name, const Formula& formula, Variable<T> first, Rest... rest) {
     constexpr std::size_t N = 1 + sizeof...(Rest);
     const std::array<const Variable<T>*, N> inputs = {&first, &rest...};
-    const bool recorded = thread_state.recording && (first.requires_grad() || (rest.requires_grad() || ...));
-    if (recorded || thread_state.observer)
+    if (thread_state.observer || is_recorded(first) || (is_recorded(rest) || ...))
         return record(name, evaluate_elementwise<T, Formula, N>(name, formula, inputs),
                       wrt(std::tie(std::as_const(first), std::as_const(rest)...),
                           [formula, all = std::array<Variable<T>, N>{first, rest...}](Variable<T> g, const Needs& needs) {
                               return elementwise_cotangents<T, Formula, N>(formula, std::move(g), all, needs);
                           }));
-    return over_broadcast(name, inputs, [&](const Shape& shape, const kernels::Broadcast& loop, const auto& data) {
-        const bool in_place = is_sole_owner(first) && first.shape() == shape;
-        Variable<T> result = in_place ? std::move(first) : Variable<T>(empty<T>(shape));
-        kernels::elementwise_kernel<Formula, T, N>().forward(&formula, loop, result.node()->value.data(), data.data());
-        return result;
-    });
+    std::array<bool, N> unused;
+    unused.fill(true);
+    return Variable<T>(evaluate_elementwise<T, Formula, N>(name, formula, inputs, unused));
 }
 
 }  // namespace detail
@@ -151,9 +154,9 @@ public:
     /// numbers and xtensor expressions. Throws Error when they do not broadcast.
     template <class... Inputs>
         requires(AnyVariable<Inputs> || ...)
-    auto operator()(const Inputs&... inputs) const {
+    auto operator()(Inputs&&... inputs) const {
         using V = typename detail::CommonVariable<Inputs...>::type;
-        return detail::elementwise_operation(name_, formula_, V(inputs)...);
+        return detail::elementwise_operation(name_, formula_, V(std::forward<Inputs>(inputs))...);
     }
     template <class... Inputs>
         requires(FormulaValue<Inputs> || ...)

@@ -38,6 +38,12 @@ private:
 
 namespace detail {
 
+/// Whether an operation on this value is recorded now.
+template <class T>
+bool is_recorded(const Variable<T>& x) noexcept {
+    return thread_state.recording && x.requires_grad();
+}
+
 // A vjp takes the cotangent g, and the result y when it asks for it; where an operation has several results, G is a
 // container of Variables for both. (A joint vjp is told which inputs need theirs.) The last vjp of an operation gets
 // them to keep or to free. (Several results stay with their operation nevertheless.)
@@ -57,7 +63,7 @@ template <class U, class F>
 class SingleInput {
 public:
     SingleInput(const Variable<U>& input, F&& vjp) : input_(input.node()) {
-        if (!thread_state.recording || !input.requires_grad()) return;
+        if (!is_recorded(input)) return;
         edge_ = Edge(input.node());
         vjp_.emplace(std::move(vjp));
     }
@@ -101,7 +107,7 @@ public:
         for (std::size_t i = 0; i < inputs.size(); ++i) {
             const Variable<T>& input = *inputs[i];
             if (thread_state.observer && input.defined()) inputs_.push_back(input.node());
-            if (!thread_state.recording || !input.requires_grad()) continue;
+            if (!is_recorded(input)) continue;
             edges_[i] = Edge(input.node());
             any = true;
         }

@@ -37,25 +37,25 @@ template <class T>
 class ValueNode;
 
 template <class T>
-Variable<T> add(const Variable<T>& a, const Variable<T>& b);
+Variable<T> add(Variable<T> a, Variable<T> b);
 template <class T>
-Variable<T> subtract(const Variable<T>& a, const Variable<T>& b);
+Variable<T> subtract(Variable<T> a, Variable<T> b);
 template <class T>
-Variable<T> multiply(const Variable<T>& a, const Variable<T>& b);
+Variable<T> multiply(Variable<T> a, Variable<T> b);
 template <class T>
-Variable<T> divide(const Variable<T>& a, const Variable<T>& b);
+Variable<T> divide(Variable<T> a, Variable<T> b);
 template <class T>
-Variable<T> negative(const Variable<T>& x);
+Variable<T> negative(Variable<T> x);
 template <class T>
-Variable<T> add_number(const Variable<T>& x, T number);
+Variable<T> add_number(Variable<T> x, T number);
 template <class T>
-Variable<T> multiply_number(const Variable<T>& x, T number);
+Variable<T> multiply_number(Variable<T> x, T number);
 template <class T>
-Variable<T> divide_by_number(const Variable<T>& x, T number);
+Variable<T> divide_by_number(Variable<T> x, T number);
 template <class T>
-Variable<T> subtract_from_number(T number, const Variable<T>& x);
+Variable<T> subtract_from_number(T number, Variable<T> x);
 template <class T>
-Variable<T> divide_number_by(T number, const Variable<T>& x);
+Variable<T> divide_number_by(T number, Variable<T> x);
 
 template <class T>
 Variable<T> saved(Variable<T>&& handle, std::uint64_t recorded_at) noexcept;
@@ -203,27 +203,33 @@ public:
     /// Throws Error for a result of an operation.
     void on_gradient(std::function<void(const Variable&)> hook);
 
-    /// Arithmetic element by element, with NumPy's broadcasting. Throws Error when the shapes do not broadcast.
-    friend Variable operator+(const Variable& a, const Variable& b) { return detail::add(a, b); }
-    friend Variable operator-(const Variable& a, const Variable& b) { return detail::subtract(a, b); }
-    friend Variable operator*(const Variable& a, const Variable& b) { return detail::multiply(a, b); }
-    friend Variable operator/(const Variable& a, const Variable& b) { return detail::divide(a, b); }
-    friend Variable operator-(const Variable& x) { return detail::negative(x); }
-    friend Variable operator+(const Variable& x) { return x; }
+    /// Arithmetic element by element, with NumPy's broadcasting. As every function of elements does, it writes over an
+    /// operand that comes as an rvalue, `x * x` in `1 + x * x`, when nobody else sees it and no backward needs it.
+    /// Throws Error when the shapes do not broadcast.
+    friend Variable operator+(Variable a, Variable b) { return detail::add(std::move(a), std::move(b)); }
+    friend Variable operator-(Variable a, Variable b) { return detail::subtract(std::move(a), std::move(b)); }
+    friend Variable operator*(Variable a, Variable b) { return detail::multiply(std::move(a), std::move(b)); }
+    friend Variable operator/(Variable a, Variable b) { return detail::divide(std::move(a), std::move(b)); }
+    friend Variable operator-(Variable x) { return detail::negative(std::move(x)); }
+    friend Variable operator+(Variable x) { return x; }
 
-    friend Variable operator+(const Variable& x, Number auto n) { return detail::add_number(x, static_cast<T>(n)); }
-    friend Variable operator+(Number auto n, const Variable& x) { return detail::add_number(x, static_cast<T>(n)); }
-    friend Variable operator-(const Variable& x, Number auto n) { return detail::add_number(x, -static_cast<T>(n)); }
-    friend Variable operator-(Number auto n, const Variable& x) {
-        return detail::subtract_from_number(static_cast<T>(n), x);
+    friend Variable operator+(Variable x, Number auto n) { return detail::add_number(std::move(x), static_cast<T>(n)); }
+    friend Variable operator+(Number auto n, Variable x) { return detail::add_number(std::move(x), static_cast<T>(n)); }
+    friend Variable operator-(Variable x, Number auto n) { return detail::add_number(std::move(x), -static_cast<T>(n)); }
+    friend Variable operator-(Number auto n, Variable x) {
+        return detail::subtract_from_number(static_cast<T>(n), std::move(x));
     }
-    friend Variable operator*(const Variable& x, Number auto n) { return detail::multiply_number(x, static_cast<T>(n)); }
-    friend Variable operator*(Number auto n, const Variable& x) { return detail::multiply_number(x, static_cast<T>(n)); }
-    friend Variable operator/(const Variable& x, Number auto n) {
-        return detail::divide_by_number(x, static_cast<T>(n));
+    friend Variable operator*(Variable x, Number auto n) {
+        return detail::multiply_number(std::move(x), static_cast<T>(n));
     }
-    friend Variable operator/(Number auto n, const Variable& x) {
-        return detail::divide_number_by(static_cast<T>(n), x);
+    friend Variable operator*(Number auto n, Variable x) {
+        return detail::multiply_number(std::move(x), static_cast<T>(n));
+    }
+    friend Variable operator/(Variable x, Number auto n) {
+        return detail::divide_by_number(std::move(x), static_cast<T>(n));
+    }
+    friend Variable operator/(Number auto n, Variable x) {
+        return detail::divide_number_by(static_cast<T>(n), std::move(x));
     }
 
     /// Makes this handle one to the new value; the old one stays as it is.
@@ -305,25 +311,25 @@ template <class A, class B>
     requires VariableAndExpression<A, B>
 auto operator+(A&& a, B&& b) {
     using V = typename detail::CommonVariable<A, B>::type;
-    return V(a) + V(b);
+    return V(std::forward<A>(a)) + V(std::forward<B>(b));
 }
 template <class A, class B>
     requires VariableAndExpression<A, B>
 auto operator-(A&& a, B&& b) {
     using V = typename detail::CommonVariable<A, B>::type;
-    return V(a) - V(b);
+    return V(std::forward<A>(a)) - V(std::forward<B>(b));
 }
 template <class A, class B>
     requires VariableAndExpression<A, B>
 auto operator*(A&& a, B&& b) {
     using V = typename detail::CommonVariable<A, B>::type;
-    return V(a) * V(b);
+    return V(std::forward<A>(a)) * V(std::forward<B>(b));
 }
 template <class A, class B>
     requires VariableAndExpression<A, B>
 auto operator/(A&& a, B&& b) {
     using V = typename detail::CommonVariable<A, B>::type;
-    return V(a) / V(b);
+    return V(std::forward<A>(a)) / V(std::forward<B>(b));
 }
 template <class A, class B>
     requires VariableAndExpression<A, B>
@@ -417,11 +423,19 @@ void accumulate(Variable<T>& sum, Variable<T>&& term, bool create_graph);
 
 [[noreturn]] void refuse_freed(const Node& node);
 
-/// Whether the one who holds this handle may write over the value: nobody else can see it.
+/// Whether the one who holds this handle may write over the value and hand it on: nobody else can see it.
 template <class T>
 bool is_sole_owner(const Variable<T>& x) noexcept {
     const ValueNode<T>* node = x.node();
     return node && node->handles() == 1 && node->edges() == 0 && !node->requires_grad && node->value.storage().unique();
+}
+
+/// Whether the one who holds this handle, and has no more use for it, may take the memory of its value for a result:
+/// nobody else can see it. (Operations recorded on top that need it have handles of their own.)
+template <class T>
+bool is_spare(const Variable<T>& x) noexcept {
+    const ValueNode<T>* node = x.node();
+    return node->handles() == 1 && !node->keeps_value() && node->value.storage().unique();
 }
 
 }  // namespace detail

@@ -101,13 +101,16 @@ template <class T = float> struct LogSigmoid : FunctionLayer<T> {
 
 /// exp(x) / Σ exp(x) along an axis
 template <class T = float> struct Softmax : FunctionLayer<T, std::ptrdiff_t> {
-    explicit Softmax(std::ptrdiff_t axis = -1) : FunctionLayer<T, std::ptrdiff_t>("Softmax", softmax<T>, axis) {}
+    explicit Softmax(std::ptrdiff_t axis = -1)
+        : FunctionLayer<T, std::ptrdiff_t>(
+              "Softmax", [](Variable<T> x, std::ptrdiff_t along) { return softmax(x, along); }, axis) {}
 };
 
 /// x − log Σ exp(x) along an axis
 template <class T = float> struct LogSoftmax : FunctionLayer<T, std::ptrdiff_t> {
     explicit LogSoftmax(std::ptrdiff_t axis = -1)
-        : FunctionLayer<T, std::ptrdiff_t>("LogSoftmax", log_softmax<T>, axis) {}
+        : FunctionLayer<T, std::ptrdiff_t>(
+              "LogSoftmax", [](Variable<T> x, std::ptrdiff_t along) { return log_softmax(x, along); }, axis) {}
 };
 
 /// x where x > 0, otherwise w·x, where the slope w is trained: its parameter `weight` is one slope for all (count = 1),

@@ -18,7 +18,7 @@ std::string describe_call(const char* name, std::initializer_list<double> settin
 /// A layer that is a function with settings (numbers) and nothing else.
 template <class T, class... Settings> class FunctionLayer : public Layer<T> {
 public:
-    using Function = Variable<T> (*)(const Variable<T>& x, Settings... settings);
+    using Function = Variable<T> (*)(Variable<T> x, Settings... settings);
 
     std::string description() const override {
         return with_settings(

@@ -100,7 +100,7 @@ template <class T> std::map<std::string, Operation<T>> make_operations() {
     const double infinity = std::numeric_limits<double>::infinity();
     std::map<std::string, Operation<T>> operations;
 
-    const auto unary = [&](const char* name, Variable<T> (*function)(V)) {
+    const auto unary = [&](const char* name, Variable<T> (*function)(Variable<T>)) {
         operations[name] = [=](A a) { return function(a[0]); };
     };
     unary("exp", exp), unary("expm1", expm1), unary("log", log), unary("log1p", log1p), unary("sqrt", sqrt);

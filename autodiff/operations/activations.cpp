@@ -5,49 +5,49 @@
 namespace xgrad {
 
 template <class T>
-Variable<T> relu(const Variable<T>& x) {
+Variable<T> relu(Variable<T> x) {
     // From the result alone, so that the input need not be kept.
-    return record("relu", detail::evaluate_elementwise<T, formulas::Relu, 1>("relu", {}, {&x}),
+    return record("relu", detail::evaluate_elementwise<T, formulas::Relu, 1>("relu", {}, {&x}, {true}),
                   wrt(x, [](Variable<T> g, const Variable<T>& y) {
                       return detail::elementwise_operation("relu", formulas::ReluVjp{}, std::move(g), y);
                   }));
 }
 
 template <class T>
-Variable<T> prelu(const Variable<T>& x, const std::type_identity_t<Variable<T>>& slope) {
-    if (slope.size() == 1) return detail::elementwise_operation("prelu", formulas::Prelu{}, x, reshape(slope, Shape{}));
+Variable<T> prelu(Variable<T> x, std::type_identity_t<Variable<T>> slope) {
+    if (slope.size() == 1) return detail::elementwise_operation("prelu", formulas::Prelu{}, std::move(x), reshape(slope, Shape{}));
     if (slope.dimension() != 1 || x.dimension() < 2 || slope.size() != x.shape()[1])
         throw Error(fmt::format("prelu: slopes of shape {} do not fit an input of shape {}; expected one slope, or one for "
                                 "each channel (axis 1)",
                                 describe(slope.shape()), describe(x.shape())));
     Shape per_channel(x.dimension() - 1, 1);
     per_channel[0] = slope.size();
-    return detail::elementwise_operation("prelu", formulas::Prelu{}, x, reshape(slope, per_channel));
+    return detail::elementwise_operation("prelu", formulas::Prelu{}, std::move(x), reshape(slope, per_channel));
 }
 
 template <class T>
-Variable<T> hardtanh(const Variable<T>& x, double minimum, double maximum) {
+Variable<T> hardtanh(Variable<T> x, double minimum, double maximum) {
     if (minimum > maximum)
         throw Error(fmt::format("hardtanh: the minimum {} is above the maximum {}", minimum, maximum));
-    return detail::elementwise_operation("hardtanh", formulas::Hardtanh{minimum, maximum}, x);
+    return detail::elementwise_operation("hardtanh", formulas::Hardtanh{minimum, maximum}, std::move(x));
 }
 
 // Instantiates a function for both precisions.
 #define XGRAD_INSTANTIATE(function, ...) \
-    template Variable<float> function(const Variable<float>& __VA_OPT__(, ) __VA_ARGS__); \
-    template Variable<double> function(const Variable<double>& __VA_OPT__(, ) __VA_ARGS__);
+    template Variable<float> function(Variable<float> __VA_OPT__(, ) __VA_ARGS__); \
+    template Variable<double> function(Variable<double> __VA_OPT__(, ) __VA_ARGS__);
 
 // An activation that is a formula and nothing else.
 #define XGRAD_FORMULA(function, Formula) \
     template <class T> \
-    Variable<T> function(const Variable<T>& x) { \
-        return detail::elementwise_operation(#function, formulas::Formula{}, x); \
+    Variable<T> function(Variable<T> x) { \
+        return detail::elementwise_operation(#function, formulas::Formula{}, std::move(x)); \
     } \
     XGRAD_INSTANTIATE(function)
 #define XGRAD_FORMULA_WITH_NUMBER(function, Formula) \
     template <class T> \
-    Variable<T> function(const Variable<T>& x, double number) { \
-        return detail::elementwise_operation(#function, formulas::Formula{number}, x); \
+    Variable<T> function(Variable<T> x, double number) { \
+        return detail::elementwise_operation(#function, formulas::Formula{number}, std::move(x)); \
     } \
     XGRAD_INSTANTIATE(function, double)
 
@@ -65,14 +65,14 @@ XGRAD_FORMULA_WITH_NUMBER(elu, Elu)
 XGRAD_FORMULA_WITH_NUMBER(celu, Celu)
 
 template <class T>
-Variable<T> softplus(const Variable<T>& x, double beta, double threshold) {
-    return detail::elementwise_operation("softplus", formulas::Softplus{beta, threshold}, x);
+Variable<T> softplus(Variable<T> x, double beta, double threshold) {
+    return detail::elementwise_operation("softplus", formulas::Softplus{beta, threshold}, std::move(x));
 }
 
 XGRAD_INSTANTIATE(relu)
 XGRAD_INSTANTIATE(hardtanh, double, double)
 XGRAD_INSTANTIATE(softplus, double, double)
-template Variable<float> prelu(const Variable<float>&, const Variable<float>&);
-template Variable<double> prelu(const Variable<double>&, const Variable<double>&);
+template Variable<float> prelu(Variable<float>, Variable<float>);
+template Variable<double> prelu(Variable<double>, Variable<double>);
 
 }  // namespace xgrad

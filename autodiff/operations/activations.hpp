@@ -9,52 +9,52 @@ namespace xgrad {
 
 /// max(x, 0)
 template <class T>
-Variable<T> relu(const Variable<T>& x);
+Variable<T> relu(Variable<T> x);
 /// x where x > 0, otherwise negative_slope·x
 template <class T>
-Variable<T> leaky_relu(const Variable<T>& x, double negative_slope = 0.01);
+Variable<T> leaky_relu(Variable<T> x, double negative_slope = 0.01);
 /// x where x > 0, otherwise slope·x with a slope that is learned: one for all, or one for each channel (axis 1)
 template <class T>
-Variable<T> prelu(const Variable<T>& x, const std::type_identity_t<Variable<T>>& slope);
+Variable<T> prelu(Variable<T> x, std::type_identity_t<Variable<T>> slope);
 /// x where x > 0, otherwise α(eˣ − 1)
 template <class T>
-Variable<T> elu(const Variable<T>& x, double alpha = 1);
+Variable<T> elu(Variable<T> x, double alpha = 1);
 /// λ·elu(x, α) with the λ and α that keep mean 0 and variance 1 (Klambauer et al. 2017)
 template <class T>
-Variable<T> selu(const Variable<T>& x);
+Variable<T> selu(Variable<T> x);
 /// x where x > 0, otherwise α(e^(x/α) − 1)
 template <class T>
-Variable<T> celu(const Variable<T>& x, double alpha = 1);
+Variable<T> celu(Variable<T> x, double alpha = 1);
 /// x·Φ(x) with the normal distribution function Φ (Hendrycks and Gimpel 2016)
 template <class T>
-Variable<T> gelu(const Variable<T>& x);
+Variable<T> gelu(Variable<T> x);
 /// The same paper's approximation of it by tanh
 template <class T>
-Variable<T> gelu_tanh(const Variable<T>& x);
+Variable<T> gelu_tanh(Variable<T> x);
 /// x·σ(x)
 template <class T>
-Variable<T> silu(const Variable<T>& x);
+Variable<T> silu(Variable<T> x);
 /// x·tanh(softplus(x))
 template <class T>
-Variable<T> mish(const Variable<T>& x);
+Variable<T> mish(Variable<T> x);
 /// log(1 + e^(βx))/β, and x where βx > threshold
 template <class T>
-Variable<T> softplus(const Variable<T>& x, double beta = 1, double threshold = 20);
+Variable<T> softplus(Variable<T> x, double beta = 1, double threshold = 20);
 /// x / (1 + |x|)
 template <class T>
-Variable<T> softsign(const Variable<T>& x);
+Variable<T> softsign(Variable<T> x);
 /// x kept within [minimum, maximum]; its derivative is 0 at both ends. Throws Error when minimum > maximum.
 template <class T>
-Variable<T> hardtanh(const Variable<T>& x, double minimum = -1, double maximum = 1);
+Variable<T> hardtanh(Variable<T> x, double minimum = -1, double maximum = 1);
 /// x/6 + ½ kept within [0, 1]
 template <class T>
-Variable<T> hardsigmoid(const Variable<T>& x);
+Variable<T> hardsigmoid(Variable<T> x);
 /// x·hardsigmoid(x)
 template <class T>
-Variable<T> hardswish(const Variable<T>& x);
+Variable<T> hardswish(Variable<T> x);
 /// log σ(x)
 template <class T>
-Variable<T> log_sigmoid(const Variable<T>& x);
+Variable<T> log_sigmoid(Variable<T> x);
 
 // The same inside formulas.
 template <FormulaValue X>

@@ -7,145 +7,123 @@
 
 // Instantiates a function of one Variable for both precisions.
 #define XGRAD_UNARY(function) \
-    template Variable<float> function(const Variable<float>&); \
-    template Variable<double> function(const Variable<double>&);
+    template Variable<float> function(Variable<float>); \
+    template Variable<double> function(Variable<double>);
 #define XGRAD_BINARY(function) \
-    template Variable<float> function(const Variable<float>&, const Variable<float>&); \
-    template Variable<double> function(const Variable<double>&, const Variable<double>&);
+    template Variable<float> function(Variable<float>, Variable<float>); \
+    template Variable<double> function(Variable<double>, Variable<double>);
 #define XGRAD_WITH_NUMBER(function) \
-    template Variable<float> function(const Variable<float>&, float); \
-    template Variable<double> function(const Variable<double>&, double);
+    template Variable<float> function(Variable<float>, float); \
+    template Variable<double> function(Variable<double>, double);
 
 namespace xgrad {
 namespace {
 
-// The value of a formula whose vjp is stated by hand: mostly because it is simplest from the result.
-template <class T, class Formula, class... Rest>
-Array<T> evaluate(const char* name, const Formula& formula, const Variable<T>& first, const Rest&... rest) {
-    return detail::evaluate_elementwise<T, Formula, 1 + sizeof...(Rest)>(name, formula, {&first, &rest...});
+// The value of a formula whose vjp is stated by hand and needs no input: mostly because it is simplest from the result.
+template <class T, class Formula>
+Array<T> evaluate(const char* name, const Formula& formula, const Variable<T>& x) {
+    return detail::evaluate_elementwise<T, Formula, 1>(name, formula, {&x}, {true});
+}
+// The same with two inputs, of which the vjps may need some.
+template <class T, class Formula>
+Array<T> evaluate(const char* name, const Formula& formula, const Variable<T>& a, const Variable<T>& b,
+                  bool needs_a = false, bool needs_b = false) {
+    return detail::evaluate_elementwise<T, Formula, 2>(name, formula, {&a, &b}, {!needs_a, !needs_b});
 }
 
 // An operation whose vjp is a formula of the cotangent and the result, and as such can be differentiated again.
 template <class Vjp, class T, class Formula>
-Variable<T> from_result(const char* name, const Formula& formula, const Variable<T>& x) {
+Variable<T> from_result(const char* name, const Formula& formula, Variable<T>&& x) {
     return record(name, evaluate(name, formula, x), wrt(x, [name](Variable<T> g, const Variable<T>& y) {
                       return detail::elementwise_operation(name, Vjp{}, std::move(g), y);
                   }));
 }
 
-// For vjps, whose cotangent is g: written over it where nobody else needs it. (Recorded as formulas they would save g,
-// which the operators need not.)
-template <class T>
-Variable<T> times(Variable<T>&& g, const Variable<T>& x) {
-    if (detail::thread_state.recording) return g * x;
-    return detail::elementwise_operation("multiply", formulas::Multiply{}, std::move(g), x);
-}
-template <class T>
-Variable<T> times(Variable<T>&& g, T number) {
-    if (detail::thread_state.recording) return g * number;
-    return detail::elementwise_operation("multiply", formulas::MultiplyNumber{number}, std::move(g));
-}
-template <class T>
-Variable<T> divided(Variable<T>&& g, const Variable<T>& x) {
-    if (detail::thread_state.recording) return g / x;
-    return detail::elementwise_operation("divide", formulas::Divide{}, std::move(g), x);
-}
-template <class T>
-Variable<T> divided(Variable<T>&& g, T number) {
-    if (detail::thread_state.recording) return g / number;
-    return detail::elementwise_operation("divide", formulas::DivideNumber{number}, std::move(g));
-}
-template <class T>
-Variable<T> negated(Variable<T>&& g) {
-    if (detail::thread_state.recording) return -g;
-    return detail::elementwise_operation("negative", formulas::Negative{}, std::move(g));
-}
-
 }  // namespace
 
 template <class T>
-Variable<T> exp(const Variable<T>& x) {
-    return from_result<formulas::Multiply>("exp", formulas::Exp{}, x);
+Variable<T> exp(Variable<T> x) {
+    return from_result<formulas::Multiply>("exp", formulas::Exp{}, std::move(x));
 }
 template <class T>
-Variable<T> expm1(const Variable<T>& x) {
-    return from_result<formulas::Expm1Vjp>("expm1", formulas::Expm1{}, x);
+Variable<T> expm1(Variable<T> x) {
+    return from_result<formulas::Expm1Vjp>("expm1", formulas::Expm1{}, std::move(x));
 }
 template <class T>
-Variable<T> sqrt(const Variable<T>& x) {
-    return from_result<formulas::SqrtVjp>("sqrt", formulas::Sqrt{}, x);
+Variable<T> sqrt(Variable<T> x) {
+    return from_result<formulas::SqrtVjp>("sqrt", formulas::Sqrt{}, std::move(x));
 }
 template <class T>
-Variable<T> rsqrt(const Variable<T>& x) {
-    return from_result<formulas::RsqrtVjp>("rsqrt", formulas::Rsqrt{}, x);
+Variable<T> rsqrt(Variable<T> x) {
+    return from_result<formulas::RsqrtVjp>("rsqrt", formulas::Rsqrt{}, std::move(x));
 }
 template <class T>
-Variable<T> reciprocal(const Variable<T>& x) {
-    return from_result<formulas::ReciprocalVjp>("reciprocal", formulas::Reciprocal{}, x);
+Variable<T> reciprocal(Variable<T> x) {
+    return from_result<formulas::ReciprocalVjp>("reciprocal", formulas::Reciprocal{}, std::move(x));
 }
 template <class T>
-Variable<T> tan(const Variable<T>& x) {
-    return from_result<formulas::TanVjp>("tan", formulas::Tan{}, x);
+Variable<T> tan(Variable<T> x) {
+    return from_result<formulas::TanVjp>("tan", formulas::Tan{}, std::move(x));
 }
 template <class T>
-Variable<T> tanh(const Variable<T>& x) {
-    return from_result<formulas::TanhVjp>("tanh", formulas::Tanh{}, x);
+Variable<T> tanh(Variable<T> x) {
+    return from_result<formulas::TanhVjp>("tanh", formulas::Tanh{}, std::move(x));
 }
 template <class T>
-Variable<T> sigmoid(const Variable<T>& x) {
-    return from_result<formulas::SigmoidVjp>("sigmoid", formulas::Sigmoid{}, x);
-}
-
-template <class T>
-Variable<T> log(const Variable<T>& x) {
-    return detail::elementwise_operation("log", formulas::Log{}, x);
-}
-template <class T>
-Variable<T> log1p(const Variable<T>& x) {
-    return detail::elementwise_operation("log1p", formulas::Log1p{}, x);
-}
-template <class T>
-Variable<T> square(const Variable<T>& x) {
-    return detail::elementwise_operation("square", formulas::Square{}, x);
-}
-template <class T>
-Variable<T> abs(const Variable<T>& x) {
-    return detail::elementwise_operation("abs", formulas::Abs{}, x);
-}
-template <class T>
-Variable<T> sin(const Variable<T>& x) {
-    return detail::elementwise_operation("sin", formulas::Sin{}, x);
-}
-template <class T>
-Variable<T> cos(const Variable<T>& x) {
-    return detail::elementwise_operation("cos", formulas::Cos{}, x);
-}
-template <class T>
-Variable<T> erf(const Variable<T>& x) {
-    return detail::elementwise_operation("erf", formulas::Erf{}, x);
+Variable<T> sigmoid(Variable<T> x) {
+    return from_result<formulas::SigmoidVjp>("sigmoid", formulas::Sigmoid{}, std::move(x));
 }
 
 template <class T>
-Variable<T> sign(const Variable<T>& x) {
+Variable<T> log(Variable<T> x) {
+    return detail::elementwise_operation("log", formulas::Log{}, std::move(x));
+}
+template <class T>
+Variable<T> log1p(Variable<T> x) {
+    return detail::elementwise_operation("log1p", formulas::Log1p{}, std::move(x));
+}
+template <class T>
+Variable<T> square(Variable<T> x) {
+    return detail::elementwise_operation("square", formulas::Square{}, std::move(x));
+}
+template <class T>
+Variable<T> abs(Variable<T> x) {
+    return detail::elementwise_operation("abs", formulas::Abs{}, std::move(x));
+}
+template <class T>
+Variable<T> sin(Variable<T> x) {
+    return detail::elementwise_operation("sin", formulas::Sin{}, std::move(x));
+}
+template <class T>
+Variable<T> cos(Variable<T> x) {
+    return detail::elementwise_operation("cos", formulas::Cos{}, std::move(x));
+}
+template <class T>
+Variable<T> erf(Variable<T> x) {
+    return detail::elementwise_operation("erf", formulas::Erf{}, std::move(x));
+}
+
+template <class T>
+Variable<T> sign(Variable<T> x) {
     return record("sign", evaluate("sign", formulas::Sign{}, x), wrt(x, [](const Variable<T>&) { return Variable<T>(); }));
 }
 template <class T>
-Variable<T> floor(const Variable<T>& x) {
+Variable<T> floor(Variable<T> x) {
     return record("floor", evaluate("floor", formulas::Floor{}, x),
                   wrt(x, [](const Variable<T>&) { return Variable<T>(); }));
 }
 
 template <class T>
-Variable<T> pow(const Variable<T>& x, const std::type_identity_t<Variable<T>>& exponent) {
-    return detail::elementwise_operation("pow", formulas::Pow{}, x, exponent);
+Variable<T> pow(Variable<T> x, std::type_identity_t<Variable<T>> exponent) {
+    return detail::elementwise_operation("pow", formulas::Pow{}, std::move(x), std::move(exponent));
 }
 template <class T>
-Variable<T> maximum(const Variable<T>& a, const std::type_identity_t<Variable<T>>& b) {
-    return detail::elementwise_operation("maximum", formulas::Maximum{}, a, b);
+Variable<T> maximum(Variable<T> a, std::type_identity_t<Variable<T>> b) {
+    return detail::elementwise_operation("maximum", formulas::Maximum{}, std::move(a), std::move(b));
 }
 template <class T>
-Variable<T> minimum(const Variable<T>& a, const std::type_identity_t<Variable<T>>& b) {
-    return detail::elementwise_operation("minimum", formulas::Minimum{}, a, b);
+Variable<T> minimum(Variable<T> a, std::type_identity_t<Variable<T>> b) {
+    return detail::elementwise_operation("minimum", formulas::Minimum{}, std::move(a), std::move(b));
 }
 
 template <class T>
@@ -156,65 +134,65 @@ Array<bool> isnan(const Variable<T>& x) {
 namespace detail {
 
 template <class T>
-Variable<T> add(const Variable<T>& a, const Variable<T>& b) {
+Variable<T> add(Variable<T> a, Variable<T> b) {
     return record("add", evaluate("add", formulas::Add{}, a, b), wrt(a, [](Variable<T> g) { return g; }),
                   wrt(b, [](Variable<T> g) { return g; }));
 }
 template <class T>
-Variable<T> subtract(const Variable<T>& a, const Variable<T>& b) {
+Variable<T> subtract(Variable<T> a, Variable<T> b) {
     return record("subtract", evaluate("subtract", formulas::Subtract{}, a, b), wrt(a, [](Variable<T> g) { return g; }),
-                  wrt(b, [](Variable<T> g) { return negated(std::move(g)); }));
+                  wrt(b, [](Variable<T> g) { return -std::move(g); }));
 }
 template <class T>
-Variable<T> multiply(const Variable<T>& a, const Variable<T>& b) {
-    return record("multiply", evaluate("multiply", formulas::Multiply{}, a, b),
-                  wrt(a, [b](Variable<T> g) { return times(std::move(g), b); }),
-                  wrt(b, [a](Variable<T> g) { return times(std::move(g), a); }));
+Variable<T> multiply(Variable<T> a, Variable<T> b) {
+    Array<T> value = evaluate("multiply", formulas::Multiply{}, a, b, is_recorded(b), is_recorded(a));
+    return record("multiply", std::move(value), wrt(a, [b](Variable<T> g) { return std::move(g) * b; }),
+                  wrt(b, [a](Variable<T> g) { return std::move(g) * a; }));
 }
 template <class T>
-Variable<T> divide(const Variable<T>& a, const Variable<T>& b) {
-    return record("divide", evaluate("divide", formulas::Divide{}, a, b),
-                  wrt(a, [b](Variable<T> g) { return divided(std::move(g), b); }),
-                  wrt(b, [b](const Variable<T>& g, const Variable<T>& y) { return -g * y / b; }));
+Variable<T> divide(Variable<T> a, Variable<T> b) {
+    Array<T> value = evaluate("divide", formulas::Divide{}, a, b, false, is_recorded(a) || is_recorded(b));
+    return record("divide", std::move(value), wrt(a, [b](Variable<T> g) { return std::move(g) / b; }),
+                  wrt(b, [b](Variable<T> g, const Variable<T>& y) { return -std::move(g) * y / b; }));
 }
 template <class T>
-Variable<T> negative(const Variable<T>& x) {
+Variable<T> negative(Variable<T> x) {
     return record("negative", evaluate("negative", formulas::Negative{}, x),
-                  wrt(x, [](Variable<T> g) { return negated(std::move(g)); }));
+                  wrt(x, [](Variable<T> g) { return -std::move(g); }));
 }
 
 template <class T>
-Variable<T> add_number(const Variable<T>& x, T number) {
+Variable<T> add_number(Variable<T> x, T number) {
     return record("add", evaluate("add", formulas::AddNumber{number}, x), wrt(x, [](Variable<T> g) { return g; }));
 }
 template <class T>
-Variable<T> multiply_number(const Variable<T>& x, T number) {
+Variable<T> multiply_number(Variable<T> x, T number) {
     return record("multiply", evaluate("multiply", formulas::MultiplyNumber{number}, x),
-                  wrt(x, [number](Variable<T> g) { return times(std::move(g), number); }));
+                  wrt(x, [number](Variable<T> g) { return std::move(g) * number; }));
 }
 template <class T>
-Variable<T> divide_by_number(const Variable<T>& x, T number) {
+Variable<T> divide_by_number(Variable<T> x, T number) {
     return record("divide", evaluate("divide", formulas::DivideNumber{number}, x),
-                  wrt(x, [number](Variable<T> g) { return divided(std::move(g), number); }));
+                  wrt(x, [number](Variable<T> g) { return std::move(g) / number; }));
 }
 template <class T>
-Variable<T> subtract_from_number(T number, const Variable<T>& x) {
+Variable<T> subtract_from_number(T number, Variable<T> x) {
     return record("subtract", evaluate("subtract", formulas::RightSubtract{number}, x),
-                  wrt(x, [](Variable<T> g) { return negated(std::move(g)); }));
+                  wrt(x, [](Variable<T> g) { return -std::move(g); }));
 }
 template <class T>
-Variable<T> divide_number_by(T number, const Variable<T>& x) {
-    return elementwise_operation("divide", formulas::RightDivide{number}, x);
+Variable<T> divide_number_by(T number, Variable<T> x) {
+    return elementwise_operation("divide", formulas::RightDivide{number}, std::move(x));
 }
 template <class T>
-Variable<T> pow_number(const Variable<T>& x, T exponent) {
-    return elementwise_operation("pow", formulas::PowNumber{exponent}, x);
+Variable<T> pow_number(Variable<T> x, T exponent) {
+    return elementwise_operation("pow", formulas::PowNumber{exponent}, std::move(x));
 }
 
 template <class T>
-Variable<T> clip(const Variable<T>& x, T low, T high) {
+Variable<T> clip(Variable<T> x, T low, T high) {
     if (low > high) throw Error(fmt::format("clip: the lower bound {} is above the upper one {}", low, high));
-    return elementwise_operation("clip", formulas::Clip{low, high}, x);
+    return elementwise_operation("clip", formulas::Clip{low, high}, std::move(x));
 }
 
 template <class T>
@@ -284,14 +262,14 @@ XGRAD_WITH_NUMBER(add_number)
 XGRAD_WITH_NUMBER(multiply_number)
 XGRAD_WITH_NUMBER(divide_by_number)
 XGRAD_WITH_NUMBER(pow_number)
-template Variable<float> clip(const Variable<float>&, float, float);
-template Variable<double> clip(const Variable<double>&, double, double);
+template Variable<float> clip(Variable<float>, float, float);
+template Variable<double> clip(Variable<double>, double, double);
 template Variable<float> select(const Array<bool>&, const Variable<float>&, const Variable<float>&);
 template Variable<double> select(const Array<bool>&, const Variable<double>&, const Variable<double>&);
-template Variable<float> subtract_from_number(float, const Variable<float>&);
-template Variable<double> subtract_from_number(double, const Variable<double>&);
-template Variable<float> divide_number_by(float, const Variable<float>&);
-template Variable<double> divide_number_by(double, const Variable<double>&);
+template Variable<float> subtract_from_number(float, Variable<float>);
+template Variable<double> subtract_from_number(double, Variable<double>);
+template Variable<float> divide_number_by(float, Variable<float>);
+template Variable<double> divide_number_by(double, Variable<double>);
 
 }  // namespace detail
 
