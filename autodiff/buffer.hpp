@@ -119,7 +119,7 @@ public:
         return block_ && block_->buffers.load(std::memory_order_acquire) == 1 && block_->bytes > sizeof(detail::Block);
     }
     /// When the memory was last changed in place, by the change clock: grows with every `touch`, by whichever Buffer.
-    std::uint64_t version() const noexcept { return block_ ? block_->changed.load(std::memory_order_relaxed) : 0; }
+    std::uint64_t changed_at() const noexcept { return block_ ? block_->changed.load(std::memory_order_relaxed) : 0; }
     /// Says that the elements were changed in place.
     void touch() noexcept {
         if (!block_) return;

@@ -57,8 +57,8 @@ auto over_broadcast(const char* name, const std::array<const Variable<T>*, N>& i
     return run(shape, kernels::Broadcast(as_span(shape), shapes), data);
 }
 
-/// formula(inputs…) at every place of the broadcast shape, in one pass. It takes the memory of an input which the caller
-/// has no more use for, when nobody else can see it.
+/// formula(inputs…) at every place of the broadcast shape, in one pass. It takes the memory of an input that the caller
+/// has no more use for when nobody else can see it.
 template <class T, class Formula, std::size_t N>
 Array<T> evaluate_elementwise(const char* name, const Formula& formula, const std::array<const Variable<T>*, N>& inputs,
                               const std::array<bool, N>& unused = {}) {
@@ -111,7 +111,7 @@ std::array<Variable<T>, N> elementwise_cotangents(const Formula& formula, Variab
     return cotangents;
 }
 
-/// The operation of a formula, under a name.
+/// The operation of a formula, under a name. When it is not recorded, an input that nobody else sees becomes the result.
 template <class T, class Formula, std::same_as<Variable<T>>... Rest>
 Variable<T> elementwise_operation(const char* name, const Formula& formula, Variable<T> first, Rest... rest) {
     constexpr std::size_t N = 1 + sizeof...(Rest);
@@ -122,9 +122,14 @@ Variable<T> elementwise_operation(const char* name, const Formula& formula, Vari
                           [formula, all = std::array<Variable<T>, N>{first, rest...}](Variable<T> g, const Needs& needs) {
                               return elementwise_cotangents<T, Formula, N>(formula, std::move(g), all, needs);
                           }));
-    std::array<bool, N> unused;
-    unused.fill(true);
-    return Variable<T>(evaluate_elementwise<T, Formula, N>(name, formula, inputs, unused));
+    return over_broadcast(name, inputs, [&](const Shape& shape, const kernels::Broadcast& loop, const auto& data) {
+        Variable<T> result;
+        for (Variable<T>* input : {&first, &rest...})
+            if (!result && is_sole_owner(*input) && input->shape() == shape) result = std::move(*input);
+        if (!result) result = Variable<T>(empty<T>(shape));
+        kernels::elementwise_kernel<Formula, T, N>().forward(&formula, loop, result.node()->value.data(), data.data());
+        return result;
+    });
 }
 
 }  // namespace detail

@@ -121,7 +121,7 @@ public:
     /// Another handle to the same value.
     Variable(const Variable& other) noexcept;
     Variable(Variable&& other) noexcept
-        : node_(std::exchange(other.node_, nullptr)), version_(std::exchange(other.version_, follows)) {}
+        : node_(std::exchange(other.node_, nullptr)), copied_at_(std::exchange(other.copied_at_, never)) {}
     Variable& operator=(const Variable& other) noexcept {
         Variable(other).swap(*this);
         return *this;
@@ -135,7 +135,7 @@ public:
     }
     void swap(Variable& other) noexcept {
         std::swap(node_, other.node_);
-        std::swap(version_, other.version_);
+        std::swap(copied_at_, other.copied_at_);
     }
 
     /// Whether this handle stands for a value.
@@ -270,11 +270,11 @@ private:
     void end_update(const Shape& before, Buffer<T>&& memory);
 
     // A handle that was not copied follows the value wherever it goes.
-    static constexpr std::uint64_t follows = ~std::uint64_t{0};
+    static constexpr std::uint64_t never = ~std::uint64_t{0};
 
     detail::ValueNode<T>* node_ = nullptr;
-    // The version of the value when this handle was copied from another, as a vjp does that saves one.
-    std::uint64_t version_ = follows;
+    // When this handle was copied from another, as a vjp does that saves one; by the change clock.
+    std::uint64_t copied_at_ = never;
 
     friend Variable<T> detail::saved<T>(Variable<T>&& handle, std::uint64_t recorded_at) noexcept;
 };
@@ -413,7 +413,7 @@ struct Answer : Wanted {
 /// A handle that the vjp of an operation gets to see, with the time when that was recorded.
 template <class T>
 Variable<T> saved(Variable<T>&& handle, std::uint64_t recorded_at) noexcept {
-    handle.version_ = recorded_at;
+    handle.copied_at_ = recorded_at;
     return std::move(handle);
 }
 
@@ -445,7 +445,9 @@ Variable<T>::Variable(const Variable& other) noexcept : node_(other.node_) {
     if (!node_) return;
     node_->add_handle();
     // What a vjp hands on to another function stays what it had saved.
-    version_ = detail::thread_state.vjp && other.version_ != follows ? other.version_ : node_->value.storage().version();
+    copied_at_ = detail::thread_state.vjp && other.copied_at_ != never
+                     ? other.copied_at_
+                     : detail::change_clock.load(std::memory_order_relaxed);
 }
 
 template <Real T>
@@ -461,9 +463,9 @@ bool Variable<T>::requires_grad() const noexcept {
 template <Real T>
 const Array<T>& Variable<T>::value() const {
     if (!node_) detail::refuse_empty();
-    if (detail::thread_state.vjp && version_ != follows) {
-        const std::uint64_t version = node_->value.storage().version();
-        if (version != version_ && version > detail::thread_state.recorded_at) detail::refuse_changed(node_->shape());
+    if (detail::thread_state.vjp) {
+        const std::uint64_t changed_at = node_->value.storage().changed_at();
+        if (changed_at > copied_at_ && changed_at > detail::thread_state.recorded_at) detail::refuse_changed(node_->shape());
     }
     return node_->value;
 }

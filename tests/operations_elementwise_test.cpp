@@ -1,6 +1,5 @@
 #include <array>
 #include <cmath>
-#include <functional>
 #include <initializer_list>
 #include <utility>
 #include <vector>
@@ -249,91 +248,6 @@ TEST_CASE("a comparison in a formula refuses to be a condition of C++", "[elemen
     static_assert(!Branches<Dual<V>>);
     static_assert(!Branches<V>);
     SUCCEED();
-}
-
-TEST_CASE("memory is reused only where nobody can see it", "[elementwise]") {
-    V x = random({40});
-    const Array<double> before = x.value();
-    x.requires_grad(true);
-    const V g = random({40}, 2);
-    const Array<double> cotangent = g.value();
-
-    // A cotangent that the caller holds, one that goes two ways, one that grad() asked for, and one of a retained
-    // graph.
-    const V y = swish(x), z = exp(y) + swish(y) + y;
-    z.backward(g, {.retain_graph = true});
-    const Array<double> first = x.grad().value();
-    CHECK(same(g, cotangent));
-    CHECK(same(x, before));
-    const Array<double> kept = y.value();
-    const std::vector<V> wanted = grad<double>({z}, {y, x}, {g}, {.retain_graph = true});
-    const Array<double> at_y = wanted[0].value();
-    CHECK(same(wanted[1], first));
-    const std::vector<V> again = grad<double>({z}, {y, x}, {g});
-    CHECK(same(again[0], at_y));
-    CHECK(same(wanted[0], at_y));
-    CHECK(same(again[1], first));
-    CHECK(same(y, kept));
-    CHECK(same(g, cotangent));
-
-    // Temporaries, under NoGrad: inputs that someone holds by another handle, or whose memory is shared.
-    const NoGrad no_grad;
-    V a = random({40}, 3);
-    const V b = a, c = reshape(a, {8, 5}), d = a.detach();
-    const Array<double> held = a.value();
-    const V e = -std::move(a);
-    CHECK(same(b, held));
-    CHECK(same(c, share(held, {8, 5})));
-    CHECK(same(d, held));
-    CHECK(same(e, Array<double>(-held)));
-    std::vector<double> memory(40, 1.0);
-    const V borrowed = exp(swish(V(std::span(memory), Shape{40})));
-    CHECK(memory == std::vector<double>(40, 1.0));
-    CHECK(borrowed.size() == 40);
-}
-
-TEST_CASE("arithmetic writes over a cotangent that nobody else needs", "[elementwise]") {
-    const V constant = random({40}, 1) + 2;
-    const std::pair<const char*, std::function<V(const V&)>> functions[] = {
-        {"-x", [](const V& x) { return -x; }},
-        {"3 - x", [](const V& x) { return 3 - x; }},
-        {"3 x", [](const V& x) { return 3 * x; }},
-        {"x / 3", [](const V& x) { return x / 3; }},
-        {"x c", [&](const V& x) { return x * constant; }},
-        {"c x", [&](const V& x) { return constant * x; }},
-        {"x / c", [&](const V& x) { return x / constant; }},
-        {"c - x", [&](const V& x) { return constant - x; }},
-        {"tanh", [](const V& x) { return tanh(x); }},
-    };
-    for (const auto& [name, function] : functions) {
-        INFO(name);
-        // Looks at the cotangent on its way.
-        const double *above = nullptr, *below = nullptr;
-        const auto pass = [](const V& x, const double*& seen) {
-            return record("pass", Array<double>(x.value()), wrt(x, [&seen](V g) {
-                              seen = g.value().data();
-                              return g;
-                          }));
-        };
-        V x = random({40});
-        x.requires_grad(true);
-        sum(pass(function(pass(x, below)), above)).backward();
-        CHECK(above != nullptr);
-        CHECK(below == above);
-        gradcheck(function, {x});
-    }
-}
-
-TEST_CASE("a cotangent that two inputs of one operation receive is not written over by either", "[elementwise]") {
-    V a = random({8}, 1), b = random({8}, 2);
-    a.requires_grad(true), b.requires_grad(true);
-    // Both operands of + get the same cotangent; each is then multiplied on.
-    sum(square(exp(a) + swish(b))).backward();
-    const Array<double> by_a = a.grad().value(), by_b = b.grad().value();
-    const Array<double> outer = 2 * (xt::exp(a.value()) + b.value() / (1 + xt::exp(-b.value())));
-    const Array<double> s = 1 / (1 + xt::exp(-b.value()));
-    CHECK(close(by_a, outer * xt::exp(a.value())));
-    CHECK(close(by_b, outer * (s + b.value() * s * (1 - s))));
 }
 
 TEST_CASE("a formula's name stands in its errors", "[elementwise][errors]") {

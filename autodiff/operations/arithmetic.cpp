@@ -145,18 +145,23 @@ Variable<T> subtract(Variable<T> a, Variable<T> b) {
 }
 template <class T>
 Variable<T> multiply(Variable<T> a, Variable<T> b) {
+    if (!is_recorded(a) && !is_recorded(b))
+        return elementwise_operation("multiply", formulas::Multiply{}, std::move(a), std::move(b));
     Array<T> value = evaluate("multiply", formulas::Multiply{}, a, b, is_recorded(b), is_recorded(a));
     return record("multiply", std::move(value), wrt(a, [b](Variable<T> g) { return std::move(g) * b; }),
                   wrt(b, [a](Variable<T> g) { return std::move(g) * a; }));
 }
 template <class T>
 Variable<T> divide(Variable<T> a, Variable<T> b) {
-    Array<T> value = evaluate("divide", formulas::Divide{}, a, b, false, is_recorded(a) || is_recorded(b));
+    if (!is_recorded(a) && !is_recorded(b))
+        return elementwise_operation("divide", formulas::Divide{}, std::move(a), std::move(b));
+    Array<T> value = evaluate("divide", formulas::Divide{}, a, b, false, true);
     return record("divide", std::move(value), wrt(a, [b](Variable<T> g) { return std::move(g) / b; }),
                   wrt(b, [b](Variable<T> g, const Variable<T>& y) { return -std::move(g) * y / b; }));
 }
 template <class T>
 Variable<T> negative(Variable<T> x) {
+    if (!is_recorded(x)) return elementwise_operation("negative", formulas::Negative{}, std::move(x));
     return record("negative", evaluate("negative", formulas::Negative{}, x),
                   wrt(x, [](Variable<T> g) { return -std::move(g); }));
 }
@@ -167,11 +172,13 @@ Variable<T> add_number(Variable<T> x, T number) {
 }
 template <class T>
 Variable<T> multiply_number(Variable<T> x, T number) {
+    if (!is_recorded(x)) return elementwise_operation("multiply", formulas::MultiplyNumber{number}, std::move(x));
     return record("multiply", evaluate("multiply", formulas::MultiplyNumber{number}, x),
                   wrt(x, [number](Variable<T> g) { return std::move(g) * number; }));
 }
 template <class T>
 Variable<T> divide_by_number(Variable<T> x, T number) {
+    if (!is_recorded(x)) return elementwise_operation("divide", formulas::DivideNumber{number}, std::move(x));
     return record("divide", evaluate("divide", formulas::DivideNumber{number}, x),
                   wrt(x, [number](Variable<T> g) { return std::move(g) / number; }));
 }

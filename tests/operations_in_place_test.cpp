@@ -1,0 +1,312 @@
+// Where elementwise operations write: over an operand that comes as an rvalue, when nobody else sees it.
+#include <functional>
+#include <span>
+#include <utility>
+#include <vector>
+
+#include "catch.hpp"
+#include "random.hpp"
+#include "record_log.hpp"
+#include <xgrad/autodiff/elementwise.hpp>
+#include <xgrad/autodiff/gradcheck.hpp>
+#include <xgrad/autodiff/operations/activations.hpp>
+#include <xgrad/autodiff/operations/reduce.hpp>
+
+using namespace xgrad;
+using xgrad::testing::close;
+using xgrad::testing::random;
+using xgrad::testing::same;
+
+namespace {
+
+using V = Variable<double>;
+using Function = std::function<V(V)>;
+
+const auto swish = elementwise([](auto x) { return x / (1 + exp(-x)); }, "swish");
+
+V leaf(V x) { return x.requires_grad(true); }
+
+// Where the value of an operand is, before it is handed over, and that of the result.
+struct Places {
+    const double *operand, *result;
+};
+Places apply(const Function& function, V operand) {
+    const double* const at = operand.value().data();
+    const V result = function(std::move(operand));
+    return {at, result.value().data()};
+}
+
+// What a vjp needs neither for its own input nor for the other.
+const std::vector<std::pair<const char*, Function>> saves_no_input = {
+    {"-x", [](V x) { return -std::move(x); }},
+    {"x + 3", [](V x) { return std::move(x) + 3; }},
+    {"3 - x", [](V x) { return 3 - std::move(x); }},
+    {"3 x", [](V x) { return 3 * std::move(x); }},
+    {"x / 3", [](V x) { return std::move(x) / 3; }},
+    {"x + c", [](V x) { return std::move(x) + random({5, 8}); }},
+    {"c - x", [c = random({5, 8})](V x) { return c - std::move(x); }},
+    {"row + x", [row = random({8})](V x) { return row + std::move(x); }},
+    {"x c", [c = random({5, 8})](V x) { return std::move(x) * c; }},
+    {"c x", [c = random({5, 8})](V x) { return c * std::move(x); }},
+    {"x / c", [c = random({5, 8}) + 3](V x) { return std::move(x) / c; }},
+    {"x plus an expression", [](V x) { return std::move(x) + xt::ones<double>({5, 8}); }},
+    {"exp", [](V x) { return exp(std::move(x)); }},
+    {"tanh", [](V x) { return tanh(std::move(x)); }},
+    {"sigmoid", [](V x) { return sigmoid(std::move(x)); }},
+    {"relu", [](V x) { return relu(std::move(x)); }},
+    {"sign", [](V x) { return sign(std::move(x)); }},
+};
+
+const std::vector<std::pair<const char*, Function>> saves_input = {
+    {"x²", [](V x) { return square(std::move(x)); }},
+    {"x³", [](V x) { return pow(std::move(x), 3); }},
+    {"2 / x", [](V x) { return 2 / std::move(x); }},
+    {"sin", [](V x) { return sin(std::move(x)); }},
+    {"clip", [](V x) { return clip(std::move(x), -1, 1); }},
+    {"maximum", [c = random({5, 8})](V x) { return maximum(std::move(x), c); }},
+    {"minimum of a number", [](V x) { return minimum(0.5, std::move(x)); }},
+    {"silu", [](V x) { return silu(std::move(x)); }},
+    {"softplus", [](V x) { return softplus(std::move(x)); }},
+    {"a formula", [](V x) { return swish(std::move(x)); }},
+    {"w x", [w = leaf(random({5, 8}))](V x) { return w * std::move(x); }},
+    {"w / x", [w = leaf(random({5, 8}))](V x) { return w / std::move(x); }},
+};
+
+}  // namespace
+
+TEST_CASE("an operand that nobody else sees is written over", "[elementwise][in_place]") {
+    const V x = random({5, 8}, 0, -2, 2, 0.1), recorded = leaf(random({5, 8}, 0, -2, 2, 0.1));
+    for (const auto& functions : {saves_no_input, saves_input})
+        for (const auto& [name, function] : functions) {
+            INFO(name);
+            const NoGrad no_grad;
+            const Places places = apply(function, abs(x) + 1);
+            CHECK(places.operand == places.result);
+        }
+    for (const auto& [name, function] : saves_no_input) {
+        INFO(name << ", recorded");
+        const Places places = apply(function, recorded + 1);
+        CHECK(places.operand == places.result);
+        gradcheck([&](const V& v) { return function(0.5 * v); }, {x});
+    }
+    for (const auto& [name, function] : saves_input) {
+        INFO(name << ", recorded");
+        const Places places = apply(function, 2 * recorded);
+        CHECK(places.operand != places.result);
+        gradcheck([&](const V& v) { return function(0.5 * v); }, {x});
+    }
+}
+
+TEST_CASE("of two operands the one that is not needed any more is written over", "[elementwise][in_place]") {
+    const V x = leaf(random({5, 8}, 1)), constant = random({5, 8}, 2);
+    // Factors that both have to be known: for the other's cotangent.
+    V a = 2 * x, b = 3 * x;
+    const double *at_a = a.value().data(), *at_b = b.value().data();
+    const V product = std::move(a) * std::move(b);
+    CHECK(product.value().data() != at_a);
+    CHECK(product.value().data() != at_b);
+    // A divisor is needed, what it divides is not.
+    V dividend = 2 * x, divisor = constant + 3;
+    const double* const at_dividend = dividend.value().data();
+    const V quotient = std::move(dividend) / std::move(divisor);
+    CHECK(quotient.value().data() == at_dividend);
+    // One that is too small to hold the result is left alone.
+    V row = 2 * random({8}), matrix = random({5, 8}, 3);
+    const double* const at_matrix = matrix.value().data();
+    const V added = std::move(row) + std::move(matrix);
+    CHECK(added.value().data() == at_matrix);
+    V tall = 2 * random({5, 1}), wide = 2 * random({1, 8});
+    CHECK(same(std::move(tall) - std::move(wide), 2 * random({5, 1}).value() - 2 * random({1, 8}).value()));
+    // One and the same variable, twice.
+    V both = random({8}, 4);
+    const V other = both;
+    CHECK(same(V(both) + V(both), 2 * other.value()));
+}
+
+TEST_CASE("an operand that somebody else needs is not written over", "[elementwise][in_place]") {
+    const V x = leaf(random({40}));
+    const auto check_kept = [](V operand, const Function& function, auto seen) {
+        const Array<double> before = seen();
+        const V result = function(std::move(operand));
+        CHECK(same(seen(), before));
+        return result;
+    };
+    for (const auto& [name, function] : {saves_no_input[0], saves_no_input[1], saves_no_input[12]}) {
+        INFO(name);
+        V handle = 2 * x;
+        const V other = handle;
+        check_kept(std::move(handle), function, [&] { return other.value(); });
+        handle = 2 * x;
+        const V reshaped = reshape(handle, {8, 5});
+        check_kept(std::move(handle), function, [&] { return reshaped.value(); });
+        handle = 2 * x;
+        const V detached = handle.detach();
+        check_kept(std::move(handle), function, [&] { return detached.value(); });
+        std::vector<double> memory(40, 1.5);
+        check_kept(V(std::span(memory), Shape{40}), function, [&] { return full<double>({1}, memory[0] + memory[39]); });
+
+        // What the vjp that made it, or one recorded on top, has saved: also when it runs a second time.
+        const auto gradients = [&](auto compute) {
+            V y = random({40}, 7);
+            y.requires_grad(true);
+            const V z = sum(compute(y));
+            z.backward({.retain_graph = true});
+            const Array<double> first = y.grad().value();
+            y.zero_grad();
+            z.backward();
+            CHECK(same(y.grad(), first));
+            return first;
+        };
+        const Function& f = function;
+        CHECK(same(Array<double>(gradients([&](const V& y) { return f(exp(y)); })), gradients([&](const V& y) {
+                       const V result = exp(y);
+                       return f(result);
+                   })));
+        CHECK(same(Array<double>(gradients([&](const V& y) {
+                       V shifted = y + 1;
+                       V squared = square(shifted);
+                       return std::move(squared) + f(std::move(shifted));
+                   })),
+                   gradients([&](const V& y) {
+                       const V shifted = y + 1, squared = square(shifted);
+                       return squared + f(shifted);
+                   })));
+    }
+}
+
+TEST_CASE("what observers are shown keeps its value", "[elementwise][in_place]") {
+    struct Reader : Observer {
+        void on_record(const Recorded& recorded) override {
+            for (const detail::Node* input : recorded.inputs)
+                sums.push_back(xt::sum(static_cast<const detail::ValueNode<double>*>(input)->value)());
+        }
+        std::vector<double> sums;
+    } reader;
+    const V x = leaf(V{1, 2});
+    const V y = -(x + 1) * 2;
+    const NoGrad no_grad;
+    const V z = exp(V{0, 0}) / 2;
+    CHECK(reader.sums == std::vector<double>{3, 5, -5, 0, 2});
+}
+
+TEST_CASE("an operation that throws leaves its operands alone", "[elementwise][in_place][errors]") {
+    V a = random({5, 8}), b = random({5, 7});
+    const V kept = a;
+    xgrad::testing::check_refused([&] { return V(a) + V(b); }, {"add", "(5, 8)", "(5, 7)"});
+    a += 1;
+    CHECK_THROWS_AS(a += b, Error);
+    CHECK(same(a, kept.value() + 1));
+}
+
+TEST_CASE("chains of temporaries have the values and gradients of named variables", "[elementwise][in_place]") {
+    const auto chained = [](const V& x, const V& w) {
+        return 0.5 * x * (1 + tanh(0.8 * (x + 0.04 * x * x * x))) + relu(w * x - 1) / (2 + exp(-x)) - sqrt(1 + w * w);
+    };
+    const auto named = [](const V& x, const V& w) {
+        const V a = 0.5 * x, b = 0.04 * x, c = b * x, d = c * x, e = x + d, f = 0.8 * e, g = tanh(f), h = 1 + g, i = a * h;
+        const V j = w * x, k = j - 1, l = relu(k), m = -x, n = exp(m), o = 2 + n, p = l / o, q = w * w, r = 1 + q;
+        const V s = sqrt(r), t = i + p, u = t - s;
+        return u;
+    };
+    for (const Shape& shape : {Shape{}, Shape{1}, Shape{0}, Shape{7, 9}, Shape{3, 5000}}) {
+        const V x = leaf(random(shape, 1)), w = leaf(random(shape, 2)), cotangent = random(shape, 3);
+        const auto results = [&](auto function) {
+            V y = function(x, w);
+            std::vector<V> found = grad<double>({y}, {x, w}, {cotangent}, {.create_graph = true});
+            const std::vector<V> second = grad<double>({sum(square(found[0]) + found[1])}, {x, w});
+            found.insert(found.end(), second.begin(), second.end());
+            found.push_back(y);
+            const NoGrad no_grad;
+            found.push_back(function(x, w));
+            return found;
+        };
+        const std::vector<V> found = results(chained), expected = results(named);
+        // Not the same numbers: the order in which C++ computes operands is that in which gradients are added up.
+        for (std::size_t i = 0; i < found.size(); ++i) CHECK(close(found[i], expected[i].value()));
+    }
+}
+
+TEST_CASE("memory is reused only where nobody can see it", "[elementwise][in_place]") {
+    V x = random({40});
+    const Array<double> before = x.value();
+    x.requires_grad(true);
+    const V g = random({40}, 2);
+    const Array<double> cotangent = g.value();
+
+    // A cotangent that the caller holds, one that goes two ways, one that grad() asked for, and one of a retained
+    // graph.
+    const V y = swish(x), z = exp(y) + swish(y) + y;
+    z.backward(g, {.retain_graph = true});
+    const Array<double> first = x.grad().value();
+    CHECK(same(g, cotangent));
+    CHECK(same(x, before));
+    const Array<double> kept = y.value();
+    const std::vector<V> wanted = grad<double>({z}, {y, x}, {g}, {.retain_graph = true});
+    const Array<double> at_y = wanted[0].value();
+    CHECK(same(wanted[1], first));
+    const std::vector<V> again = grad<double>({z}, {y, x}, {g});
+    CHECK(same(again[0], at_y));
+    CHECK(same(wanted[0], at_y));
+    CHECK(same(again[1], first));
+    CHECK(same(y, kept));
+    CHECK(same(g, cotangent));
+
+    // Temporaries, under NoGrad: inputs that someone holds by another handle, or whose memory is shared.
+    const NoGrad no_grad;
+    V a = random({40}, 3);
+    const V b = a, c = reshape(a, {8, 5}), d = a.detach();
+    const Array<double> held = a.value();
+    const V e = -std::move(a);
+    CHECK(same(b, held));
+    CHECK(same(c, share(held, {8, 5})));
+    CHECK(same(d, held));
+    CHECK(same(e, Array<double>(-held)));
+    std::vector<double> memory(40, 1.0);
+    const V borrowed = exp(swish(V(std::span(memory), Shape{40})));
+    CHECK(memory == std::vector<double>(40, 1.0));
+    CHECK(borrowed.size() == 40);
+}
+
+TEST_CASE("arithmetic writes over a cotangent that nobody else needs", "[elementwise][in_place]") {
+    const V constant = random({40}, 1) + 2;
+    const std::pair<const char*, std::function<V(const V&)>> functions[] = {
+        {"-x", [](const V& x) { return -x; }},
+        {"3 - x", [](const V& x) { return 3 - x; }},
+        {"3 x", [](const V& x) { return 3 * x; }},
+        {"x / 3", [](const V& x) { return x / 3; }},
+        {"x c", [&](const V& x) { return x * constant; }},
+        {"c x", [&](const V& x) { return constant * x; }},
+        {"x / c", [&](const V& x) { return x / constant; }},
+        {"c - x", [&](const V& x) { return constant - x; }},
+        {"tanh", [](const V& x) { return tanh(x); }},
+    };
+    for (const auto& [name, function] : functions) {
+        INFO(name);
+        // Looks at the cotangent on its way.
+        const double *above = nullptr, *below = nullptr;
+        const auto pass = [](const V& x, const double*& seen) {
+            return record("pass", Array<double>(x.value()), wrt(x, [&seen](V g) {
+                              seen = g.value().data();
+                              return g;
+                          }));
+        };
+        V x = random({40});
+        x.requires_grad(true);
+        sum(pass(function(pass(x, below)), above)).backward();
+        CHECK(above != nullptr);
+        CHECK(below == above);
+        gradcheck(function, {x});
+    }
+}
+
+TEST_CASE("a cotangent that two inputs of one operation receive is not written over by either", "[elementwise][in_place]") {
+    V a = random({8}, 1), b = random({8}, 2);
+    a.requires_grad(true), b.requires_grad(true);
+    // Both operands of + get the same cotangent; each is then multiplied on.
+    sum(square(exp(a) + swish(b))).backward();
+    const Array<double> by_a = a.grad().value(), by_b = b.grad().value();
+    const Array<double> outer = 2 * (xt::exp(a.value()) + b.value() / (1 + xt::exp(-b.value())));
+    const Array<double> s = 1 / (1 + xt::exp(-b.value()));
+    CHECK(close(by_a, outer * xt::exp(a.value())));
+    CHECK(close(by_b, outer * (s + b.value() * s * (1 - s))));
+}
