@@ -116,7 +116,7 @@ template <class T, class Formula, std::same_as<Variable<T>>... Rest>
 Variable<T> elementwise_operation(const char* name, const Formula& formula, Variable<T> first, Rest... rest) {
     constexpr std::size_t N = 1 + sizeof...(Rest);
     const std::array<const Variable<T>*, N> inputs = {&first, &rest...};
-    if (thread_state.observer || is_recorded(first) || (is_recorded(rest) || ...))
+    if (is_recorded(first, rest...))
         return record(name, evaluate_elementwise<T, Formula, N>(name, formula, inputs),
                       wrt(std::tie(std::as_const(first), std::as_const(rest)...),
                           [formula, all = std::array<Variable<T>, N>{first, rest...}](Variable<T> g, const Needs& needs) {

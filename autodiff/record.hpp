@@ -38,10 +38,16 @@ private:
 
 namespace detail {
 
-/// Whether an operation on this value is recorded now.
-template <class T>
-bool is_recorded(const Variable<T>& x) noexcept {
-    return thread_state.recording && x.requires_grad();
+/// Whether an operation on these values has to keep what its backward needs.
+template <class... T>
+bool is_differentiated(const Variable<T>&... x) noexcept {
+    return thread_state.recording && (x.requires_grad() || ...);
+}
+/// Whether an operation on these values has to be recorded: for its backward, or for those who watch. Small operations ask
+/// before they put together what a record needs.
+template <class... T>
+bool is_recorded(const Variable<T>&... x) noexcept {
+    return thread_state.observer || is_differentiated(x...);
 }
 
 // A vjp takes the cotangent g, and the result y when it asks for it; where an operation has several results, G is a
@@ -63,7 +69,7 @@ template <class U, class F>
 class SingleInput {
 public:
     SingleInput(const Variable<U>& input, F&& vjp) : input_(input.node()) {
-        if (!is_recorded(input)) return;
+        if (!is_differentiated(input)) return;
         edge_ = Edge(input.node());
         vjp_.emplace(std::move(vjp));
     }
@@ -107,7 +113,7 @@ public:
         for (std::size_t i = 0; i < inputs.size(); ++i) {
             const Variable<T>& input = *inputs[i];
             if (thread_state.observer && input.defined()) inputs_.push_back(input.node());
-            if (!is_recorded(input)) continue;
+            if (!is_differentiated(input)) continue;
             edges_[i] = Edge(input.node());
             any = true;
         }
@@ -263,7 +269,7 @@ Attribute::Value attribute_value(const V& value) {
         return static_cast<std::int64_t>(value);
     else if constexpr (std::floating_point<V>)
         return static_cast<double>(value);
-    else if constexpr (std::same_as<V, Array<std::int64_t>> || std::same_as<V, Array<bool>>)
+    else if constexpr (ArrayExpression<V>)
         return &value;
     else if constexpr (std::convertible_to<const V&, std::string_view>)
         return std::string_view(value);

@@ -37,25 +37,25 @@ template <class T>
 class ValueNode;
 
 template <class T>
-Variable<T> add(Variable<T> a, Variable<T> b);
+Variable<T> add(Variable<T>&& a, Variable<T>&& b);
 template <class T>
-Variable<T> subtract(Variable<T> a, Variable<T> b);
+Variable<T> subtract(Variable<T>&& a, Variable<T>&& b);
 template <class T>
-Variable<T> multiply(Variable<T> a, Variable<T> b);
+Variable<T> multiply(Variable<T>&& a, Variable<T>&& b);
 template <class T>
-Variable<T> divide(Variable<T> a, Variable<T> b);
+Variable<T> divide(Variable<T>&& a, Variable<T>&& b);
 template <class T>
-Variable<T> negative(Variable<T> x);
+Variable<T> negative(Variable<T>&& x);
 template <class T>
-Variable<T> add_number(Variable<T> x, T number);
+Variable<T> add_number(Variable<T>&& x, T number);
 template <class T>
-Variable<T> multiply_number(Variable<T> x, T number);
+Variable<T> multiply_number(Variable<T>&& x, T number);
 template <class T>
-Variable<T> divide_by_number(Variable<T> x, T number);
+Variable<T> divide_by_number(Variable<T>&& x, T number);
 template <class T>
-Variable<T> subtract_from_number(T number, Variable<T> x);
+Variable<T> subtract_from_number(T number, Variable<T>&& x);
 template <class T>
-Variable<T> divide_number_by(T number, Variable<T> x);
+Variable<T> divide_number_by(T number, Variable<T>&& x);
 
 template <class T>
 Variable<T> saved(Variable<T>&& handle, std::uint64_t recorded_at) noexcept;

@@ -12,9 +12,6 @@
 #define XGRAD_BINARY(function) \
     template Variable<float> function(Variable<float>, Variable<float>); \
     template Variable<double> function(Variable<double>, Variable<double>);
-#define XGRAD_WITH_NUMBER(function) \
-    template Variable<float> function(Variable<float>, float); \
-    template Variable<double> function(Variable<double>, double);
 
 namespace xgrad {
 namespace {
@@ -134,70 +131,70 @@ Array<bool> isnan(const Variable<T>& x) {
 namespace detail {
 
 template <class T>
-Variable<T> add(Variable<T> a, Variable<T> b) {
+Variable<T> add(Variable<T>&& a, Variable<T>&& b) {
     return record("add", evaluate("add", formulas::Add{}, a, b), wrt(a, [](Variable<T> g) { return g; }),
                   wrt(b, [](Variable<T> g) { return g; }));
 }
 template <class T>
-Variable<T> subtract(Variable<T> a, Variable<T> b) {
+Variable<T> subtract(Variable<T>&& a, Variable<T>&& b) {
     return record("subtract", evaluate("subtract", formulas::Subtract{}, a, b), wrt(a, [](Variable<T> g) { return g; }),
                   wrt(b, [](Variable<T> g) { return -std::move(g); }));
 }
 template <class T>
-Variable<T> multiply(Variable<T> a, Variable<T> b) {
-    if (!is_recorded(a) && !is_recorded(b))
+Variable<T> multiply(Variable<T>&& a, Variable<T>&& b) {
+    if (!is_recorded(a, b))
         return elementwise_operation("multiply", formulas::Multiply{}, std::move(a), std::move(b));
-    Array<T> value = evaluate("multiply", formulas::Multiply{}, a, b, is_recorded(b), is_recorded(a));
+    Array<T> value = evaluate("multiply", formulas::Multiply{}, a, b, is_differentiated(b), is_differentiated(a));
     return record("multiply", std::move(value), wrt(a, [b](Variable<T> g) { return std::move(g) * b; }),
                   wrt(b, [a](Variable<T> g) { return std::move(g) * a; }));
 }
 template <class T>
-Variable<T> divide(Variable<T> a, Variable<T> b) {
-    if (!is_recorded(a) && !is_recorded(b))
+Variable<T> divide(Variable<T>&& a, Variable<T>&& b) {
+    if (!is_recorded(a, b))
         return elementwise_operation("divide", formulas::Divide{}, std::move(a), std::move(b));
     Array<T> value = evaluate("divide", formulas::Divide{}, a, b, false, true);
     return record("divide", std::move(value), wrt(a, [b](Variable<T> g) { return std::move(g) / b; }),
                   wrt(b, [b](Variable<T> g, const Variable<T>& y) { return -std::move(g) * y / b; }));
 }
 template <class T>
-Variable<T> negative(Variable<T> x) {
+Variable<T> negative(Variable<T>&& x) {
     if (!is_recorded(x)) return elementwise_operation("negative", formulas::Negative{}, std::move(x));
     return record("negative", evaluate("negative", formulas::Negative{}, x),
                   wrt(x, [](Variable<T> g) { return -std::move(g); }));
 }
 
 template <class T>
-Variable<T> add_number(Variable<T> x, T number) {
+Variable<T> add_number(Variable<T>&& x, T number) {
     return record("add", evaluate("add", formulas::AddNumber{number}, x), wrt(x, [](Variable<T> g) { return g; }));
 }
 template <class T>
-Variable<T> multiply_number(Variable<T> x, T number) {
+Variable<T> multiply_number(Variable<T>&& x, T number) {
     if (!is_recorded(x)) return elementwise_operation("multiply", formulas::MultiplyNumber{number}, std::move(x));
     return record("multiply", evaluate("multiply", formulas::MultiplyNumber{number}, x),
                   wrt(x, [number](Variable<T> g) { return std::move(g) * number; }));
 }
 template <class T>
-Variable<T> divide_by_number(Variable<T> x, T number) {
+Variable<T> divide_by_number(Variable<T>&& x, T number) {
     if (!is_recorded(x)) return elementwise_operation("divide", formulas::DivideNumber{number}, std::move(x));
     return record("divide", evaluate("divide", formulas::DivideNumber{number}, x),
                   wrt(x, [number](Variable<T> g) { return std::move(g) / number; }));
 }
 template <class T>
-Variable<T> subtract_from_number(T number, Variable<T> x) {
+Variable<T> subtract_from_number(T number, Variable<T>&& x) {
     return record("subtract", evaluate("subtract", formulas::RightSubtract{number}, x),
                   wrt(x, [](Variable<T> g) { return -std::move(g); }));
 }
 template <class T>
-Variable<T> divide_number_by(T number, Variable<T> x) {
+Variable<T> divide_number_by(T number, Variable<T>&& x) {
     return elementwise_operation("divide", formulas::RightDivide{number}, std::move(x));
 }
 template <class T>
-Variable<T> pow_number(Variable<T> x, T exponent) {
+Variable<T> pow_number(Variable<T>&& x, T exponent) {
     return elementwise_operation("pow", formulas::PowNumber{exponent}, std::move(x));
 }
 
 template <class T>
-Variable<T> clip(Variable<T> x, T low, T high) {
+Variable<T> clip(Variable<T>&& x, T low, T high) {
     if (low > high) throw Error(fmt::format("clip: the lower bound {} is above the upper one {}", low, high));
     return elementwise_operation("clip", formulas::Clip{low, high}, std::move(x));
 }
@@ -257,26 +254,24 @@ Array<bool> compare(Comparison how, const Variable<T>& a, const Variable<T>& b) 
     return compare_each(a, b, std::not_equal_to<T>());
 }
 
-template Array<bool> compare(Comparison, const Variable<float>&, const Variable<float>&);
-template Array<bool> compare(Comparison, const Variable<double>&, const Variable<double>&);
 
-XGRAD_BINARY(add)
-XGRAD_BINARY(subtract)
-XGRAD_BINARY(multiply)
-XGRAD_BINARY(divide)
-XGRAD_UNARY(negative)
-XGRAD_WITH_NUMBER(add_number)
-XGRAD_WITH_NUMBER(multiply_number)
-XGRAD_WITH_NUMBER(divide_by_number)
-XGRAD_WITH_NUMBER(pow_number)
-template Variable<float> clip(Variable<float>, float, float);
-template Variable<double> clip(Variable<double>, double, double);
-template Variable<float> select(const Array<bool>&, const Variable<float>&, const Variable<float>&);
-template Variable<double> select(const Array<bool>&, const Variable<double>&, const Variable<double>&);
-template Variable<float> subtract_from_number(float, Variable<float>);
-template Variable<double> subtract_from_number(double, Variable<double>);
-template Variable<float> divide_number_by(float, Variable<float>);
-template Variable<double> divide_number_by(double, Variable<double>);
+#define XGRAD_OPERATORS(T) \
+    template Variable<T> add(Variable<T>&&, Variable<T>&&); \
+    template Variable<T> subtract(Variable<T>&&, Variable<T>&&); \
+    template Variable<T> multiply(Variable<T>&&, Variable<T>&&); \
+    template Variable<T> divide(Variable<T>&&, Variable<T>&&); \
+    template Variable<T> negative(Variable<T>&&); \
+    template Variable<T> add_number(Variable<T>&&, T); \
+    template Variable<T> multiply_number(Variable<T>&&, T); \
+    template Variable<T> divide_by_number(Variable<T>&&, T); \
+    template Variable<T> subtract_from_number(T, Variable<T>&&); \
+    template Variable<T> divide_number_by(T, Variable<T>&&); \
+    template Variable<T> pow_number(Variable<T>&&, T); \
+    template Variable<T> clip(Variable<T>&&, T, T); \
+    template Variable<T> select(const Array<bool>&, const Variable<T>&, const Variable<T>&); \
+    template Array<bool> compare(Comparison, const Variable<T>&, const Variable<T>&);
+XGRAD_OPERATORS(float)
+XGRAD_OPERATORS(double)
 
 }  // namespace detail
 

@@ -113,9 +113,9 @@ Variable<T> clip(Variable<T> x, Number auto low, Number auto high);
 namespace detail {
 
 template <class T>
-Variable<T> clip(Variable<T> x, T low, T high);
+Variable<T> clip(Variable<T>&& x, T low, T high);
 template <class T>
-Variable<T> pow_number(Variable<T> x, T exponent);
+Variable<T> pow_number(Variable<T>&& x, T exponent);
 template <class T>
 Variable<T> select(const Array<bool>& condition, const Variable<T>& a, const Variable<T>& b);
 

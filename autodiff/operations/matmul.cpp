@@ -199,6 +199,7 @@ Variable<T> linear(const Variable<T>& x, const std::type_identity_t<Variable<T>>
                           .c = value.data(), .c_stride = out,
                           .bias = bias.defined() ? bias.value().data() : nullptr,
                           .activation = activation == Activation::relu ? kernels::Activation::relu : kernels::Activation::none});
+    if (!detail::is_recorded(x, weight, bias)) return value;
     const auto inputs = std::tie(x, weight, bias);
     if (activation == Activation::none)
         return record("linear", std::move(value), wrt(inputs, [x, weight](const Variable<T>& g, const Needs& needs) {

@@ -29,11 +29,14 @@ template <class T> Variable<T> like(const Variable<T>& g) {
     return detail::is_sole_owner(g) ? g : Variable<T>(empty<T>(g.shape()));
 }
 
+void check_row(const char* operation, const char* name, const Shape& row, const Shape& expected, const Shape& x) {
+    if (row != expected)
+        throw Error(fmt::format("{}: a {} of shape {} does not fit an input of shape {}; expected {}", operation, name,
+                                describe(row), describe(x), describe(expected)));
+}
 template <class T>
 void check_row(const char* operation, const char* name, const Variable<T>& row, const Shape& expected, const Shape& x) {
-    if (row.defined() && row.shape() != expected)
-        throw Error(fmt::format("{}: a {} of shape {} does not fit an input of shape {}; expected {}", operation, name,
-                                describe(row.shape()), describe(x), describe(expected)));
+    if (row.defined()) check_row(operation, name, row.shape(), expected, x);
 }
 
 // ---- batch_norm ----
@@ -76,19 +79,15 @@ template <class T> struct SavedForBatchNorm {
     const T* rstd() const { return statistics.data() + channels(); }
 };
 
-// x, weight and bias, and the mean and variance when they are given.
-template <class T>
-using BatchNormInputs =
-    std::tuple<const Variable<T>&, const Variable<T>&, const Variable<T>&, const Variable<T>&, const Variable<T>&>;
+// x, weight and bias.
+template <class T> using BatchNormInputs = std::tuple<const Variable<T>&, const Variable<T>&, const Variable<T>&>;
 
-// The cotangents of these. A given mean and variance need none.
-template <class T> using BatchNormCotangents = std::array<Variable<T>, 5>;
-
+// The cotangents of these.
 template <class T>
-BatchNormCotangents<T> fused_cotangents(const Variable<T>& g, const Variable<T>& y, const SavedForBatchNorm<T>& saved,
-                                        const Needs& needs) {
+std::array<Variable<T>, 3> fused_cotangents(const Variable<T>& g, const Variable<T>& y,
+                                            const SavedForBatchNorm<T>& saved, const Needs& needs) {
     const T* const cotangent = g.value().data();
-    BatchNormCotangents<T> results;
+    std::array<Variable<T>, 3> results;
     if (needs[0]) results[0] = like(g);
     if (needs[1]) results[1] = empty<T>({saved.channels()});
     if (needs[2]) results[2] = empty<T>({saved.channels()});
@@ -111,8 +110,8 @@ BatchNormCotangents<T> fused_cotangents(const Variable<T>& g, const Variable<T>&
 
 // The same from operations that are recorded.
 template <class T>
-BatchNormCotangents<T> composed_cotangents(Variable<T> g, const Variable<T>& y, const SavedForBatchNorm<T>& saved,
-                                           const Needs& needs) {
+std::array<Variable<T>, 3> composed_cotangents(Variable<T> g, const Variable<T>& y, const SavedForBatchNorm<T>& saved,
+                                               const Needs& needs) {
     if (y.defined()) g = detail::elementwise_operation("relu", formulas::ReluVjp{}, std::move(g), y);
     const Variable<T>& x = saved.x;
     const std::size_t dimension = x.dimension(), channels = saved.channels();
@@ -128,7 +127,7 @@ BatchNormCotangents<T> composed_cotangents(Variable<T> g, const Variable<T>& y, 
         rstd = rsqrt(variance(x, axes, keep_dims) + saved.epsilon);
     }
     const Variable<T> normal = (x - center) * rstd;
-    BatchNormCotangents<T> results;
+    std::array<Variable<T>, 3> results;
     if (needs[0]) {
         const Variable<T> scale = saved.weight.defined() ? per_channel(saved.weight, dimension) * rstd : rstd;
         results[0] = saved.constant
@@ -140,17 +139,16 @@ BatchNormCotangents<T> composed_cotangents(Variable<T> g, const Variable<T>& y, 
     return results;
 }
 
-template <class T>
+template <class T, class... Settings>
 Variable<T> record_batch_norm(Array<T>&& value, SavedForBatchNorm<T>&& saved, Activation activation,
-                              BatchNormInputs<T> inputs) {
-    const double epsilon = saved.epsilon;
+                              BatchNormInputs<T> inputs, Settings... settings) {
     auto vjp = [saved = std::move(saved)](Variable<T> g, const Variable<T>& y, const Needs& needs) {
         return detail::thread_state.recording ? composed_cotangents(std::move(g), y, saved, needs)
                                               : fused_cotangents(g, y, saved, needs);
     };
     if (activation == Activation::relu)
-        return record("batch_norm_relu", std::move(value), with("epsilon", epsilon), wrt(inputs, std::move(vjp)));
-    return record("batch_norm", std::move(value), with("epsilon", epsilon),
+        return record("batch_norm_relu", std::move(value), settings..., wrt(inputs, std::move(vjp)));
+    return record("batch_norm", std::move(value), settings...,
                   wrt(inputs, [vjp = std::move(vjp)](Variable<T> g, const Needs& needs) {
                       return vjp(std::move(g), Variable<T>(), needs);
                   }));
@@ -186,40 +184,48 @@ BatchNormResult<T> batch_norm(const Variable<T>& x, const std::type_identity_t<V
     kernels::batch_norm<T>(batch_norm_kernel(x, weight, bias, epsilon, activation, value),
                            {.mean = rows, .rstd = rows + count, .variance = rows + 2 * count});
     BatchNormResult<T> result{{}, share(statistics, {count}), share(statistics, {count}, 2 * count)};
-    const Variable<T> none;
     result.output = record_batch_norm(std::move(value), {x, weight, std::move(statistics), epsilon, false}, activation,
-                                      std::tie(x, weight, bias, none, none));
+                                      std::tie(x, weight, bias), with("epsilon", epsilon));
     return result;
 }
 
 template <class T>
-Variable<T> batch_norm_inference(const Variable<T>& x, const std::type_identity_t<Variable<T>>& mean,
-                                 const std::type_identity_t<Variable<T>>& variance,
+Variable<T> batch_norm_inference(const Variable<T>& x, const std::type_identity_t<Array<T>>& mean,
+                                 const std::type_identity_t<Array<T>>& variance,
                                  const std::type_identity_t<Variable<T>>& weight,
                                  const std::type_identity_t<Variable<T>>& bias, double epsilon, Activation activation) {
     const std::size_t count = check_batch_norm("batch_norm_inference", x, weight, bias).channels;
-    check_row("batch_norm_inference", "mean", mean, {count}, x.shape());
-    check_row("batch_norm_inference", "variance", variance, {count}, x.shape());
-    const bool recording = detail::thread_state.recording;
-    if (recording && (mean.requires_grad() || variance.requires_grad())) {
-        const std::size_t dimension = x.dimension();
-        Variable<T> y = (x - per_channel(mean, dimension)) * per_channel(rsqrt(variance + epsilon), dimension);
-        if (weight.defined()) y *= per_channel(weight, dimension);
-        if (bias.defined()) y += per_channel(bias, dimension);
-        return activation == Activation::relu ? relu(y) : y;
-    }
+    check_row("batch_norm_inference", "mean", mean.shape(), {count}, x.shape());
+    check_row("batch_norm_inference", "variance", variance.shape(), {count}, x.shape());
     Array<T> value = empty<T>(x.shape());
-    kernels::batch_norm_inference(batch_norm_kernel(x, weight, bias, epsilon, activation, value), mean.value().data(),
-                                  variance.value().data());
+    kernels::batch_norm_inference(batch_norm_kernel(x, weight, bias, epsilon, activation, value), mean.data(),
+                                  variance.data());
+    if (!detail::is_recorded(x, weight, bias)) return value;
     SavedForBatchNorm<T> saved{x, weight, {}, epsilon, true};
-    if (recording) {  // of its own: running estimates may have gone on before the backward comes
+    if (detail::is_differentiated(x, weight, bias)) {  // of its own: running estimates may have gone on before the backward comes
         saved.statistics = empty<T>({2, count});
         T* const rows = saved.statistics.data();
-        std::copy_n(mean.value().data(), count, rows);
+        std::copy_n(mean.data(), count, rows);
         for (std::size_t c = 0; c < count; ++c)
-            rows[count + c] = T{1} / std::sqrt(variance.value().data()[c] + static_cast<T>(epsilon));
+            rows[count + c] = T{1} / std::sqrt(variance.data()[c] + static_cast<T>(epsilon));
     }
-    return record_batch_norm(std::move(value), std::move(saved), activation, std::tie(x, weight, bias, mean, variance));
+    return record_batch_norm(std::move(value), std::move(saved), activation, std::tie(x, weight, bias),
+                             with("epsilon", epsilon), with("mean", mean), with("variance", variance));
+}
+
+template <class T>
+Variable<T> batch_norm_inference(const Variable<T>& x, const Variable<T>& mean, const Variable<T>& variance,
+                                 const std::type_identity_t<Variable<T>>& weight,
+                                 const std::type_identity_t<Variable<T>>& bias, double epsilon, Activation activation) {
+    if (!detail::is_differentiated(mean, variance))
+        return batch_norm_inference(x, mean.value(), variance.value(), weight, bias, epsilon, activation);
+    const std::size_t dimension = x.dimension(), count = check_batch_norm("batch_norm_inference", x, weight, bias).channels;
+    check_row("batch_norm_inference", "mean", mean, {count}, x.shape());
+    check_row("batch_norm_inference", "variance", variance, {count}, x.shape());
+    Variable<T> y = (x - per_channel(mean, dimension)) * per_channel(rsqrt(variance + epsilon), dimension);
+    if (weight.defined()) y *= per_channel(weight, dimension);
+    if (bias.defined()) y += per_channel(bias, dimension);
+    return activation == Activation::relu ? relu(y) : y;
 }
 
 // ---- layer_norm ----
@@ -315,6 +321,8 @@ Variable<T> layer_norm(const Variable<T>& x, const Shape& normalized_shape,
 #define XGRAD_INSTANTIATE(T)                                                                                   \
     template BatchNormResult<T> batch_norm(const Variable<T>&, const Variable<T>&, const Variable<T>&, double, \
                                            Activation);                                                        \
+    template Variable<T> batch_norm_inference(const Variable<T>&, const Array<T>&, const Array<T>&,            \
+                                              const Variable<T>&, const Variable<T>&, double, Activation);     \
     template Variable<T> batch_norm_inference(const Variable<T>&, const Variable<T>&, const Variable<T>&,      \
                                               const Variable<T>&, const Variable<T>&, double, Activation);     \
     template Variable<T> layer_norm(const Variable<T>&, const Shape&, const Variable<T>&, const Variable<T>&, double);

@@ -22,10 +22,16 @@ BatchNormResult<T> batch_norm(const Variable<T>& x, const std::type_identity_t<V
                               const std::type_identity_t<Variable<T>>& bias = {}, double epsilon = 1e-5,
                               Activation activation = Activation::none);
 
-/// The same with a mean and a variance that are given, of shape (C).
+/// The same with a mean and a variance that are given, of shape (C), as running estimates are.
 template <class T>
-Variable<T> batch_norm_inference(const Variable<T>& x, const std::type_identity_t<Variable<T>>& mean,
-                                 const std::type_identity_t<Variable<T>>& variance,
+Variable<T> batch_norm_inference(const Variable<T>& x, const std::type_identity_t<Array<T>>& mean,
+                                 const std::type_identity_t<Array<T>>& variance,
+                                 const std::type_identity_t<Variable<T>>& weight = {},
+                                 const std::type_identity_t<Variable<T>>& bias = {}, double epsilon = 1e-5,
+                                 Activation activation = Activation::none);
+/// The same with ones that were computed: a mean and a variance that require gradients get theirs.
+template <class T>
+Variable<T> batch_norm_inference(const Variable<T>& x, const Variable<T>& mean, const Variable<T>& variance,
                                  const std::type_identity_t<Variable<T>>& weight = {},
                                  const std::type_identity_t<Variable<T>>& bias = {}, double epsilon = 1e-5,
                                  Activation activation = Activation::none);
