@@ -10,6 +10,11 @@
 #include <vector>
 
 namespace xgrad {
+namespace kernels {
+
+struct RandomBlocks;
+
+}  // namespace kernels
 
 /// A counter-based generator: Philox 4x32-10 (Salmon et al., "Parallel random numbers: as easy as 1, 2, 3", 2011).
 /// The numbers are a function of three integers, its state, so it is cheap to make, to copy, to save and to restore.
@@ -68,8 +73,7 @@ public:
 
 private:
     std::uint32_t next();
-    template <class Convert>
-    void fill_blocks(std::size_t blocks, Convert convert);
+    kernels::RandomBlocks take_words(std::size_t count);  // whole blocks of them
 
     State state_;
     std::array<std::uint32_t, 4> block_{};  // the words around `position`, when that is inside a block

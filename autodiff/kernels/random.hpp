@@ -1,0 +1,49 @@
+// Arrays of random numbers, from Philox's blocks of four words.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <type_traits>
+
+#include <xgrad/autodiff/kernels/level.hpp>
+
+namespace xgrad::kernels {
+
+/// Where numbers come from: block `first` and those behind it, of one sequence of a generator (Generator::State).
+struct RandomBlocks {
+    std::uint64_t seed, stream, first;
+
+    RandomBlocks from(std::uint64_t blocks) const { return {seed, stream, first + blocks}; }
+};
+
+/// How many words a number takes.
+template <class T> constexpr std::size_t words_each = sizeof(T) / sizeof(std::uint32_t);
+
+// Every function takes the level to run at, for tests; everyone else leaves it out. Long arrays are shared among
+// threads; neither that nor the level has a part in what comes out.
+
+/// Numbers in [low, high).
+template <class T>
+void fill_uniform(const RandomBlocks& blocks, T low, T high, T* y, std::size_t n, Level at = level());
+/// Numbers of the normal distribution.
+template <class T>
+void fill_normal(const RandomBlocks& blocks, T mean, T deviation, T* y, std::size_t n, Level at = level());
+/// `one` with this probability, of one word each, else 0.
+template <class T>
+void fill_bernoulli(const RandomBlocks& blocks, double probability, T one, T* y, std::size_t n, Level at = level());
+
+/// The level's share of the work: one thread's piece.
+template <class T> struct RandomKernels {
+    /// low + width·u, but at most `last`
+    void (*uniform)(const RandomBlocks& blocks, T low, T width, T last, T* y, std::size_t n);
+    void (*normal)(const RandomBlocks& blocks, T mean, T deviation, T* y, std::size_t n);
+    /// `one` for words up to the last of those that are `chosen`
+    void (*bernoulli)(const RandomBlocks& blocks, std::uint32_t last_chosen, T one, T* y, std::size_t n);
+};
+
+XGRAD_AT_EVERY_LEVEL(template <class T> const RandomKernels<T>& random_kernels();)
+
+/// The table of a level.
+template <class T> const RandomKernels<T>& random_kernels(Level at) { XGRAD_SELECT(at, random_kernels<T>()) }
+
+}  // namespace xgrad::kernels

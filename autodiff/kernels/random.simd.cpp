@@ -1,0 +1,142 @@
+#include <xgrad/autodiff/kernels/random.hpp>
+#include <xgrad/autodiff/kernels/random_math.hpp>
+#include <xgrad/autodiff/kernels/vector.hpp>
+
+namespace xgrad::kernels::XGRAD_LEVEL {
+namespace {
+
+// Words of 32 bits in the lower halves of lanes of 64, whose upper halves nobody reads: so that the product of two is
+// one instruction, and the halves of the product are where they are wanted.
+using Words = Vector<std::uint64_t>;
+constexpr std::size_t vector_blocks = lanes<std::uint64_t>;
+
+[[gnu::always_inline]] inline Words multiply(Words x, Words y) {
+#if defined(__AVX512F__)
+    return reinterpret_cast<Words>(_mm512_mul_epu32(reinterpret_cast<__m512i>(x), reinterpret_cast<__m512i>(y)));
+#elif defined(__AVX2__)
+    return reinterpret_cast<Words>(_mm256_mul_epu32(reinterpret_cast<__m256i>(x), reinterpret_cast<__m256i>(y)));
+#elif defined(__SSE2__)
+    return reinterpret_cast<Words>(_mm_mul_epu32(reinterpret_cast<__m128i>(x), reinterpret_cast<__m128i>(y)));
+#else
+    return (x & 0xFFFFFFFFu) * (y & 0xFFFFFFFFu);
+#endif
+}
+
+// What is added to the key in each of the ten rounds of Philox, and what the words are multiplied by.
+constexpr int rounds = 10;
+constexpr std::uint32_t key_step0 = 0x9E3779B9, key_step1 = 0xBB67AE85, factor0 = 0xD2511F53, factor1 = 0xCD9E8D57;
+
+// Writes blocks, of which one vector has the first and one the second halves.
+template <std::size_t... Lane>
+[[gnu::always_inline]] inline void store_blocks(std::uint32_t* words, Words halves, Words others,
+                                                std::index_sequence<Lane...>) {
+    constexpr std::size_t n = vector_blocks;
+    const Words blocks[] = {__builtin_shufflevector(halves, others, (Lane / 2 + Lane % 2 * n)...),
+                            __builtin_shufflevector(halves, others, (n / 2 + Lane / 2 + Lane % 2 * n)...)};
+    __builtin_memcpy(words, blocks, sizeof blocks);
+}
+
+// 0, 1, 2, …
+template <std::size_t... Lane> [[gnu::always_inline]] inline Words count(std::index_sequence<Lane...>) {
+    return Words{Lane...};
+}
+
+// So many vectors at a time: a round waits for the one before, and does not keep the processor busy.
+constexpr std::size_t vectors = 2, step_blocks = vectors * vector_blocks;
+
+// Writes the words of step_blocks blocks.
+[[gnu::always_inline]] inline void philox(const RandomBlocks& blocks, std::uint32_t* words) {
+    Words a[vectors], b[vectors], c[vectors], d[vectors];
+#pragma GCC unroll 4
+    for (std::size_t v = 0; v < vectors; ++v) {
+        a[v] = broadcast(blocks.first + v * vector_blocks) + count(std::make_index_sequence<vector_blocks>());
+        b[v] = a[v] >> 32;
+        c[v] = broadcast(blocks.stream);
+        d[v] = c[v] >> 32;
+    }
+    std::uint32_t key0 = static_cast<std::uint32_t>(blocks.seed), key1 = static_cast<std::uint32_t>(blocks.seed >> 32);
+#pragma GCC unroll 10
+    for (int round = 0; round < rounds; ++round, key0 += key_step0, key1 += key_step1)
+#pragma GCC unroll 4
+        for (std::size_t v = 0; v < vectors; ++v) {
+            const Words x = multiply(a[v], broadcast(std::uint64_t{factor0}));
+            const Words y = multiply(c[v], broadcast(std::uint64_t{factor1}));
+            a[v] = (y >> 32) ^ b[v] ^ broadcast(std::uint64_t{key0});
+            c[v] = (x >> 32) ^ d[v] ^ broadcast(std::uint64_t{key1});
+            b[v] = y;
+            d[v] = x;
+        }
+#pragma GCC unroll 4
+    for (std::size_t v = 0; v < vectors; ++v)
+        store_blocks(words + 4 * vector_blocks * v, (a[v] & 0xFFFFFFFFu) | b[v] << 32, (c[v] & 0xFFFFFFFFu) | d[v] << 32,
+                     std::make_index_sequence<vector_blocks>());
+}
+
+// As many blocks at a time as the first-level cache holds with what is made of them.
+constexpr std::size_t chunk_blocks = 128, chunk_words = 4 * chunk_blocks;
+
+// Hands the words of n numbers to convert(words, first number, count), a chunk at a time.
+template <class Convert>
+[[gnu::always_inline]] inline void each_chunk(RandomBlocks blocks, std::size_t words_per_number, std::size_t n,
+                                              const Convert& convert) {
+    alignas(64) std::uint32_t words[chunk_words];
+    const std::size_t numbers = chunk_words / words_per_number;
+    for (std::size_t begin = 0; begin < n; begin += numbers, blocks = blocks.from(chunk_blocks)) {
+        for (std::size_t block = 0; block < chunk_blocks; block += step_blocks)
+            philox(blocks.from(block), words + 4 * block);
+        convert(words, begin, min(n - begin, numbers));
+    }
+}
+
+template <class T> T uniform_of(const std::uint32_t* words, std::size_t i) {
+    if constexpr (words_each<T> == 1)
+        return to_uniform(words[i]);
+    else
+        return to_uniform(words[2 * i], words[2 * i + 1]);
+}
+template <class T> typename BoxMuller<T>::Bits bits_of(const std::uint32_t* words, std::size_t i) {
+    if constexpr (words_each<T> == 1)
+        return words[i];
+    else
+        return join(words[2 * i], words[2 * i + 1]);
+}
+
+template <class T> void uniform(const RandomBlocks& blocks, T low, T width, T last, T* y, std::size_t n) {
+    each_chunk(blocks, words_each<T>, n, [=](const std::uint32_t* words, std::size_t begin, std::size_t count) {
+        for (std::size_t i = 0; i < count; ++i) {
+            const T value = low + width * uniform_of<T>(words, i);
+            y[begin + i] = value < last ? value : last;
+        }
+    });
+}
+
+template <class T> void normal(const RandomBlocks& blocks, T mean, T deviation, T* y, std::size_t n) {
+    each_chunk(blocks, words_each<T>, n, [=](const std::uint32_t* words, std::size_t begin, std::size_t count) {
+        constexpr std::size_t most = chunk_words / words_each<T>;
+        alignas(64) T numbers[most];
+        for (std::size_t pair = 0; pair < most / 2; ++pair) {
+            const Normals<T> both = box_muller<T>(bits_of<T>(words, 2 * pair), bits_of<T>(words, 2 * pair + 1));
+            numbers[2 * pair] = mean + deviation * both.first;
+            numbers[2 * pair + 1] = mean + deviation * both.second;
+        }
+        __builtin_memcpy(y + begin, numbers, count * sizeof(T));
+    });
+}
+
+template <class T> void bernoulli(const RandomBlocks& blocks, std::uint32_t last_chosen, T one, T* y, std::size_t n) {
+    each_chunk(blocks, 1, n, [=](const std::uint32_t* words, std::size_t begin, std::size_t count) {
+        for (std::size_t i = 0; i < count; ++i) y[begin + i] = words[i] <= last_chosen ? one : T{0};
+    });
+}
+
+}  // namespace
+
+template <class T> const RandomKernels<T>& random_kernels() {
+    static constexpr RandomKernels<T> table{.uniform = uniform<T>, .normal = normal<T>, .bernoulli = bernoulli<T>};
+    return table;
+}
+
+template const RandomKernels<float>& random_kernels<float>();
+template const RandomKernels<double>& random_kernels<double>();
+
+}  // namespace xgrad::kernels::XGRAD_LEVEL
