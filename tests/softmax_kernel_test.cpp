@@ -177,11 +177,29 @@ TEST_CASE("labels out of range are found, ignored ones are not", "[softmax]") {
     CHECK(kernels::find_invalid_label(labels, 0, 4, -1) == 0);
 }
 
-TEST_CASE("softmax does not depend on the number of threads", "[softmax]") {
-    const auto x = numbers<float>(300 * 1000, 1);
-    check_any_threads([&] {
-        std::vector<float> y(x.size());
-        kernels::softmax(x.data(), {300, 1000, 1}, y.data());
-        return y;
-    });
+TEST_CASE("softmax and cross-entropy do not depend on the number of threads", "[softmax]") {
+    // Rows, a few long columns, many short ones whose last piece is a part of one, and several such arrays.
+    for (const Slices& s : {Slices{300, 1000, 1}, Slices{1, 2000, 70}, Slices{1, 40, 1001}, Slices{7, 30, 200}}) {
+        CAPTURE(s.outer, s.count, s.inner);
+        const auto x = numbers<float>(s.size(), 1), g = numbers<float>(s.size(), 2);
+        const auto weights = numbers<float>(s.count, 3, 0.5, 2);
+        std::vector<std::int64_t> labels(s.results());
+        for (std::size_t i = 0; i < labels.size(); ++i) labels[i] = static_cast<std::int64_t>(i * 7919 % s.count);
+        const CrossEntropyTarget<float> target{
+            .labels = labels.data(), .class_weights = weights.data(), .label_smoothing = 0.1f};
+        check_any_threads([&] {
+            std::vector<std::vector<float>> results(6, std::vector<float>(x.size()));
+            std::vector<float> losses(s.results()), used(s.results());
+            kernels::softmax(x.data(), s, results[0].data());
+            kernels::log_softmax(x.data(), s, results[1].data());
+            kernels::softmax_backward(results[0].data(), g.data(), s, results[2].data());
+            kernels::log_softmax_backward(results[1].data(), g.data(), s, results[3].data());
+            kernels::softmax_cross_entropy<float>(x.data(), s, target, {losses.data(), results[4].data(), used.data()});
+            kernels::softmax_cross_entropy_backward(results[4].data(), s, target, losses.data(), false, results[5].data());
+            check_close(results[0], softmax_of(reals(x), s), 8, 0);
+            check_close(losses, losses_of(reals(x), s, target), 16);
+            results.insert(results.end(), {losses, used});
+            return results;
+        });
+    }
 }

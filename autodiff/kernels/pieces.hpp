@@ -32,4 +32,13 @@ template <class Work> void in_pieces(std::size_t n, std::size_t each, const Work
         n * each < brief_size);
 }
 
+/// Runs work(first, count) over the columns of a matrix, at once or in pieces of whole cache lines: each takes all rows of
+/// some columns.
+template <class Work> void columns_in_pieces(std::size_t rows, std::size_t columns, const Work& work) {
+    constexpr std::size_t line = 64;
+    in_pieces((columns + line - 1) / line, line * rows, [&](std::size_t begin, std::size_t n) {
+        work(begin * line, std::min(columns - begin * line, n * line));
+    });
+}
+
 }  // namespace xgrad::kernels

@@ -15,14 +15,6 @@ template <class T> using Fold = typename ReduceKernels<T>::Fold;
 
 using memory::Scratch;
 
-// Each piece takes all rows of some columns, in whole cache lines.
-template <class Work> void columns_in_pieces(const Slices& slices, const Work& work) {
-    constexpr std::size_t line = 64;
-    in_pieces((slices.inner + line - 1) / line, line * slices.count, [&](std::size_t begin, std::size_t n) {
-        work(begin * line, std::min(slices.inner - begin * line, n * line));
-    });
-}
-
 // Folds all slices with `first`; partial results, where slices are long enough to be cut, are put together by `then`.
 template <class T> void fold(Fold<T> first, Fold<T> then, const T* x, const T* about, const Slices& slices, T* y) {
     // Not structured bindings: lambdas of Clang before 16 cannot capture them.
@@ -42,7 +34,7 @@ template <class T> void fold(Fold<T> first, Fold<T> then, const T* x, const T* a
             return then(partial.data(), nullptr, {1, pieces, inner}, inner, y);
         }
         // Many short ones.
-        return columns_in_pieces(slices, [&](std::size_t column, std::size_t columns) {
+        return columns_in_pieces(count, inner, [&](std::size_t column, std::size_t columns) {
             first(x + column, about ? about + column : nullptr, slices, columns, y + column);
         });
     }
@@ -56,8 +48,9 @@ template <class T>
 void find(typename ReduceKernels<T>::Find search, const T* x, const Slices& slices, std::int64_t* y) {
     const std::size_t count = slices.count, inner = slices.inner;
     if (slices.outer == 1) {
-        return columns_in_pieces(
-            slices, [&](std::size_t column, std::size_t columns) { search(x + column, slices, columns, y + column); });
+        return columns_in_pieces(count, inner, [&](std::size_t column, std::size_t columns) {
+            search(x + column, slices, columns, y + column);
+        });
     }
     in_pieces(slices.outer, count * inner, [&](std::size_t begin, std::size_t n) {
         search(x + begin * count * inner, {n, count, inner}, inner, y + begin * inner);

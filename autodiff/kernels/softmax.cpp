@@ -4,11 +4,15 @@
 namespace xgrad::kernels {
 namespace {
 
-// Runs work(first element, first result, slices) over ranges of outer.
+// Runs work(first element, first result, slices, columns) over ranges of outer or, where that is 1, of columns.
 template <class Work> void each_piece(const Slices& slices, const Work& work) {
+    if (slices.outer == 1)
+        return columns_in_pieces(slices.count, slices.inner, [&](std::size_t column, std::size_t columns) {
+            work(column, column, slices, columns);
+        });
     const std::size_t size = slices.count * slices.inner;
     in_pieces(slices.outer, size, [&](std::size_t first, std::size_t n) {
-        work(first * size, first * slices.inner, Slices{n, slices.count, slices.inner});
+        work(first * size, first * slices.inner, Slices{n, slices.count, slices.inner}, slices.inner);
     });
 }
 
@@ -16,22 +20,30 @@ template <class Work> void each_piece(const Slices& slices, const Work& work) {
 
 template <class T> void softmax(const T* x, const Slices& slices, T* y, Level at) {
     const auto kernel = softmax_kernels<T>(at).softmax;
-    each_piece(slices, [&](std::size_t i, std::size_t, const Slices& piece) { kernel(x + i, piece, y + i); });
+    each_piece(slices, [&](std::size_t i, std::size_t, const Slices& piece, std::size_t columns) {
+        kernel(x + i, piece, columns, y + i);
+    });
 }
 
 template <class T> void log_softmax(const T* x, const Slices& slices, T* y, Level at) {
     const auto kernel = softmax_kernels<T>(at).log_softmax;
-    each_piece(slices, [&](std::size_t i, std::size_t, const Slices& piece) { kernel(x + i, piece, y + i); });
+    each_piece(slices, [&](std::size_t i, std::size_t, const Slices& piece, std::size_t columns) {
+        kernel(x + i, piece, columns, y + i);
+    });
 }
 
 template <class T> void softmax_backward(const T* y, const T* g, const Slices& slices, T* dx, Level at) {
     const auto kernel = softmax_kernels<T>(at).softmax_backward;
-    each_piece(slices, [&](std::size_t i, std::size_t, const Slices& piece) { kernel(y + i, g + i, piece, dx + i); });
+    each_piece(slices, [&](std::size_t i, std::size_t, const Slices& piece, std::size_t columns) {
+        kernel(y + i, g + i, piece, columns, dx + i);
+    });
 }
 
 template <class T> void log_softmax_backward(const T* y, const T* g, const Slices& slices, T* dx, Level at) {
     const auto kernel = softmax_kernels<T>(at).log_softmax_backward;
-    each_piece(slices, [&](std::size_t i, std::size_t, const Slices& piece) { kernel(y + i, g + i, piece, dx + i); });
+    each_piece(slices, [&](std::size_t i, std::size_t, const Slices& piece, std::size_t columns) {
+        kernel(y + i, g + i, piece, columns, dx + i);
+    });
 }
 
 std::size_t find_invalid_label(const std::int64_t* labels, std::size_t samples, std::size_t classes,
@@ -46,14 +58,14 @@ template <class T>
 void softmax_cross_entropy(const T* x, const Slices& slices, const CrossEntropyTarget<T>& target,
                            const CrossEntropyResult<T>& result, Level at) {
     const auto kernel = softmax_kernels<T>(at).cross_entropy;
-    each_piece(slices, [&](std::size_t i, std::size_t sample, const Slices& piece) {
+    each_piece(slices, [&](std::size_t i, std::size_t sample, const Slices& piece, std::size_t columns) {
         CrossEntropyTarget<T> its_target = target;
         its_target.labels += sample;
         CrossEntropyResult<T> its_result = result;
         its_result.losses += sample;
         if (its_result.probabilities) its_result.probabilities += i;
         if (its_result.weights) its_result.weights += sample;
-        kernel(x + i, piece, its_target, its_result);
+        kernel(x + i, piece, columns, its_target, its_result);
     });
 }
 
@@ -63,11 +75,11 @@ void softmax_cross_entropy_backward(const T* probabilities, const Slices& slices
     const auto kernel = softmax_kernels<T>(at).cross_entropy_backward;
     T weight_sum = static_cast<T>(slices.count);
     if (target.class_weights) sum(target.class_weights, {1, slices.count, 1}, &weight_sum, at);
-    each_piece(slices, [&](std::size_t i, std::size_t sample, const Slices& piece) {
+    each_piece(slices, [&](std::size_t i, std::size_t sample, const Slices& piece, std::size_t columns) {
         CrossEntropyTarget<T> its_target = target;
         its_target.labels += sample;
-        kernel(probabilities + i, piece, its_target, weight_sum, one_scale ? scales : scales + sample, one_scale,
-               dx + i);
+        kernel(probabilities + i, piece, columns, its_target, weight_sum, one_scale ? scales : scales + sample,
+               one_scale, dx + i);
     });
 }
 

@@ -55,16 +55,17 @@ template <class T>
 void softmax_cross_entropy_backward(const T* probabilities, const Slices& slices, const CrossEntropyTarget<T>& target,
                                     const T* scales, bool one_scale, T* dx, Level at = level());
 
-/// The level's share of the work: one thread's piece, a range of outer.
+/// The level's share of the work: one thread's piece, a range of outer, of whose arrays it takes the first columns.
 template <class T> struct SoftmaxKernels {
-    void (*softmax)(const T* x, const Slices& slices, T* y);
-    void (*log_softmax)(const T* x, const Slices& slices, T* y);
-    void (*softmax_backward)(const T* y, const T* g, const Slices& slices, T* dx);
-    void (*log_softmax_backward)(const T* y, const T* g, const Slices& slices, T* dx);
-    void (*cross_entropy)(const T* x, const Slices& slices, const CrossEntropyTarget<T>& target,
+    void (*softmax)(const T* x, const Slices& slices, std::size_t columns, T* y);
+    void (*log_softmax)(const T* x, const Slices& slices, std::size_t columns, T* y);
+    void (*softmax_backward)(const T* y, const T* g, const Slices& slices, std::size_t columns, T* dx);
+    void (*log_softmax_backward)(const T* y, const T* g, const Slices& slices, std::size_t columns, T* dx);
+    void (*cross_entropy)(const T* x, const Slices& slices, std::size_t columns, const CrossEntropyTarget<T>& target,
                           const CrossEntropyResult<T>& result);
-    void (*cross_entropy_backward)(const T* probabilities, const Slices& slices, const CrossEntropyTarget<T>& target,
-                                   T weight_sum, const T* scales, bool one_scale, T* dx);
+    void (*cross_entropy_backward)(const T* probabilities, const Slices& slices, std::size_t columns,
+                                   const CrossEntropyTarget<T>& target, T weight_sum, const T* scales, bool one_scale,
+                                   T* dx);
 };
 
 XGRAD_AT_EVERY_LEVEL(template <class T> const SoftmaxKernels<T>& softmax_kernels();)

@@ -8,8 +8,8 @@ template <class T, class Slice> Lane<T> largest(const Slice& slice, const T* x) 
     return slice.template fold<Top>([&](std::size_t i, auto part) { return part.load(x + i); });
 }
 
-template <class T> XGRAD_FLATTEN void softmax_slices(const T* x, const Slices& slices, T* y) {
-    each_slice<T>(slices, slices.inner, [&](std::size_t offset, std::size_t, auto slice) {
+template <class T> XGRAD_FLATTEN void softmax_slices(const T* x, const Slices& slices, std::size_t columns, T* y) {
+    each_slice<T>(slices, columns, [&](std::size_t offset, std::size_t, auto slice) {
         const T* from = x + offset;
         T* to = y + offset;
         const Lane<T> top = largest(slice, from);
@@ -23,8 +23,8 @@ template <class T> XGRAD_FLATTEN void softmax_slices(const T* x, const Slices& s
     });
 }
 
-template <class T> XGRAD_FLATTEN void log_softmax_slices(const T* x, const Slices& slices, T* y) {
-    each_slice<T>(slices, slices.inner, [&](std::size_t offset, std::size_t, auto slice) {
+template <class T> XGRAD_FLATTEN void log_softmax_slices(const T* x, const Slices& slices, std::size_t columns, T* y) {
+    each_slice<T>(slices, columns, [&](std::size_t offset, std::size_t, auto slice) {
         const T* from = x + offset;
         T* to = y + offset;
         const Lane<T> top = largest(slice, from);
@@ -34,8 +34,9 @@ template <class T> XGRAD_FLATTEN void log_softmax_slices(const T* x, const Slice
     });
 }
 
-template <class T> XGRAD_FLATTEN void softmax_backward(const T* y, const T* g, const Slices& slices, T* dx) {
-    each_slice<T>(slices, slices.inner, [&](std::size_t offset, std::size_t, auto slice) {
+template <class T>
+XGRAD_FLATTEN void softmax_backward(const T* y, const T* g, const Slices& slices, std::size_t columns, T* dx) {
+    each_slice<T>(slices, columns, [&](std::size_t offset, std::size_t, auto slice) {
         const T *result = y + offset, *cotangent = g + offset;
         T* to = dx + offset;
         const Lane<T> total = slice.template fold<Sum>(
@@ -46,8 +47,9 @@ template <class T> XGRAD_FLATTEN void softmax_backward(const T* y, const T* g, c
     });
 }
 
-template <class T> XGRAD_FLATTEN void log_softmax_backward(const T* y, const T* g, const Slices& slices, T* dx) {
-    each_slice<T>(slices, slices.inner, [&](std::size_t offset, std::size_t, auto slice) {
+template <class T>
+XGRAD_FLATTEN void log_softmax_backward(const T* y, const T* g, const Slices& slices, std::size_t columns, T* dx) {
+    each_slice<T>(slices, columns, [&](std::size_t offset, std::size_t, auto slice) {
         const T *result = y + offset, *cotangent = g + offset;
         T* to = dx + offset;
         const Lane<T> total =
@@ -80,12 +82,12 @@ Lane<T> class_weight(const Column<T, Places>& column, const T* weights, std::siz
 }
 
 template <class T>
-XGRAD_FLATTEN void cross_entropy_slices(const T* x, const Slices& slices, const CrossEntropyTarget<T>& target,
-                                        const CrossEntropyResult<T>& result) {
+XGRAD_FLATTEN void cross_entropy_slices(const T* x, const Slices& slices, std::size_t columns,
+                                        const CrossEntropyTarget<T>& target, const CrossEntropyResult<T>& result) {
     const std::size_t inner = slices.inner;
     const T* weights = target.class_weights;
     const T smooth = target.label_smoothing / static_cast<T>(slices.count);
-    each_slice<T>(slices, inner, [&](std::size_t offset, std::size_t sample, auto slice) {
+    each_slice<T>(slices, columns, [&](std::size_t offset, std::size_t sample, auto slice) {
         const T* from = x + offset;
         const Lane<T> top = largest(slice, from);
         Lane<T> total;
@@ -127,13 +129,13 @@ XGRAD_FLATTEN void cross_entropy_slices(const T* x, const Slices& slices, const 
 }
 
 template <class T>
-XGRAD_FLATTEN void cross_entropy_backward(const T* probabilities, const Slices& slices,
+XGRAD_FLATTEN void cross_entropy_backward(const T* probabilities, const Slices& slices, std::size_t columns,
                                           const CrossEntropyTarget<T>& target, T weight_sum, const T* scales,
                                           bool one_scale, T* dx) {
     const std::size_t inner = slices.inner;
     const T* weights = target.class_weights;
     const T sharp = 1 - target.label_smoothing, smooth = target.label_smoothing / static_cast<T>(slices.count);
-    each_slice<T>(slices, inner, [&](std::size_t offset, std::size_t sample, auto slice) {
+    each_slice<T>(slices, columns, [&](std::size_t offset, std::size_t sample, auto slice) {
         const T* from = probabilities + offset;
         T* to = dx + offset;
         // Per sample: how much the probabilities count, and the scale, both 0 where the label is ignored.
@@ -185,10 +187,11 @@ template <class T> struct Gathered {
     }
 };
 
-// Runs kernel(x, slices, y, first result) at once or, where that is faster, on a cache line of gathered slices at a
-// time: for short rows, because merging across a lane would cost more than all the rest, and for columns far apart in
-// memory, whose lines would drive each other out of the cache between the passes. y may be null.
-template <class T, class Kernel> void gathering(const T* x, const Slices& slices, T* y, const Kernel& kernel) {
+// Runs kernel(x, slices, columns, y, first result) at once or, where that is faster, on a cache line of gathered slices
+// at a time: for short rows, because merging across a lane would cost more than all the rest, and for columns far apart
+// in memory, whose lines would drive each other out of the cache between the passes. y may be null.
+template <class T, class Kernel>
+void gathering(const T* x, const Slices& slices, std::size_t columns, T* y, const Kernel& kernel) {
     constexpr std::size_t line = Gathered<T>::line;
     const std::size_t outer = slices.outer, count = slices.count, inner = slices.inner;
     Gathered<T> from, to;
@@ -196,40 +199,44 @@ template <class T, class Kernel> void gathering(const T* x, const Slices& slices
         for (std::size_t o = 0; o < outer; o += line) {
             const std::size_t n = outer - o < line ? outer - o : line;
             from.read_rows(x + o * count, count, n);
-            kernel(from.numbers, Slices{1, count, n}, y ? to.numbers : nullptr, o);
+            kernel(from.numbers, Slices{1, count, n}, n, y ? to.numbers : nullptr, o);
             if (y) to.write_rows(y + o * count, count, n);
         }
     } else if (inner >= 8 * line && count <= Gathered<T>::longest) {
         for (std::size_t o = 0; o < outer; ++o)
-            for (std::size_t i = 0; i < inner; i += line) {
-                const std::size_t n = inner - i < line ? inner - i : line, offset = o * count * inner + i;
+            for (std::size_t i = 0; i < columns; i += line) {
+                const std::size_t n = columns - i < line ? columns - i : line, offset = o * count * inner + i;
                 from.read_columns(x + offset, count, n, inner);
-                kernel(from.numbers, Slices{1, count, n}, y ? to.numbers : nullptr, o * inner + i);
+                kernel(from.numbers, Slices{1, count, n}, n, y ? to.numbers : nullptr, o * inner + i);
                 if (y) to.write_columns(y + offset, count, n, inner);
             }
     } else {
-        kernel(x, slices, y, 0);
+        kernel(x, slices, columns, y, 0);
     }
 }
 
-template <class T> void softmax(const T* x, const Slices& slices, T* y) {
-    gathering(x, slices, y, [](const T* from, const Slices& s, T* to, std::size_t) { softmax_slices(from, s, to); });
+template <class T> void softmax(const T* x, const Slices& slices, std::size_t columns, T* y) {
+    gathering(x, slices, columns, y, [](const T* from, const Slices& s, std::size_t its_columns, T* to, std::size_t) {
+        softmax_slices(from, s, its_columns, to);
+    });
 }
 
-template <class T> void log_softmax(const T* x, const Slices& slices, T* y) {
-    gathering(x, slices, y,
-              [](const T* from, const Slices& s, T* to, std::size_t) { log_softmax_slices(from, s, to); });
+template <class T> void log_softmax(const T* x, const Slices& slices, std::size_t columns, T* y) {
+    gathering(x, slices, columns, y, [](const T* from, const Slices& s, std::size_t its_columns, T* to, std::size_t) {
+        log_softmax_slices(from, s, its_columns, to);
+    });
 }
 
 template <class T>
-void cross_entropy(const T* x, const Slices& slices, const CrossEntropyTarget<T>& target,
+void cross_entropy(const T* x, const Slices& slices, std::size_t columns, const CrossEntropyTarget<T>& target,
                    const CrossEntropyResult<T>& result) {
-    gathering(x, slices, result.probabilities, [&](const T* from, const Slices& s, T* to, std::size_t first) {
+    const auto kernel = [&](const T* from, const Slices& s, std::size_t its_columns, T* to, std::size_t first) {
         CrossEntropyTarget<T> its_target = target;
         its_target.labels += first;
-        cross_entropy_slices(from, s, its_target,
+        cross_entropy_slices(from, s, its_columns, its_target,
                              {result.losses + first, to, result.weights ? result.weights + first : nullptr});
-    });
+    };
+    gathering(x, slices, columns, result.probabilities, kernel);
 }
 
 }  // namespace
