@@ -1,5 +1,5 @@
 // Elementwise arithmetic and elementary functions: NumPy's names and meanings, with broadcasting. The operators + − × ÷
-// and the comparisons are in variable.hpp.
+// and the comparisons are in variable.hpp. Operands come by value: a temporary that nobody else needs is written over.
 #pragma once
 
 #include <xgrad/autodiff/variable.hpp>
