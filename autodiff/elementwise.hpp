@@ -111,25 +111,36 @@ std::array<Variable<T>, N> elementwise_cotangents(const Formula& formula, Variab
     return cotangents;
 }
 
-/// The operation of a formula, under a name. When it is not recorded, an input that nobody else sees becomes the result.
-template <class T, class Formula, std::same_as<Variable<T>>... Rest>
-Variable<T> elementwise_operation(const char* name, const Formula& formula, Variable<T> first, Rest... rest) {
-    constexpr std::size_t N = 1 + sizeof...(Rest);
-    const std::array<const Variable<T>*, N> inputs = {&first, &rest...};
-    if (is_recorded(first, rest...))
-        return record(name, evaluate_elementwise<T, Formula, N>(name, formula, inputs),
-                      wrt(std::tie(std::as_const(first), std::as_const(rest)...),
-                          [formula, all = std::array<Variable<T>, N>{first, rest...}](Variable<T> g, const Needs& needs) {
+/// The operation of a formula, under a name. When it is not recorded, an unused input that nobody else sees becomes the
+/// result.
+template <class T, class Formula, std::size_t N>
+Variable<T> apply_elementwise(const char* name, const Formula& formula, const std::array<const Variable<T>*, N>& inputs,
+                              const std::array<bool, N>& unused) {
+    return [&]<std::size_t... I>(std::index_sequence<I...>) {
+        if (is_recorded(*inputs[I]...))
+            return record(name, evaluate_elementwise<T, Formula, N>(name, formula, inputs),
+                          wrt(std::tie(*inputs[I]...), [formula, all = std::array<Variable<T>, N>{*inputs[I]...}](
+                                                           Variable<T> g, const Needs& needs) {
                               return elementwise_cotangents<T, Formula, N>(formula, std::move(g), all, needs);
                           }));
-    return over_broadcast(name, inputs, [&](const Shape& shape, const kernels::Broadcast& loop, const auto& data) {
-        Variable<T> result;
-        for (Variable<T>* input : {&first, &rest...})
-            if (!result && is_sole_owner(*input) && input->shape() == shape) result = std::move(*input);
-        if (!result) result = Variable<T>(empty<T>(shape));
-        kernels::elementwise_kernel<Formula, T, N>().forward(&formula, loop, result.node()->value.data(), data.data());
-        return result;
-    });
+        return over_broadcast(name, inputs, [&](const Shape& shape, const kernels::Broadcast& loop, const auto& data) {
+            Variable<T> result;
+            for (std::size_t i = 0; i < N && !result; ++i)
+                if (unused[i] && is_sole_owner(*inputs[i]) && inputs[i]->shape() == shape)
+                    result = Variable<T>(inputs[i]->node());
+            if (!result) result = Variable<T>(empty<T>(shape));
+            kernels::elementwise_kernel<Formula, T, N>().forward(&formula, loop, result.node()->value.data(), data.data());
+            return result;
+        });
+    }(std::make_index_sequence<N>());
+}
+
+/// The same for inputs of which those are unused afterwards that come as rvalues.
+template <class Formula, AnyVariable... Inputs>
+auto elementwise_operation(const char* name, const Formula& formula, Inputs&&... inputs) {
+    using T = typename CommonVariable<Inputs...>::type::value_type;
+    return apply_elementwise<T, Formula, sizeof...(Inputs)>(name, formula, {&inputs...},
+                                                            {!std::is_lvalue_reference_v<Inputs>...});
 }
 
 }  // namespace detail

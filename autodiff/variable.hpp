@@ -36,6 +36,7 @@ namespace detail {
 template <class T>
 class ValueNode;
 
+// Operands are looked at, and written over where nobody else needs them; they are moved only when nothing can be thrown.
 template <class T>
 Variable<T> add(Variable<T>&& a, Variable<T>&& b);
 template <class T>
@@ -232,11 +233,11 @@ public:
         return detail::divide_number_by(static_cast<T>(n), std::move(x));
     }
 
-    /// Makes this handle one to the new value; the old one stays as it is.
-    Variable& operator+=(const Variable& other) { return *this = *this + other; }
-    Variable& operator-=(const Variable& other) { return *this = *this - other; }
-    Variable& operator*=(const Variable& other) { return *this = *this * other; }
-    Variable& operator/=(const Variable& other) { return *this = *this / other; }
+    /// Makes this handle one to the new value. Others to the old one keep that; without any it is written over.
+    Variable& operator+=(const Variable& other) { return *this = detail::add(std::move(*this), Variable(other)); }
+    Variable& operator-=(const Variable& other) { return *this = detail::subtract(std::move(*this), Variable(other)); }
+    Variable& operator*=(const Variable& other) { return *this = detail::multiply(std::move(*this), Variable(other)); }
+    Variable& operator/=(const Variable& other) { return *this = detail::divide(std::move(*this), Variable(other)); }
 
     /// Comparisons look at the values, element by element, with broadcasting; nothing is recorded.
     friend Array<bool> operator<(const Variable& a, const Variable& b) {

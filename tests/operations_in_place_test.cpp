@@ -189,13 +189,53 @@ TEST_CASE("what observers are shown keeps its value", "[elementwise][in_place]")
     CHECK(reader.sums == std::vector<double>{3, 5, -5, 0, 2});
 }
 
+TEST_CASE("+= and its like write over what has no other handle", "[elementwise][in_place]") {
+    const V x = leaf(random({5, 8}, 1, 1, 2)), y = random({5, 8}, 2, 1, 2);
+    const std::pair<const char*, std::function<void(V&)>> updates[] = {
+        {"+=", [&](V& v) { v += y; }},
+        {"-=", [&](V& v) { v -= y; }},
+        {"*=", [&](V& v) { v *= y; }},
+        {"/=", [&](V& v) { v /= y; }},
+    };
+    for (const auto& [name, update] : updates) {
+        INFO(name);
+        for (const bool recorded : {false, true}) {
+            V v = recorded ? x + 1 : y + 1;
+            const double* const at = v.value().data();
+            update(v);
+            CHECK(v.value().data() == at);
+            CHECK(v.requires_grad() == recorded);
+
+            const V other = v;
+            const Array<double> before = v.value();
+            update(v);
+            CHECK(same(other, before));
+            CHECK_FALSE(same(v, before));
+        }
+        gradcheck(
+            [&](const V& z) {
+                V v = z * 2;
+                update(v), update(v);
+                return v;
+            },
+            {x});
+    }
+    V v = y + 1;
+    v += v;
+    CHECK(same(v, 2 * (y.value() + 1)));
+    v *= v;
+    CHECK(same(v, xt::square(2 * (y.value() + 1))));
+}
+
 TEST_CASE("an operation that throws leaves its operands alone", "[elementwise][in_place][errors]") {
     V a = random({5, 8}), b = random({5, 7});
-    const V kept = a;
+    const Array<double> before = a.value();
     xgrad::testing::check_refused([&] { return V(a) + V(b); }, {"add", "(5, 8)", "(5, 7)"});
-    a += 1;
     CHECK_THROWS_AS(a += b, Error);
-    CHECK(same(a, kept.value() + 1));
+    CHECK_THROWS_AS(a -= b, Error);
+    CHECK_THROWS_AS(a *= b, Error);
+    CHECK_THROWS_AS(a /= b, Error);
+    CHECK(same(a, before));
 }
 
 TEST_CASE("chains of temporaries have the values and gradients of named variables", "[elementwise][in_place]") {
