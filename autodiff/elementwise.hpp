@@ -57,20 +57,31 @@ auto over_broadcast(const char* name, const std::array<const Variable<T>*, N>& i
     return run(shape, kernels::Broadcast(as_span(shape), shapes), data);
 }
 
-/// formula(inputs…) at every place of the broadcast shape, in one pass. It takes the memory of an input that the caller
-/// has no more use for when nobody else can see it.
+/// An input that its caller has no more use for, by which it may be written over; null for one that is needed.
+template <class T>
+Variable<T>* unused(Variable<T>&& x) noexcept {
+    return &x;
+}
+template <class T>
+Variable<T>* unused(const Variable<T>&) noexcept {
+    return nullptr;
+}
+
+/// The memory for a result of this shape: that of an unused input when nobody else can see it, else new.
+template <class T, std::size_t N>
+Array<T> result_array(const Shape& shape, const std::array<Variable<T>*, N>& unused) {
+    if (!thread_state.observer)  // which may look at the inputs
+        for (const Variable<T>* input : unused)
+            if (input && is_spare(*input) && input->shape() == shape) return take(std::move(input->node()->value));
+    return empty<T>(shape);
+}
+
+/// formula(inputs…) at every place of the broadcast shape, in one pass.
 template <class T, class Formula, std::size_t N>
 Array<T> evaluate_elementwise(const char* name, const Formula& formula, const std::array<const Variable<T>*, N>& inputs,
-                              const std::array<bool, N>& unused = {}) {
+                              const std::array<Variable<T>*, N>& unused = {}) {
     return over_broadcast(name, inputs, [&](const Shape& shape, const kernels::Broadcast& loop, const auto& data) {
-        const auto result_array = [&] {
-            if (!thread_state.observer)  // which may look at the inputs
-                for (std::size_t i = 0; i < N; ++i)
-                    if (unused[i] && is_spare(*inputs[i]) && inputs[i]->shape() == shape)
-                        return take(std::move(inputs[i]->node()->value));
-            return empty<T>(shape);
-        };
-        Array<T> result = result_array();
+        Array<T> result = result_array(shape, unused);
         kernels::elementwise_kernel<Formula, T, N>().forward(&formula, loop, result.data(), data.data());
         return result;
     });
@@ -115,7 +126,7 @@ std::array<Variable<T>, N> elementwise_cotangents(const Formula& formula, Variab
 /// result.
 template <class T, class Formula, std::size_t N>
 Variable<T> apply_elementwise(const char* name, const Formula& formula, const std::array<const Variable<T>*, N>& inputs,
-                              const std::array<bool, N>& unused) {
+                              const std::array<Variable<T>*, N>& unused) {
     return [&]<std::size_t... I>(std::index_sequence<I...>) {
         if (is_recorded(*inputs[I]...))
             return record(name, evaluate_elementwise<T, Formula, N>(name, formula, inputs),
@@ -125,22 +136,25 @@ Variable<T> apply_elementwise(const char* name, const Formula& formula, const st
                           }));
         return over_broadcast(name, inputs, [&](const Shape& shape, const kernels::Broadcast& loop, const auto& data) {
             Variable<T> result;
-            for (std::size_t i = 0; i < N && !result; ++i)
-                if (unused[i] && is_sole_owner(*inputs[i]) && inputs[i]->shape() == shape)
-                    result = Variable<T>(inputs[i]->node());
-            if (!result) result = Variable<T>(empty<T>(shape));
-            kernels::elementwise_kernel<Formula, T, N>().forward(&formula, loop, result.node()->value.data(), data.data());
+            for (Variable<T>* input : unused)
+                if (input && !result && is_sole_owner(*input) && input->shape() == shape) {
+                    result = Variable<T>(input->node());
+                    *input = {};  // the only handle, again
+                }
+            if (!result) result = result_array(shape, unused);
+            kernels::elementwise_kernel<Formula, T, N>().forward(&formula, loop, result.node()->value.data(),
+                                                                 data.data());
             return result;
         });
     }(std::make_index_sequence<N>());
 }
 
-/// The same for inputs of which those are unused afterwards that come as rvalues.
+/// The same, where the inputs that come as rvalues are unused afterwards.
 template <class Formula, AnyVariable... Inputs>
 auto elementwise_operation(const char* name, const Formula& formula, Inputs&&... inputs) {
     using T = typename CommonVariable<Inputs...>::type::value_type;
     return apply_elementwise<T, Formula, sizeof...(Inputs)>(name, formula, {&inputs...},
-                                                            {!std::is_lvalue_reference_v<Inputs>...});
+                                                            {unused<T>(std::forward<Inputs>(inputs))...});
 }
 
 }  // namespace detail

@@ -21,17 +21,17 @@ struct Philox {
     std::uint32_t a, b, c, d, k0, k1;
 
     void round() {
-        const std::uint64_t x = std::uint64_t{a} * 0xD2511F53u;
-        const std::uint64_t y = std::uint64_t{c} * 0xCD9E8D57u;
+        const std::uint64_t x = std::uint64_t{a} * kernels::XGRAD_LEVEL::philox_factor0;
+        const std::uint64_t y = std::uint64_t{c} * kernels::XGRAD_LEVEL::philox_factor1;
         a = high_word(y) ^ b ^ k0;
         c = high_word(x) ^ d ^ k1;
         b = low_word(y);
         d = low_word(x);
-        k0 += 0x9E3779B9u;
-        k1 += 0xBB67AE85u;
+        k0 += kernels::XGRAD_LEVEL::philox_step0;
+        k1 += kernels::XGRAD_LEVEL::philox_step1;
     }
     void ten_rounds() {
-        for (int i = 0; i < 10; ++i) round();
+        for (int i = 0; i < kernels::XGRAD_LEVEL::philox_rounds; ++i) round();
     }
 };
 
@@ -113,7 +113,8 @@ kernels::RandomBlocks Generator::take_words(std::size_t count) {
 
 template <class T>
 void Generator::fill_uniform(std::span<T> values, std::type_identity_t<T> low, std::type_identity_t<T> high) {
-    kernels::fill_uniform<T>(take_words(values.size() * kernels::words_each<T>), low, high, values.data(), values.size());
+    kernels::fill_uniform<T>(take_words(values.size() * kernels::words_each<T>), low, high, values.data(),
+                             values.size());
 }
 
 template <class T>

@@ -43,8 +43,8 @@ template <class... T>
 bool is_differentiated(const Variable<T>&... x) noexcept {
     return thread_state.recording && (x.requires_grad() || ...);
 }
-/// Whether an operation on these values has to be recorded: for its backward, or for those who watch. Small operations ask
-/// before they put together what a record needs.
+/// Whether an operation on these values has to be recorded: for its backward, or for those who watch. Small operations
+/// ask before they put together what a record needs.
 template <class... T>
 bool is_recorded(const Variable<T>&... x) noexcept {
     return thread_state.observer || is_differentiated(x...);

@@ -66,7 +66,8 @@ private:
 /// A setting of an operation, or an input of it that is no Variable (labels, indices, masks, statistics).
 struct Attribute {
     using Value = std::variant<bool, std::int64_t, double, std::string_view, std::vector<std::int64_t>,
-                               const Array<std::int64_t>*, const Array<bool>*, const Array<float>*, const Array<double>*>;
+                               const Array<std::int64_t>*, const Array<bool>*, const Array<float>*,
+                               const Array<double>*>;
     std::string_view name;
     Value value;
 };

@@ -36,7 +36,7 @@ namespace detail {
 template <class T>
 class ValueNode;
 
-// Operands are looked at, and written over where nobody else needs them; they are moved only when nothing can be thrown.
+// Operands are written over where nobody else needs them.
 template <class T>
 Variable<T> add(Variable<T>&& a, Variable<T>&& b);
 template <class T>
@@ -204,9 +204,8 @@ public:
     /// Throws Error for a result of an operation.
     void on_gradient(std::function<void(const Variable&)> hook);
 
-    /// Arithmetic element by element, with NumPy's broadcasting. As every function of elements does, it writes over an
-    /// operand that comes as an rvalue, `x * x` in `1 + x * x`, when nobody else sees it and no backward needs it.
-    /// Throws Error when the shapes do not broadcast.
+    /// Arithmetic element by element, with NumPy's broadcasting. It writes over an operand that comes as an rvalue, `x * x`
+    /// in `1 + x * x`, when nobody else sees it and no backward needs it. Throws Error when the shapes do not broadcast.
     friend Variable operator+(Variable a, Variable b) { return detail::add(std::move(a), std::move(b)); }
     friend Variable operator-(Variable a, Variable b) { return detail::subtract(std::move(a), std::move(b)); }
     friend Variable operator*(Variable a, Variable b) { return detail::multiply(std::move(a), std::move(b)); }
@@ -216,7 +215,9 @@ public:
 
     friend Variable operator+(Variable x, Number auto n) { return detail::add_number(std::move(x), static_cast<T>(n)); }
     friend Variable operator+(Number auto n, Variable x) { return detail::add_number(std::move(x), static_cast<T>(n)); }
-    friend Variable operator-(Variable x, Number auto n) { return detail::add_number(std::move(x), -static_cast<T>(n)); }
+    friend Variable operator-(Variable x, Number auto n) {
+        return detail::add_number(std::move(x), -static_cast<T>(n));
+    }
     friend Variable operator-(Number auto n, Variable x) {
         return detail::subtract_from_number(static_cast<T>(n), std::move(x));
     }
@@ -233,11 +234,11 @@ public:
         return detail::divide_number_by(static_cast<T>(n), std::move(x));
     }
 
-    /// Makes this handle one to the new value. Others to the old one keep that; without any it is written over.
-    Variable& operator+=(const Variable& other) { return *this = detail::add(std::move(*this), Variable(other)); }
-    Variable& operator-=(const Variable& other) { return *this = detail::subtract(std::move(*this), Variable(other)); }
-    Variable& operator*=(const Variable& other) { return *this = detail::multiply(std::move(*this), Variable(other)); }
-    Variable& operator/=(const Variable& other) { return *this = detail::divide(std::move(*this), Variable(other)); }
+    /// Makes this handle one to the new value; the old one stays as it is.
+    Variable& operator+=(const Variable& other) { return *this = *this + other; }
+    Variable& operator-=(const Variable& other) { return *this = *this - other; }
+    Variable& operator*=(const Variable& other) { return *this = *this * other; }
+    Variable& operator/=(const Variable& other) { return *this = *this / other; }
 
     /// Comparisons look at the values, element by element, with broadcasting; nothing is recorded.
     friend Array<bool> operator<(const Variable& a, const Variable& b) {
@@ -270,7 +271,7 @@ private:
     Array<T>& begin_update();
     void end_update(const Shape& before, Buffer<T>&& memory);
 
-    // A handle that was not copied follows the value wherever it goes.
+    // Of a handle that was not copied: it follows the value wherever it goes.
     static constexpr std::uint64_t never = ~std::uint64_t{0};
 
     detail::ValueNode<T>* node_ = nullptr;
@@ -424,11 +425,13 @@ void accumulate(Variable<T>& sum, Variable<T>&& term, bool create_graph);
 
 [[noreturn]] void refuse_freed(const Node& node);
 
-/// Whether the one who holds this handle may write over the value and hand it on: nobody else can see it.
+/// Whether the one who holds this handle may write over the value and hand it on as another one: nobody else can see it,
+/// and there is nothing that belongs to the old one.
 template <class T>
 bool is_sole_owner(const Variable<T>& x) noexcept {
     const ValueNode<T>* node = x.node();
-    return node && node->handles() == 1 && node->edges() == 0 && !node->requires_grad && node->value.storage().unique();
+    return node && node->handles() == 1 && node->edges() == 0 && !node->requires_grad &&
+           node->value.storage().unique() && !node->gradient.defined() && node->hooks.empty() && !node->is_parameter;
 }
 
 /// Whether the one who holds this handle, and has no more use for it, may take the memory of its value for a result:
@@ -436,7 +439,7 @@ bool is_sole_owner(const Variable<T>& x) noexcept {
 template <class T>
 bool is_spare(const Variable<T>& x) noexcept {
     const ValueNode<T>* node = x.node();
-    return node->handles() == 1 && !node->keeps_value() && node->value.storage().unique();
+    return node && node->handles() == 1 && !node->keeps_value() && node->value.storage().unique();
 }
 
 }  // namespace detail
@@ -466,7 +469,8 @@ const Array<T>& Variable<T>::value() const {
     if (!node_) detail::refuse_empty();
     if (detail::thread_state.vjp) {
         const std::uint64_t changed_at = node_->value.storage().changed_at();
-        if (changed_at > copied_at_ && changed_at > detail::thread_state.recorded_at) detail::refuse_changed(node_->shape());
+        if (changed_at > copied_at_ && changed_at > detail::thread_state.recorded_at)
+            detail::refuse_changed(node_->shape());
     }
     return node_->value;
 }

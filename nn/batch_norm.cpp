@@ -40,7 +40,8 @@ template <class T> Variable<T> BatchNorm<T>::forward_with(Activation activation,
                         describe(x.shape()), features_, features_, features_, features_));
     const bool tracked = options_.track_running_stats;
     if (tracked && !this->training())
-        return batch_norm_inference(x, running_mean_, running_var_, weight_, bias_, options_.epsilon, activation);
+        return xgrad::detail::batch_norm_inference<T>(x, running_mean_, running_var_, weight_, bias_, options_.epsilon,
+                                                      activation);
     auto [y, mean, variance] = batch_norm(x, weight_, bias_, options_.epsilon, activation);
     if (tracked) track(mean, variance, x.size() / features_);
     return y;

@@ -181,7 +181,7 @@ TEST_CASE("a shape with more elements than can be counted is refused", "[array]"
     CHECK(element_count(Shape{std::size_t{1} << 40, 0, std::size_t{1} << 40}) == 0);
 }
 
-TEST_CASE("a version changes with every touch, whichever thread touches", "[array]") {
+TEST_CASE("the time of the last change moves on with every touch, whichever thread touches", "[array]") {
     Array<> a{1, 2, 3};
     Array<> b = share(a, Shape{3});
     const auto before = a.storage().changed_at();

@@ -1,10 +1,13 @@
 #include <algorithm>
 #include <array>
+#include <bit>
 #include <catch.hpp>
 #include <cmath>
 #include <cstdint>
 #include <set>
+#include <span>
 #include <thread>
+#include <type_traits>
 #include <vector>
 
 #include <xgrad/autodiff/error.hpp>
@@ -145,6 +148,56 @@ TEST_CASE("The numbers do not change from one version or machine to another", "[
     CHECK(floats ==
           std::vector{-0x1.ecdb88p-1f, -0x1.da57ep-4f, 0x1.6f2738p-2f, 0x1.643484p-1f, 0x1.b2608p-5f, -0x1.5368p-7f});
     CHECK(generator.permutation(8) == std::vector<std::int64_t>{0, 5, 4, 1, 6, 3, 2, 7});
+}
+
+namespace {
+
+// Of the numbers' bits.
+template <class T>
+std::uint64_t checksum(const std::vector<T>& values) {
+    using Bits = std::conditional_t<sizeof(T) == 4, std::uint32_t, std::uint64_t>;
+    std::uint64_t sum = 1469598103934665603u;
+    for (const T value : values) sum = (sum ^ std::bit_cast<Bits>(value)) * 0x100000001B3;
+    return sum;
+}
+
+// Long arrays, from inside a block of which the counter's lower half overflows.
+template <class T>
+std::array<std::uint64_t, 4> checksums() {
+    std::vector<T> values(20'001);
+    std::array<std::uint64_t, 4> sums;
+    Generator generator(Generator::State{.seed = 7, .stream = 3, .position = (std::uint64_t{1} << 34) - 7999});
+    generator.fill_normal(std::span(values), 1, 2);
+    sums[0] = checksum(values);
+    generator.fill_uniform(std::span(values), -3, 5);
+    sums[1] = checksum(values);
+    generator.fill_bernoulli(std::span(values), 0.3, 2);
+    sums[2] = checksum(values);
+    sums[3] = generator.state().position;
+    return sums;
+}
+
+}  // namespace
+
+TEST_CASE("Long arrays do not change from one version or machine to another", "[generator]") {
+    CHECK(checksums<float>() ==
+          std::array<std::uint64_t, 4>{0x1D391215F2545B03, 0x4C2AE3CA9FCA4584, 0x0AB5A35A9F917C19, 17'179'921'200});
+    CHECK(checksums<double>() ==
+          std::array<std::uint64_t, 4>{0x652208B9C08D0AE5, 0x52C07317DC9814B7, 0x1F387DEA1F917C19, 17'179'961'200});
+}
+
+TEST_CASE("Fills take whole blocks, also of words that they do not look at", "[generator]") {
+    std::vector<float> values(5);
+    Generator generator(Generator::State{.seed = 1, .position = 5});
+    generator.fill_bernoulli(std::span(values), 0);
+    CHECK(generator.state().position == 16);
+    generator.bits();
+    generator.fill_uniform(std::span(values).first(0));
+    CHECK(generator.state().position == 20);
+    Generator(Generator::State{.seed = 1, .position = 6}).fill_uniform(std::span(values));
+    std::vector<float> aligned(5);
+    Generator(Generator::State{.seed = 1, .position = 8}).fill_uniform(std::span(aligned));
+    CHECK(values == aligned);
 }
 
 TEST_CASE("Bernoulli numbers are one as often as asked", "[generator]") {

@@ -1,6 +1,8 @@
 // Batch normalisation: the statistics of its output, its running estimates, its modes.
 #include <cmath>
 #include <string>
+#include <variant>
+#include <vector>
 
 #include "catch.hpp"
 #include <xgrad/autodiff/generator.hpp>
@@ -219,4 +221,36 @@ TEST_CASE("batch_norm_inference can be differentiated by a given mean and varian
         gradcheck([](const auto& x, const auto& mean, const auto& variance, const auto& weight,
                      const auto& bias) { return batch_norm_inference(x, mean, square(variance), weight, bias); },
                   {random({4, 3}), random({3}), 1 + square(random({3})), random({3}), random({3})}));
+}
+
+TEST_CASE("batch_norm_inference takes what makes a Variable", "[nn][batch_norm]") {
+    const Variable<> x = {{1, 2}, {3, 6}};
+    const Array<> expected = batch_norm_inference(x, Variable<>{1, 2}, Variable<>{4, 4}, {}, {}, 0).value();
+    CHECK(expected == Array<>{{0, 0}, {1, 2}});
+    const Array<> mean = {1, 2};
+    CHECK(batch_norm_inference(x, {1, 2}, {4, 4}, {}, {}, 0).value() == expected);
+    CHECK(batch_norm_inference(x, mean, Variable<>{4, 4}, {}, {}, 0).value() == expected);
+    CHECK(batch_norm_inference(x, Variable<>{1, 2}, xt::square(mean) * 0 + 4, {}, {}, 0).value() == expected);
+}
+
+TEST_CASE("observers see the statistics that evaluation uses: as inputs or, of a layer, as settings", "[nn][batch_norm][observer]") {
+    struct Reader : Observer {
+        void on_record(const Recorded& recorded) override {
+            inputs.assign(recorded.inputs.begin(), recorded.inputs.end());
+            arrays.clear();
+            for (const Attribute& attribute : recorded.attributes)
+                if (const auto* array = std::get_if<const Array<float>*>(&attribute.value)) arrays.push_back(*array);
+        }
+        std::vector<const detail::Node*> inputs;
+        std::vector<const Array<float>*> arrays;
+    } reader;
+    const Variable<> x = {{1, 2}, {3, 6}}, mean = {1, 2}, variance = {4, 4};
+    batch_norm_inference(x, mean, variance);
+    CHECK(reader.inputs == std::vector<const detail::Node*>{x.node(), mean.node(), variance.node()});
+    CHECK(reader.arrays.empty());
+    nn::BatchNorm<> norm(2);
+    norm.eval();
+    norm(x);
+    CHECK(reader.inputs == std::vector<const detail::Node*>{x.node(), norm.weight().node(), norm.bias().node()});
+    CHECK(reader.arrays == std::vector<const Array<float>*>{&norm.running_mean(), &norm.running_var()});
 }

@@ -177,29 +177,59 @@ TEST_CASE("labels out of range are found, ignored ones are not", "[softmax]") {
     CHECK(kernels::find_invalid_label(labels, 0, 4, -1) == 0);
 }
 
-TEST_CASE("softmax and cross-entropy do not depend on the number of threads", "[softmax]") {
+namespace {
+
+// What the kernels write for some slices, one array after the other.
+template <class T>
+std::vector<std::vector<T>> all_results(const Slices& s, const std::vector<T>& x, const std::vector<T>& g,
+                                        const CrossEntropyTarget<T>& target, bool one_scale, Level at) {
+    std::vector<std::vector<T>> results(6, std::vector<T>(s.size()));
+    std::vector<T> losses(s.results()), weights(s.results());
+    kernels::softmax(x.data(), s, results[0].data(), at);
+    kernels::log_softmax(x.data(), s, results[1].data(), at);
+    kernels::softmax_backward(results[0].data(), g.data(), s, results[2].data(), at);
+    kernels::log_softmax_backward(results[1].data(), g.data(), s, results[3].data(), at);
+    kernels::softmax_cross_entropy<T>(x.data(), s, target, {losses.data(), results[4].data(), weights.data()}, at);
+    const T half = T(0.5);
+    kernels::softmax_cross_entropy_backward(results[4].data(), s, target, one_scale ? &half : losses.data(), one_scale,
+                                            results[5].data(), at);
+    results.insert(results.end(), {losses, weights});
+    return results;
+}
+
+}  // namespace
+
+TEMPLATE_TEST_CASE("arrays that are shared among threads have the softmax and cross-entropy of each slice by itself",
+                   "[softmax]", float, double) {
+    using T = TestType;
     // Rows, a few long columns, many short ones whose last piece is a part of one, and several such arrays.
-    for (const Slices& s : {Slices{300, 1000, 1}, Slices{1, 2000, 70}, Slices{1, 40, 1001}, Slices{7, 30, 200}}) {
-        CAPTURE(s.outer, s.count, s.inner);
-        const auto x = numbers<float>(s.size(), 1), g = numbers<float>(s.size(), 2);
-        const auto weights = numbers<float>(s.count, 3, 0.5, 2);
-        std::vector<std::int64_t> labels(s.results());
-        for (std::size_t i = 0; i < labels.size(); ++i) labels[i] = static_cast<std::int64_t>(i * 7919 % s.count);
-        const CrossEntropyTarget<float> target{
-            .labels = labels.data(), .class_weights = weights.data(), .label_smoothing = 0.1f};
-        check_any_threads([&] {
-            std::vector<std::vector<float>> results(6, std::vector<float>(x.size()));
-            std::vector<float> losses(s.results()), used(s.results());
-            kernels::softmax(x.data(), s, results[0].data());
-            kernels::log_softmax(x.data(), s, results[1].data());
-            kernels::softmax_backward(results[0].data(), g.data(), s, results[2].data());
-            kernels::log_softmax_backward(results[1].data(), g.data(), s, results[3].data());
-            kernels::softmax_cross_entropy<float>(x.data(), s, target, {losses.data(), results[4].data(), used.data()});
-            kernels::softmax_cross_entropy_backward(results[4].data(), s, target, losses.data(), false, results[5].data());
-            check_close(results[0], softmax_of(reals(x), s), 8, 0);
-            check_close(losses, losses_of(reals(x), s, target), 16);
-            results.insert(results.end(), {losses, used});
-            return results;
-        });
-    }
+    for (const Slices& s : {Slices{60, 1000, 1}, Slices{1, 2000, 70}, Slices{1, 40, 1001}, Slices{7, 30, 200}})
+        for (const Level at : levels()) {
+            CAPTURE(name(at), s.outer, s.count, s.inner);
+            const auto x = numbers<T>(s.size(), 1), g = numbers<T>(s.size(), 2),
+                       weights = numbers<T>(s.count, 3, 0.5, 2);
+            std::vector<std::int64_t> labels(s.results());
+            for (std::size_t i = 0; i < labels.size(); ++i)
+                labels[i] = i % 5 == 3 ? -100 : static_cast<std::int64_t>(i * 7919 % s.count);
+            const bool one_scale = s.outer == 7;
+            CrossEntropyTarget<T> target{
+                .labels = labels.data(), .class_weights = weights.data(), .label_smoothing = T(0.1)};
+            const auto together = all_results(s, x, g, target, one_scale, at);
+            check_any_threads([&] { return all_results(s, x, g, target, one_scale, at); });
+
+            for (std::size_t slice = 0; slice < s.results(); slice += slice % 3 == 0 ? 1 : 5) {
+                const std::size_t first = slice / s.inner * s.count * s.inner + slice % s.inner;
+                const auto alone = [&](const std::vector<T>& all) {
+                    std::vector<T> one(s.count);
+                    for (std::size_t c = 0; c < s.count; ++c) one[c] = all[first + c * s.inner];
+                    return one;
+                };
+                target.labels = labels.data() + slice;
+                const auto expected = all_results({1, s.count, 1}, alone(x), alone(g), target, one_scale, at);
+                for (std::size_t i = 0; i < 6; ++i) check_close(alone(together[i]), reals(expected[i]), 32, 0);
+                for (std::size_t i = 6; i < 8; ++i)
+                    check_close(std::vector<T>{together[i][slice]}, reals(expected[i]), 32);
+            }
+            target.labels = labels.data();
+        }
 }

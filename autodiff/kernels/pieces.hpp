@@ -32,12 +32,12 @@ template <class Work> void in_pieces(std::size_t n, std::size_t each, const Work
         n * each < brief_size);
 }
 
-/// Runs work(first, count) over the columns of a matrix, at once or in pieces of whole cache lines: each takes all rows of
-/// some columns.
+/// Runs work(first, count) over the columns of a matrix, at once or in pieces, each of which takes all rows of some
+/// columns: a multiple of 64, whole cache lines.
 template <class Work> void columns_in_pieces(std::size_t rows, std::size_t columns, const Work& work) {
-    constexpr std::size_t line = 64;
-    in_pieces((columns + line - 1) / line, line * rows, [&](std::size_t begin, std::size_t n) {
-        work(begin * line, std::min(columns - begin * line, n * line));
+    constexpr std::size_t group = 64;
+    in_pieces((columns + group - 1) / group, group * rows, [&](std::size_t begin, std::size_t n) {
+        work(begin * group, std::min(columns - begin * group, n * group));
     });
 }
 

@@ -11,8 +11,9 @@ namespace {
 template <class T, class Fill>
 void fill_in_pieces(const RandomBlocks& blocks, std::size_t words, T* y, std::size_t n, const Fill& fill) {
     static_assert(piece_size % 4 == 0, "a piece begins with a block");
-    in_pieces(n, 1,
-              [&](std::size_t begin, std::size_t count) { fill(blocks.from(begin / 4 * words), y + begin, count); });
+    in_pieces(n, 1, [&](std::size_t begin, std::size_t count) {
+        fill(RandomBlocks{blocks.seed, blocks.stream, blocks.first + begin / 4 * words}, y + begin, count);
+    });
 }
 
 }  // namespace

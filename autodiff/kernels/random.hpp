@@ -3,7 +3,6 @@
 
 #include <cstddef>
 #include <cstdint>
-#include <type_traits>
 
 #include <xgrad/autodiff/kernels/level.hpp>
 
@@ -12,8 +11,6 @@ namespace xgrad::kernels {
 /// Where numbers come from: block `first` and those behind it, of one sequence of a generator (Generator::State).
 struct RandomBlocks {
     std::uint64_t seed, stream, first;
-
-    RandomBlocks from(std::uint64_t blocks) const { return {seed, stream, first + blocks}; }
 };
 
 /// How many words a number takes.
@@ -28,7 +25,7 @@ void fill_uniform(const RandomBlocks& blocks, T low, T high, T* y, std::size_t n
 /// Numbers of the normal distribution.
 template <class T>
 void fill_normal(const RandomBlocks& blocks, T mean, T deviation, T* y, std::size_t n, Level at = level());
-/// `one` with this probability, of one word each, else 0.
+/// Each `one` with this probability, in [0, 1], and else 0; a number takes one word.
 template <class T>
 void fill_bernoulli(const RandomBlocks& blocks, double probability, T one, T* y, std::size_t n, Level at = level());
 
@@ -37,7 +34,7 @@ template <class T> struct RandomKernels {
     /// low + width·u, but at most `last`
     void (*uniform)(const RandomBlocks& blocks, T low, T width, T last, T* y, std::size_t n);
     void (*normal)(const RandomBlocks& blocks, T mean, T deviation, T* y, std::size_t n);
-    /// `one` for words up to the last of those that are `chosen`
+    /// `one` for words up to `last_chosen`, else 0
     void (*bernoulli)(const RandomBlocks& blocks, std::uint32_t last_chosen, T one, T* y, std::size_t n);
 };
 

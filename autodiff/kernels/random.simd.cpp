@@ -1,3 +1,5 @@
+#include <utility>
+
 #include <xgrad/autodiff/kernels/random.hpp>
 #include <xgrad/autodiff/kernels/random_math.hpp>
 #include <xgrad/autodiff/kernels/vector.hpp>
@@ -22,17 +24,14 @@ constexpr std::size_t vector_blocks = lanes<std::uint64_t>;
 #endif
 }
 
-// What is added to the key in each of the ten rounds of Philox, and what the words are multiplied by.
-constexpr int rounds = 10;
-constexpr std::uint32_t key_step0 = 0x9E3779B9, key_step1 = 0xBB67AE85, factor0 = 0xD2511F53, factor1 = 0xCD9E8D57;
-
 // Writes blocks, of which one vector has the first and one the second halves.
 template <std::size_t... Lane>
-[[gnu::always_inline]] inline void store_blocks(std::uint32_t* words, Words halves, Words others,
+[[gnu::always_inline]] inline void store_blocks(std::uint32_t* words, Words first_halves, Words second_halves,
                                                 std::index_sequence<Lane...>) {
+    static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "of two words in a lane the lower one comes first");
     constexpr std::size_t n = vector_blocks;
-    const Words blocks[] = {__builtin_shufflevector(halves, others, (Lane / 2 + Lane % 2 * n)...),
-                            __builtin_shufflevector(halves, others, (n / 2 + Lane / 2 + Lane % 2 * n)...)};
+    const Words blocks[] = {__builtin_shufflevector(first_halves, second_halves, (Lane / 2 + Lane % 2 * n)...),
+                            __builtin_shufflevector(first_halves, second_halves, (n / 2 + Lane / 2 + Lane % 2 * n)...)};
     __builtin_memcpy(words, blocks, sizeof blocks);
 }
 
@@ -44,23 +43,23 @@ template <std::size_t... Lane> [[gnu::always_inline]] inline Words count(std::in
 // So many vectors at a time: a round waits for the one before, and does not keep the processor busy.
 constexpr std::size_t vectors = 2, step_blocks = vectors * vector_blocks;
 
-// Writes the words of step_blocks blocks.
-[[gnu::always_inline]] inline void philox(const RandomBlocks& blocks, std::uint32_t* words) {
+// Writes the words of step_blocks blocks, from a first one on.
+[[gnu::always_inline]] inline void philox(const RandomBlocks& blocks, std::uint64_t first, std::uint32_t* words) {
     Words a[vectors], b[vectors], c[vectors], d[vectors];
 #pragma GCC unroll 4
     for (std::size_t v = 0; v < vectors; ++v) {
-        a[v] = broadcast(blocks.first + v * vector_blocks) + count(std::make_index_sequence<vector_blocks>());
+        a[v] = broadcast(first + v * vector_blocks) + count(std::make_index_sequence<vector_blocks>());
         b[v] = a[v] >> 32;
         c[v] = broadcast(blocks.stream);
         d[v] = c[v] >> 32;
     }
     std::uint32_t key0 = static_cast<std::uint32_t>(blocks.seed), key1 = static_cast<std::uint32_t>(blocks.seed >> 32);
 #pragma GCC unroll 10
-    for (int round = 0; round < rounds; ++round, key0 += key_step0, key1 += key_step1)
+    for (int round = 0; round < philox_rounds; ++round, key0 += philox_step0, key1 += philox_step1)
 #pragma GCC unroll 4
         for (std::size_t v = 0; v < vectors; ++v) {
-            const Words x = multiply(a[v], broadcast(std::uint64_t{factor0}));
-            const Words y = multiply(c[v], broadcast(std::uint64_t{factor1}));
+            const Words x = multiply(a[v], broadcast(std::uint64_t{philox_factor0}));
+            const Words y = multiply(c[v], broadcast(std::uint64_t{philox_factor1}));
             a[v] = (y >> 32) ^ b[v] ^ broadcast(std::uint64_t{key0});
             c[v] = (x >> 32) ^ d[v] ^ broadcast(std::uint64_t{key1});
             b[v] = y;
@@ -68,22 +67,24 @@ constexpr std::size_t vectors = 2, step_blocks = vectors * vector_blocks;
         }
 #pragma GCC unroll 4
     for (std::size_t v = 0; v < vectors; ++v)
-        store_blocks(words + 4 * vector_blocks * v, (a[v] & 0xFFFFFFFFu) | b[v] << 32, (c[v] & 0xFFFFFFFFu) | d[v] << 32,
-                     std::make_index_sequence<vector_blocks>());
+        store_blocks(words + 4 * vector_blocks * v, (a[v] & 0xFFFFFFFFu) | b[v] << 32,
+                     (c[v] & 0xFFFFFFFFu) | d[v] << 32, std::make_index_sequence<vector_blocks>());
 }
 
 // As many blocks at a time as the first-level cache holds with what is made of them.
 constexpr std::size_t chunk_blocks = 128, chunk_words = 4 * chunk_blocks;
+static_assert(chunk_blocks % step_blocks == 0);
 
 // Hands the words of n numbers to convert(words, first number, count), a chunk at a time.
 template <class Convert>
-[[gnu::always_inline]] inline void each_chunk(RandomBlocks blocks, std::size_t words_per_number, std::size_t n,
+[[gnu::always_inline]] inline void each_chunk(const RandomBlocks& blocks, std::size_t words_per_number, std::size_t n,
                                               const Convert& convert) {
     alignas(64) std::uint32_t words[chunk_words];
     const std::size_t numbers = chunk_words / words_per_number;
-    for (std::size_t begin = 0; begin < n; begin += numbers, blocks = blocks.from(chunk_blocks)) {
+    std::uint64_t first = blocks.first;
+    for (std::size_t begin = 0; begin < n; begin += numbers, first += chunk_blocks) {
         for (std::size_t block = 0; block < chunk_blocks; block += step_blocks)
-            philox(blocks.from(block), words + 4 * block);
+            philox(blocks, first + block, words + 4 * block);
         convert(words, begin, min(n - begin, numbers));
     }
 }

@@ -13,6 +13,11 @@ namespace xgrad::kernels::XGRAD_LEVEL {
 
 constexpr std::uint64_t join(std::uint32_t low, std::uint32_t high) { return std::uint64_t{high} << 32 | low; }
 
+// Philox 4x32-10: what the words are multiplied by, and what is added to the key in each round.
+constexpr int philox_rounds = 10;
+constexpr std::uint32_t philox_factor0 = 0xD2511F53, philox_factor1 = 0xCD9E8D57;
+constexpr std::uint32_t philox_step0 = 0x9E3779B9, philox_step1 = 0xBB67AE85;
+
 // The standard library's would be symbols that levels share.
 template <class To, class From> To bit_cast(From from) { return __builtin_bit_cast(To, from); }
 inline float square_root(float x) { return __builtin_sqrtf(x); }

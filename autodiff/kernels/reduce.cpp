@@ -96,23 +96,41 @@ template <class T> void prod(const T* x, const Slices& slices, T* y, Level at) {
     fold<T>(kernels.prod, kernels.prod, x, nullptr, slices, y);
 }
 
-// What stands before an element, times what stands after it.
+namespace {
+
+// What stands before an element in its column, times what stands after it.
+template <class T> void products_of_others(const T* x, std::size_t rows, std::size_t columns, T* y, T* after) {
+    const std::size_t size = rows * columns;
+    std::fill_n(y, columns, T{1});
+    for (std::size_t i = columns; i < size; ++i) y[i] = y[i - columns] * x[i - columns];
+    std::fill_n(after, columns, T{1});
+    for (std::size_t row = rows; row-- > 0;)
+        for (std::size_t i = 0; i < columns; ++i) {
+            y[row * columns + i] *= after[i];
+            after[i] *= x[row * columns + i];
+        }
+}
+
+}  // namespace
+
 template <class T> void products_of_others(const T* x, const Slices& slices, T* y) {
-    const std::size_t inner = slices.inner, size = slices.count * inner;
+    // Rows are turned into columns, some at a time: along a row each product waits for the one before.
+    constexpr std::size_t group = 16, longest = 4096;
+    const std::size_t count = slices.count, inner = slices.inner, size = count * inner;
     if (size == 0) return;
-    in_pieces(slices.outer, size, [&](std::size_t begin, std::size_t n) {
-        const Scratch<T> after(inner);
-        for (std::size_t slice = begin; slice < begin + n; ++slice) {
-            const T* const from = x + slice * size;
-            T* const to = y + slice * size;
-            std::fill_n(to, inner, T{1});
-            for (std::size_t i = inner; i < size; ++i) to[i] = to[i - inner] * from[i - inner];
-            std::fill_n(after.data(), inner, T{1});
-            for (std::size_t row = slices.count; row-- > 0;)
-                for (std::size_t i = 0; i < inner; ++i) {
-                    to[row * inner + i] *= after.data()[i];
-                    after.data()[i] *= from[row * inner + i];
-                }
+    if (inner > 1 || count > longest)
+        return in_pieces(slices.outer, size, [&](std::size_t begin, std::size_t n) {
+            const Scratch<T> after(inner);
+            for (std::size_t i = begin; i < begin + n; ++i)
+                products_of_others(x + i * size, count, inner, y + i * size, after.data());
+        });
+    in_pieces((slices.outer + group - 1) / group, group * count, [&](std::size_t begin, std::size_t n) {
+        const Scratch<T> turned(count * group), products(count * group), after(group);
+        for (std::size_t row = begin * group; row < std::min(slices.outer, (begin + n) * group); row += group) {
+            const std::size_t rows = std::min(group, slices.outer - row);
+            transpose(x + row * count, count, count, rows, turned.data(), rows);
+            products_of_others(turned.data(), count, rows, products.data(), after.data());
+            transpose(products.data(), rows, rows, count, y + row * count, count);
         }
     });
 }

@@ -1,3 +1,5 @@
+#include <utility>
+
 #include <fmt/format.h>
 
 #include <xgrad/autodiff/operations/activations.hpp>
@@ -6,16 +8,18 @@ namespace xgrad {
 
 template <class T>
 Variable<T> relu(Variable<T> x) {
+    if (!detail::is_recorded(x)) return detail::elementwise_operation("relu", formulas::Relu{}, std::move(x));
     // From the result alone, so that the input need not be kept.
-    return record("relu", detail::evaluate_elementwise<T, formulas::Relu, 1>("relu", {}, {&x}, {true}),
+    return record("relu", detail::evaluate_elementwise<T, formulas::Relu, 1>("relu", {}, {&x}, {&x}),
                   wrt(x, [](Variable<T> g, const Variable<T>& y) {
                       return detail::elementwise_operation("relu", formulas::ReluVjp{}, std::move(g), y);
                   }));
 }
 
 template <class T>
-Variable<T> prelu(Variable<T> x, std::type_identity_t<Variable<T>> slope) {
-    if (slope.size() == 1) return detail::elementwise_operation("prelu", formulas::Prelu{}, std::move(x), reshape(slope, Shape{}));
+Variable<T> prelu(Variable<T> x, const std::type_identity_t<Variable<T>>& slope) {
+    if (slope.size() == 1)
+        return detail::elementwise_operation("prelu", formulas::Prelu{}, std::move(x), reshape(slope, Shape{}));
     if (slope.dimension() != 1 || x.dimension() < 2 || slope.size() != x.shape()[1])
         throw Error(fmt::format("prelu: slopes of shape {} do not fit an input of shape {}; expected one slope, or one for "
                                 "each channel (axis 1)",
@@ -72,7 +76,7 @@ Variable<T> softplus(Variable<T> x, double beta, double threshold) {
 XGRAD_INSTANTIATE(relu)
 XGRAD_INSTANTIATE(hardtanh, double, double)
 XGRAD_INSTANTIATE(softplus, double, double)
-template Variable<float> prelu(Variable<float>, Variable<float>);
-template Variable<double> prelu(Variable<double>, Variable<double>);
+template Variable<float> prelu(Variable<float>, const Variable<float>&);
+template Variable<double> prelu(Variable<double>, const Variable<double>&);
 
 }  // namespace xgrad

@@ -15,7 +15,7 @@ template <class T>
 Variable<T> leaky_relu(Variable<T> x, double negative_slope = 0.01);
 /// x where x > 0, otherwise slope·x with a slope that is learned: one for all, or one for each channel (axis 1)
 template <class T>
-Variable<T> prelu(Variable<T> x, std::type_identity_t<Variable<T>> slope);
+Variable<T> prelu(Variable<T> x, const std::type_identity_t<Variable<T>>& slope);
 /// x where x > 0, otherwise α(eˣ − 1)
 template <class T>
 Variable<T> elu(Variable<T> x, double alpha = 1);

@@ -18,19 +18,21 @@ namespace {
 
 // The value of a formula whose vjp is stated by hand and needs no input: mostly because it is simplest from the result.
 template <class T, class Formula>
-Array<T> evaluate(const char* name, const Formula& formula, const Variable<T>& x) {
-    return detail::evaluate_elementwise<T, Formula, 1>(name, formula, {&x}, {true});
+Array<T> evaluate(const char* name, const Formula& formula, Variable<T>& x) {
+    return detail::evaluate_elementwise<T, Formula, 1>(name, formula, {&x}, {&x});
 }
 // The same with two inputs, of which the vjps may need some.
 template <class T, class Formula>
-Array<T> evaluate(const char* name, const Formula& formula, const Variable<T>& a, const Variable<T>& b,
-                  bool needs_a = false, bool needs_b = false) {
-    return detail::evaluate_elementwise<T, Formula, 2>(name, formula, {&a, &b}, {!needs_a, !needs_b});
+Array<T> evaluate(const char* name, const Formula& formula, Variable<T>& a, Variable<T>& b, bool needs_a = false,
+                  bool needs_b = false) {
+    return detail::evaluate_elementwise<T, Formula, 2>(name, formula, {&a, &b},
+                                                       {needs_a ? nullptr : &a, needs_b ? nullptr : &b});
 }
 
 // An operation whose vjp is a formula of the cotangent and the result, and as such can be differentiated again.
 template <class Vjp, class T, class Formula>
 Variable<T> from_result(const char* name, const Formula& formula, Variable<T>&& x) {
+    if (!detail::is_recorded(x)) return detail::elementwise_operation(name, formula, std::move(x));
     return record(name, evaluate(name, formula, x), wrt(x, [name](Variable<T> g, const Variable<T>& y) {
                       return detail::elementwise_operation(name, Vjp{}, std::move(g), y);
                   }));
@@ -132,11 +134,13 @@ namespace detail {
 
 template <class T>
 Variable<T> add(Variable<T>&& a, Variable<T>&& b) {
+    if (!is_recorded(a, b)) return elementwise_operation("add", formulas::Add{}, std::move(a), std::move(b));
     return record("add", evaluate("add", formulas::Add{}, a, b), wrt(a, [](Variable<T> g) { return g; }),
                   wrt(b, [](Variable<T> g) { return g; }));
 }
 template <class T>
 Variable<T> subtract(Variable<T>&& a, Variable<T>&& b) {
+    if (!is_recorded(a, b)) return elementwise_operation("subtract", formulas::Subtract{}, std::move(a), std::move(b));
     return record("subtract", evaluate("subtract", formulas::Subtract{}, a, b), wrt(a, [](Variable<T> g) { return g; }),
                   wrt(b, [](Variable<T> g) { return -std::move(g); }));
 }
@@ -165,6 +169,7 @@ Variable<T> negative(Variable<T>&& x) {
 
 template <class T>
 Variable<T> add_number(Variable<T>&& x, T number) {
+    if (!is_recorded(x)) return elementwise_operation("add", formulas::AddNumber{number}, std::move(x));
     return record("add", evaluate("add", formulas::AddNumber{number}, x), wrt(x, [](Variable<T> g) { return g; }));
 }
 template <class T>
@@ -181,6 +186,7 @@ Variable<T> divide_by_number(Variable<T>&& x, T number) {
 }
 template <class T>
 Variable<T> subtract_from_number(T number, Variable<T>&& x) {
+    if (!is_recorded(x)) return elementwise_operation("subtract", formulas::RightSubtract{number}, std::move(x));
     return record("subtract", evaluate("subtract", formulas::RightSubtract{number}, x),
                   wrt(x, [](Variable<T> g) { return -std::move(g); }));
 }
@@ -253,7 +259,6 @@ Array<bool> compare(Comparison how, const Variable<T>& a, const Variable<T>& b) 
     }
     return compare_each(a, b, std::not_equal_to<T>());
 }
-
 
 #define XGRAD_OPERATORS(T) \
     template Variable<T> add(Variable<T>&&, Variable<T>&&); \

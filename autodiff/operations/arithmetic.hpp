@@ -1,6 +1,9 @@
 // Elementwise arithmetic and elementary functions: NumPy's names and meanings, with broadcasting. The operators + − × ÷
-// and the comparisons are in variable.hpp. Operands come by value: a temporary that nobody else needs is written over.
+// and the comparisons are in variable.hpp. What takes operands by value writes over a
+// temporary that nobody else needs.
 #pragma once
+
+#include <utility>
 
 #include <xgrad/autodiff/variable.hpp>
 
@@ -91,19 +94,19 @@ template <class A, class B>
     requires VariableAndExpression<A, B>
 auto pow(A&& a, B&& b) {
     using V = typename detail::CommonVariable<A, B>::type;
-    return pow(V(a), V(b));
+    return pow(V(std::forward<A>(a)), V(std::forward<B>(b)));
 }
 template <class A, class B>
     requires VariableAndExpression<A, B>
 auto maximum(A&& a, B&& b) {
     using V = typename detail::CommonVariable<A, B>::type;
-    return maximum(V(a), V(b));
+    return maximum(V(std::forward<A>(a)), V(std::forward<B>(b)));
 }
 template <class A, class B>
     requires VariableAndExpression<A, B>
 auto minimum(A&& a, B&& b) {
     using V = typename detail::CommonVariable<A, B>::type;
-    return minimum(V(a), V(b));
+    return minimum(V(std::forward<A>(a)), V(std::forward<B>(b)));
 }
 
 /// x kept within [low, high]; its derivative is 0 at the bounds (torch.clamp's was 1 for many years). Throws Error when low > high.

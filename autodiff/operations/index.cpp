@@ -101,6 +101,11 @@ void copy_region(T* part, const T* whole, const Region& region) {
     kernels::in_pieces(rows.count, rows.length, [&](std::size_t first, std::size_t count) {
         rows.each(first, count, [&](std::size_t to, std::ptrdiff_t from, std::ptrdiff_t stride) {
             if (stride == 1) return copy(whole + from, rows.length, part + to);
+            if (stride == -1) {
+                const T* const end = whole + from + 1;
+                std::reverse_copy(end - rows.length, end, part + to);
+                return;
+            }
             for (std::size_t i = 0; i < rows.length; ++i)
                 part[to + i] = whole[from + static_cast<std::ptrdiff_t>(i) * stride];
         });

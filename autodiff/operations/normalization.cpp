@@ -139,19 +139,21 @@ std::array<Variable<T>, 3> composed_cotangents(Variable<T> g, const Variable<T>&
     return results;
 }
 
-template <class T, class... Settings>
+// `more` are settings, and inputs that get no cotangents.
+template <class T, class... More>
 Variable<T> record_batch_norm(Array<T>&& value, SavedForBatchNorm<T>&& saved, Activation activation,
-                              BatchNormInputs<T> inputs, Settings... settings) {
+                              BatchNormInputs<T> inputs, More... more) {
     auto vjp = [saved = std::move(saved)](Variable<T> g, const Variable<T>& y, const Needs& needs) {
         return detail::thread_state.recording ? composed_cotangents(std::move(g), y, saved, needs)
                                               : fused_cotangents(g, y, saved, needs);
     };
     if (activation == Activation::relu)
-        return record("batch_norm_relu", std::move(value), settings..., wrt(inputs, std::move(vjp)));
-    return record("batch_norm", std::move(value), settings...,
+        return record("batch_norm_relu", std::move(value), wrt(inputs, std::move(vjp)), std::move(more)...);
+    return record("batch_norm", std::move(value),
                   wrt(inputs, [vjp = std::move(vjp)](Variable<T> g, const Needs& needs) {
                       return vjp(std::move(g), Variable<T>(), needs);
-                  }));
+                  }),
+                  std::move(more)...);
 }
 
 template <class T>
@@ -189,11 +191,11 @@ BatchNormResult<T> batch_norm(const Variable<T>& x, const std::type_identity_t<V
     return result;
 }
 
-template <class T>
-Variable<T> batch_norm_inference(const Variable<T>& x, const std::type_identity_t<Array<T>>& mean,
-                                 const std::type_identity_t<Array<T>>& variance,
-                                 const std::type_identity_t<Variable<T>>& weight,
-                                 const std::type_identity_t<Variable<T>>& bias, double epsilon, Activation activation) {
+namespace {
+
+template <class T, class... More>
+Variable<T> infer(const Variable<T>& x, const Array<T>& mean, const Array<T>& variance, const Variable<T>& weight,
+                  const Variable<T>& bias, double epsilon, Activation activation, More... more) {
     const std::size_t count = check_batch_norm("batch_norm_inference", x, weight, bias).channels;
     check_row("batch_norm_inference", "mean", mean.shape(), {count}, x.shape());
     check_row("batch_norm_inference", "variance", variance.shape(), {count}, x.shape());
@@ -202,7 +204,8 @@ Variable<T> batch_norm_inference(const Variable<T>& x, const std::type_identity_
                                   variance.data());
     if (!detail::is_recorded(x, weight, bias)) return value;
     SavedForBatchNorm<T> saved{x, weight, {}, epsilon, true};
-    if (detail::is_differentiated(x, weight, bias)) {  // of its own: running estimates may have gone on before the backward comes
+    if (detail::is_differentiated(x, weight, bias)) {
+        // Of its own: running estimates may have gone on before the backward comes.
         saved.statistics = empty<T>({2, count});
         T* const rows = saved.statistics.data();
         std::copy_n(mean.data(), count, rows);
@@ -210,16 +213,33 @@ Variable<T> batch_norm_inference(const Variable<T>& x, const std::type_identity_
             rows[count + c] = T{1} / std::sqrt(variance.data()[c] + static_cast<T>(epsilon));
     }
     return record_batch_norm(std::move(value), std::move(saved), activation, std::tie(x, weight, bias),
-                             with("epsilon", epsilon), with("mean", mean), with("variance", variance));
+                             std::move(more)..., with("epsilon", epsilon));
 }
 
+}  // namespace
+
+namespace detail {
+
 template <class T>
-Variable<T> batch_norm_inference(const Variable<T>& x, const Variable<T>& mean, const Variable<T>& variance,
+Variable<T> batch_norm_inference(const Variable<T>& x, const Array<T>& mean, const Array<T>& variance,
+                                 const Variable<T>& weight, const Variable<T>& bias, double epsilon,
+                                 Activation activation) {
+    return infer(x, mean, variance, weight, bias, epsilon, activation, with("mean", mean), with("variance", variance));
+}
+
+}  // namespace detail
+
+template <class T>
+Variable<T> batch_norm_inference(const Variable<T>& x, const std::type_identity_t<Variable<T>>& mean,
+                                 const std::type_identity_t<Variable<T>>& variance,
                                  const std::type_identity_t<Variable<T>>& weight,
                                  const std::type_identity_t<Variable<T>>& bias, double epsilon, Activation activation) {
+    const auto none = [](const Variable<T>&) { return Variable<T>(); };
     if (!detail::is_differentiated(mean, variance))
-        return batch_norm_inference(x, mean.value(), variance.value(), weight, bias, epsilon, activation);
-    const std::size_t dimension = x.dimension(), count = check_batch_norm("batch_norm_inference", x, weight, bias).channels;
+        return infer(x, mean.value(), variance.value(), weight, bias, epsilon, activation, wrt(mean, none),
+                     wrt(variance, none));
+    const std::size_t dimension = x.dimension();
+    const std::size_t count = check_batch_norm("batch_norm_inference", x, weight, bias).channels;
     check_row("batch_norm_inference", "mean", mean, {count}, x.shape());
     check_row("batch_norm_inference", "variance", variance, {count}, x.shape());
     Variable<T> y = (x - per_channel(mean, dimension)) * per_channel(rsqrt(variance + epsilon), dimension);
@@ -318,13 +338,13 @@ Variable<T> layer_norm(const Variable<T>& x, const Shape& normalized_shape,
                   }));
 }
 
-#define XGRAD_INSTANTIATE(T)                                                                                   \
-    template BatchNormResult<T> batch_norm(const Variable<T>&, const Variable<T>&, const Variable<T>&, double, \
-                                           Activation);                                                        \
-    template Variable<T> batch_norm_inference(const Variable<T>&, const Array<T>&, const Array<T>&,            \
-                                              const Variable<T>&, const Variable<T>&, double, Activation);     \
-    template Variable<T> batch_norm_inference(const Variable<T>&, const Variable<T>&, const Variable<T>&,      \
-                                              const Variable<T>&, const Variable<T>&, double, Activation);     \
+#define XGRAD_INSTANTIATE(T)                                                                                           \
+    template BatchNormResult<T> batch_norm(const Variable<T>&, const Variable<T>&, const Variable<T>&, double,         \
+                                           Activation);                                                                \
+    template Variable<T> batch_norm_inference(const Variable<T>&, const Variable<T>&, const Variable<T>&,              \
+                                              const Variable<T>&, const Variable<T>&, double, Activation);             \
+    template Variable<T> detail::batch_norm_inference(const Variable<T>&, const Array<T>&, const Array<T>&,            \
+                                                      const Variable<T>&, const Variable<T>&, double, Activation);     \
     template Variable<T> layer_norm(const Variable<T>&, const Shape&, const Variable<T>&, const Variable<T>&, double);
 XGRAD_INSTANTIATE(float)
 XGRAD_INSTANTIATE(double)

@@ -22,19 +22,23 @@ BatchNormResult<T> batch_norm(const Variable<T>& x, const std::type_identity_t<V
                               const std::type_identity_t<Variable<T>>& bias = {}, double epsilon = 1e-5,
                               Activation activation = Activation::none);
 
-/// The same with a mean and a variance that are given, of shape (C), as running estimates are.
+/// The same with a mean and a variance that are given, of shape (C).
 template <class T>
-Variable<T> batch_norm_inference(const Variable<T>& x, const std::type_identity_t<Array<T>>& mean,
-                                 const std::type_identity_t<Array<T>>& variance,
+Variable<T> batch_norm_inference(const Variable<T>& x, const std::type_identity_t<Variable<T>>& mean,
+                                 const std::type_identity_t<Variable<T>>& variance,
                                  const std::type_identity_t<Variable<T>>& weight = {},
                                  const std::type_identity_t<Variable<T>>& bias = {}, double epsilon = 1e-5,
                                  Activation activation = Activation::none);
-/// The same with ones that were computed: a mean and a variance that require gradients get theirs.
+
+namespace detail {
+
+/// The same with running estimates, which are no Variables.
 template <class T>
-Variable<T> batch_norm_inference(const Variable<T>& x, const Variable<T>& mean, const Variable<T>& variance,
-                                 const std::type_identity_t<Variable<T>>& weight = {},
-                                 const std::type_identity_t<Variable<T>>& bias = {}, double epsilon = 1e-5,
-                                 Activation activation = Activation::none);
+Variable<T> batch_norm_inference(const Variable<T>& x, const Array<T>& mean, const Array<T>& variance,
+                                 const Variable<T>& weight, const Variable<T>& bias, double epsilon,
+                                 Activation activation);
+
+}  // namespace detail
 
 /// (x − μ)/√(σ² + epsilon)·weight + bias, where μ and σ² are the mean and the biased variance over the last axes of x,
 /// which have the sizes `normalized_shape`. weight and bias have that shape, or are empty and stand for 1 and 0.
