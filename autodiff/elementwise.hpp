@@ -76,32 +76,41 @@ Array<T> result_array(const Shape& shape, const std::array<Variable<T>*, N>& unu
     return empty<T>(shape);
 }
 
-/// formula(inputs…) at every place of the broadcast shape, in one pass.
-template <class T, class Formula, std::size_t N>
-Array<T> evaluate_elementwise(const char* name, const Formula& formula, const std::array<const Variable<T>*, N>& inputs,
-                              const std::array<Variable<T>*, N>& unused = {}) {
+// What does not depend on the formula, which is known here by its kernel and its address, is compiled once for all.
+
+template <class T, std::size_t N>
+[[gnu::noinline]] Array<T> run_forward(const char* name, const kernels::ElementwiseKernel<T>& kernel, const void* formula,
+                                       const std::array<const Variable<T>*, N>& inputs,
+                                       const std::array<Variable<T>*, N>& unused) {
     return over_broadcast(name, inputs, [&](const Shape& shape, const kernels::Broadcast& loop, const auto& data) {
         Array<T> result = result_array(shape, unused);
-        kernels::elementwise_kernel<Formula, T, N>().forward(&formula, loop, result.data(), data.data());
+        kernel.forward(formula, loop, result.data(), data.data());
         return result;
     });
 }
 
-/// The cotangents of an elementwise operation. One pass over memory when the backward is not recorded itself; otherwise
-/// the formula is run on duals of Variables, whose operations are recorded.
-template <class T, class Formula, std::size_t N>
-std::array<Variable<T>, N> elementwise_cotangents(const Formula& formula, Variable<T>&& g,
-                                                  const std::array<Variable<T>, N>& inputs, const Needs& needs) {
-    std::array<Variable<T>, N> cotangents;
-    if (thread_state.recording) {
-        // A formula that gives a number stands for a constant.
-        const Dual<Variable<T>, N> result = [&]<std::size_t... I>(std::index_sequence<I...>) {
-            return formula(Dual<Variable<T>, N>::variable(inputs[I], I)...);
-        }(std::make_index_sequence<N>());
-        for (std::size_t i = 0; i < N; ++i)
-            if (needs[i]) cotangents[i] = g * Variable<T>(result.tangent[i]);
-        return cotangents;
-    }
+// The same for a result that is not recorded: an unused input that nobody else sees becomes it.
+template <class T, std::size_t N>
+[[gnu::noinline]] Variable<T> run_unrecorded(const char* name, const kernels::ElementwiseKernel<T>& kernel,
+                                             const void* formula, const std::array<const Variable<T>*, N>& inputs,
+                                             const std::array<Variable<T>*, N>& unused) {
+    return over_broadcast(name, inputs, [&](const Shape& shape, const kernels::Broadcast& loop, const auto& data) {
+        Variable<T> result;
+        for (Variable<T>* input : unused)
+            if (input && !result && is_sole_owner(*input) && input->shape() == shape) {
+                result = Variable<T>(input->node());
+                *input = {};  // the only handle, again
+            }
+        if (!result) result = result_array(shape, unused);
+        kernel.forward(formula, loop, result.node()->value.data(), data.data());
+        return result;
+    });
+}
+
+template <class T, std::size_t N>
+[[gnu::noinline]] std::array<Variable<T>, N> run_backward(const kernels::ElementwiseKernel<T>& kernel,
+                                                          const void* formula, Variable<T>&& g,
+                                                          const std::array<Variable<T>, N>& inputs, const Needs& needs) {
     std::array<const T*, N> data;
     std::array<std::span<const std::size_t>, N> shapes;
     std::array<T*, N> gradients{};
@@ -111,41 +120,61 @@ std::array<Variable<T>, N> elementwise_cotangents(const Formula& formula, Variab
     }
     const Shape shape = g.shape();
     const T* const cotangent = g.value().data();
+    std::array<Variable<T>, N> cotangents;
     bool may_reuse = is_sole_owner(g);  // the first gradient can be written over the cotangent
     for (std::size_t i = 0; i < N; ++i) {
         if (!needs[i]) continue;
         cotangents[i] = std::exchange(may_reuse, false) ? g : Variable<T>(empty<T>(shape));
         gradients[i] = cotangents[i].node()->value.data();
     }
-    const kernels::Broadcast loop(as_span(shape), shapes);
-    kernels::elementwise_kernel<Formula, T, N>().backward(&formula, loop, cotangent, data.data(), gradients.data());
+    kernel.backward(formula, kernels::Broadcast(as_span(shape), shapes), cotangent, data.data(), gradients.data());
     return cotangents;
 }
 
-/// The operation of a formula, under a name. When it is not recorded, an unused input that nobody else sees becomes the
-/// result.
+/// formula(inputs…) at every place of the broadcast shape, in one pass.
+template <class T, class Formula, std::size_t N>
+Array<T> evaluate_elementwise(const char* name, const Formula& formula, const std::array<const Variable<T>*, N>& inputs,
+                              const std::array<Variable<T>*, N>& unused = {}) {
+    return run_forward(name, kernels::elementwise_kernel<Formula, T, N>(), &formula, inputs, unused);
+}
+
+/// The operation of a formula when it is not recorded, whose inputs are unused afterwards.
+template <class Formula, class T, std::same_as<Variable<T>>... Rest>
+Variable<T> unrecorded_elementwise(const char* name, const Formula& formula, Variable<T>& first, Rest&... rest) {
+    constexpr std::size_t N = 1 + sizeof...(Rest);
+    return run_unrecorded<T, N>(name, kernels::elementwise_kernel<Formula, T, N>(), &formula, {&first, &rest...},
+                                {&first, &rest...});
+}
+
+/// The cotangents of an elementwise operation. One pass over memory when the backward is not recorded itself; otherwise
+/// the formula is run on duals of Variables, whose operations are recorded.
+template <class T, class Formula, std::size_t N>
+std::array<Variable<T>, N> elementwise_cotangents(const Formula& formula, Variable<T>&& g,
+                                                  const std::array<Variable<T>, N>& inputs, const Needs& needs) {
+    if (!thread_state.recording)
+        return run_backward(kernels::elementwise_kernel<Formula, T, N>(), &formula, std::move(g), inputs, needs);
+    // A formula that gives a number stands for a constant.
+    const Dual<Variable<T>, N> result = [&]<std::size_t... I>(std::index_sequence<I...>) {
+        return formula(Dual<Variable<T>, N>::variable(inputs[I], I)...);
+    }(std::make_index_sequence<N>());
+    std::array<Variable<T>, N> cotangents;
+    for (std::size_t i = 0; i < N; ++i)
+        if (needs[i]) cotangents[i] = g * Variable<T>(result.tangent[i]);
+    return cotangents;
+}
+
+/// The operation of a formula, under a name.
 template <class T, class Formula, std::size_t N>
 Variable<T> apply_elementwise(const char* name, const Formula& formula, const std::array<const Variable<T>*, N>& inputs,
                               const std::array<Variable<T>*, N>& unused) {
     return [&]<std::size_t... I>(std::index_sequence<I...>) {
-        if (is_recorded(*inputs[I]...))
-            return record(name, evaluate_elementwise<T, Formula, N>(name, formula, inputs),
-                          wrt(std::tie(*inputs[I]...), [formula, all = std::array<Variable<T>, N>{*inputs[I]...}](
-                                                           Variable<T> g, const Needs& needs) {
-                              return elementwise_cotangents<T, Formula, N>(formula, std::move(g), all, needs);
-                          }));
-        return over_broadcast(name, inputs, [&](const Shape& shape, const kernels::Broadcast& loop, const auto& data) {
-            Variable<T> result;
-            for (Variable<T>* input : unused)
-                if (input && !result && is_sole_owner(*input) && input->shape() == shape) {
-                    result = Variable<T>(input->node());
-                    *input = {};  // the only handle, again
-                }
-            if (!result) result = result_array(shape, unused);
-            kernels::elementwise_kernel<Formula, T, N>().forward(&formula, loop, result.node()->value.data(),
-                                                                 data.data());
-            return result;
-        });
+        if (!is_recorded(*inputs[I]...))
+            return run_unrecorded(name, kernels::elementwise_kernel<Formula, T, N>(), &formula, inputs, unused);
+        return record(name, evaluate_elementwise<T, Formula, N>(name, formula, inputs),
+                      wrt(std::tie(*inputs[I]...), [formula, all = std::array<Variable<T>, N>{*inputs[I]...}](
+                                                       Variable<T> g, const Needs& needs) {
+                          return elementwise_cotangents<T, Formula, N>(formula, std::move(g), all, needs);
+                      }));
     }(std::make_index_sequence<N>());
 }
 
@@ -186,6 +215,8 @@ public:
         requires(AnyVariable<Inputs> || ...)
     auto operator()(Inputs&&... inputs) const {
         using V = typename detail::CommonVariable<Inputs...>::type;
+        // Before anything else, as lanes say best what a formula cannot do.
+        static_assert(std::invocable<const Formula&, std::conditional_t<true, Lane<typename V::value_type>, Inputs>...>);
         return detail::elementwise_operation(name_, formula_, V(std::forward<Inputs>(inputs))...);
     }
     template <class... Inputs>

@@ -32,7 +32,7 @@ Array<T> evaluate(const char* name, const Formula& formula, Variable<T>& a, Vari
 // An operation whose vjp is a formula of the cotangent and the result, and as such can be differentiated again.
 template <class Vjp, class T, class Formula>
 Variable<T> from_result(const char* name, const Formula& formula, Variable<T>&& x) {
-    if (!detail::is_recorded(x)) return detail::elementwise_operation(name, formula, std::move(x));
+    if (!detail::is_recorded(x)) return detail::unrecorded_elementwise(name, formula, x);
     return record(name, evaluate(name, formula, x), wrt(x, [name](Variable<T> g, const Variable<T>& y) {
                       return detail::elementwise_operation(name, Vjp{}, std::move(g), y);
                   }));
@@ -134,59 +134,57 @@ namespace detail {
 
 template <class T>
 Variable<T> add(Variable<T>&& a, Variable<T>&& b) {
-    if (!is_recorded(a, b)) return elementwise_operation("add", formulas::Add{}, std::move(a), std::move(b));
+    if (!is_recorded(a, b)) return unrecorded_elementwise("add", formulas::Add{}, a, b);
     return record("add", evaluate("add", formulas::Add{}, a, b), wrt(a, [](Variable<T> g) { return g; }),
                   wrt(b, [](Variable<T> g) { return g; }));
 }
 template <class T>
 Variable<T> subtract(Variable<T>&& a, Variable<T>&& b) {
-    if (!is_recorded(a, b)) return elementwise_operation("subtract", formulas::Subtract{}, std::move(a), std::move(b));
+    if (!is_recorded(a, b)) return unrecorded_elementwise("subtract", formulas::Subtract{}, a, b);
     return record("subtract", evaluate("subtract", formulas::Subtract{}, a, b), wrt(a, [](Variable<T> g) { return g; }),
                   wrt(b, [](Variable<T> g) { return -std::move(g); }));
 }
 template <class T>
 Variable<T> multiply(Variable<T>&& a, Variable<T>&& b) {
-    if (!is_recorded(a, b))
-        return elementwise_operation("multiply", formulas::Multiply{}, std::move(a), std::move(b));
+    if (!is_recorded(a, b)) return unrecorded_elementwise("multiply", formulas::Multiply{}, a, b);
     Array<T> value = evaluate("multiply", formulas::Multiply{}, a, b, is_differentiated(b), is_differentiated(a));
     return record("multiply", std::move(value), wrt(a, [b](Variable<T> g) { return std::move(g) * b; }),
                   wrt(b, [a](Variable<T> g) { return std::move(g) * a; }));
 }
 template <class T>
 Variable<T> divide(Variable<T>&& a, Variable<T>&& b) {
-    if (!is_recorded(a, b))
-        return elementwise_operation("divide", formulas::Divide{}, std::move(a), std::move(b));
+    if (!is_recorded(a, b)) return unrecorded_elementwise("divide", formulas::Divide{}, a, b);
     Array<T> value = evaluate("divide", formulas::Divide{}, a, b, false, true);
     return record("divide", std::move(value), wrt(a, [b](Variable<T> g) { return std::move(g) / b; }),
                   wrt(b, [b](Variable<T> g, const Variable<T>& y) { return -std::move(g) * y / b; }));
 }
 template <class T>
 Variable<T> negative(Variable<T>&& x) {
-    if (!is_recorded(x)) return elementwise_operation("negative", formulas::Negative{}, std::move(x));
+    if (!is_recorded(x)) return unrecorded_elementwise("negative", formulas::Negative{}, x);
     return record("negative", evaluate("negative", formulas::Negative{}, x),
                   wrt(x, [](Variable<T> g) { return -std::move(g); }));
 }
 
 template <class T>
 Variable<T> add_number(Variable<T>&& x, T number) {
-    if (!is_recorded(x)) return elementwise_operation("add", formulas::AddNumber{number}, std::move(x));
+    if (!is_recorded(x)) return unrecorded_elementwise("add", formulas::AddNumber{number}, x);
     return record("add", evaluate("add", formulas::AddNumber{number}, x), wrt(x, [](Variable<T> g) { return g; }));
 }
 template <class T>
 Variable<T> multiply_number(Variable<T>&& x, T number) {
-    if (!is_recorded(x)) return elementwise_operation("multiply", formulas::MultiplyNumber{number}, std::move(x));
+    if (!is_recorded(x)) return unrecorded_elementwise("multiply", formulas::MultiplyNumber{number}, x);
     return record("multiply", evaluate("multiply", formulas::MultiplyNumber{number}, x),
                   wrt(x, [number](Variable<T> g) { return std::move(g) * number; }));
 }
 template <class T>
 Variable<T> divide_by_number(Variable<T>&& x, T number) {
-    if (!is_recorded(x)) return elementwise_operation("divide", formulas::DivideNumber{number}, std::move(x));
+    if (!is_recorded(x)) return unrecorded_elementwise("divide", formulas::DivideNumber{number}, x);
     return record("divide", evaluate("divide", formulas::DivideNumber{number}, x),
                   wrt(x, [number](Variable<T> g) { return std::move(g) / number; }));
 }
 template <class T>
 Variable<T> subtract_from_number(T number, Variable<T>&& x) {
-    if (!is_recorded(x)) return elementwise_operation("subtract", formulas::RightSubtract{number}, std::move(x));
+    if (!is_recorded(x)) return unrecorded_elementwise("subtract", formulas::RightSubtract{number}, x);
     return record("subtract", evaluate("subtract", formulas::RightSubtract{number}, x),
                   wrt(x, [](Variable<T> g) { return -std::move(g); }));
 }
