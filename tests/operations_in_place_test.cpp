@@ -6,8 +6,8 @@
 #include <vector>
 
 #include "catch.hpp"
+#include "leaf.hpp"
 #include "random.hpp"
-#include "record_log.hpp"
 #include <xgrad/autodiff/elementwise.hpp>
 #include <xgrad/autodiff/gradcheck.hpp>
 #include <xgrad/autodiff/operations/activations.hpp>
@@ -17,6 +17,7 @@
 
 using namespace xgrad;
 using xgrad::testing::close;
+using xgrad::testing::leaf;
 using xgrad::testing::random;
 using xgrad::testing::same;
 
@@ -26,8 +27,6 @@ using V = Variable<double>;
 using Function = std::function<V(V)>;
 
 const auto swish = elementwise([](auto x) { return x / (1 + exp(-x)); }, "swish");
-
-V leaf(V x) { return x.requires_grad(true); }
 
 // Where the value of an operand is, before it is handed over, and that of the result.
 struct Places {
@@ -210,12 +209,12 @@ TEST_CASE("an operation that throws leaves its operands alone", "[elementwise][i
 
 TEST_CASE("a result has nothing of the gradient, the hooks or the kind of what it was written over", "[elementwise][in_place]") {
     int calls = 0;
-    V x = leaf({1, 2});
+    V x = leaf(V{1, 2});
     sum(x * x).backward();
     x.requires_grad(false);
     V y = std::move(x) * 2;
     CHECK_FALSE(y.grad().defined());
-    V hooked = leaf({1, 2});
+    V hooked = leaf(V{1, 2});
     hooked.on_gradient([&](const V&) { ++calls; });
     hooked.requires_grad(false);
     V z = square(std::move(hooked));
@@ -267,7 +266,7 @@ TEST_CASE("what has edges but no handles is written over, and passes its cotange
 }
 
 TEST_CASE("memory that was changed in place raises no alarm when it is taken", "[elementwise][in_place]") {
-    const V x = leaf({1, 2, 3});
+    const V x = leaf(V{1, 2, 3});
     V changed = random({3}, 1);
     changed.update([](Array<double>& value) { value *= 2; });
     const Array<double> factors = changed.value();
