@@ -7,6 +7,7 @@
 
 #include <array>
 #include <concepts>
+#include <functional>
 #include <utility>
 
 #include <xgrad/autodiff/dual.hpp>
@@ -76,25 +77,33 @@ Array<T> result_array(const Shape& shape, const std::array<Variable<T>*, N>& unu
     return empty<T>(shape);
 }
 
-// What does not depend on the formula, which is known here by its kernel and its address, is compiled once for all.
+/// A formula that is known by its kernel and its address. What works with this is compiled once for all formulas.
+template <class T, std::size_t N>
+struct AnyFormula {
+    const char* name;
+    const void* formula;
+    const kernels::ElementwiseKernel<T, N>& kernel;
+};
+template <class T, std::size_t N, class Formula>
+AnyFormula<T, N> any_formula(const char* name, const Formula& formula) {
+    return {name, &formula, kernels::elementwise_kernel<Formula, T, N>()};
+}
 
 template <class T, std::size_t N>
-[[gnu::noinline]] Array<T> run_forward(const char* name, const kernels::ElementwiseKernel<T>& kernel, const void* formula,
-                                       const std::array<const Variable<T>*, N>& inputs,
-                                       const std::array<Variable<T>*, N>& unused) {
-    return over_broadcast(name, inputs, [&](const Shape& shape, const kernels::Broadcast& loop, const auto& data) {
+[[gnu::noinline]] Array<T> run_forward(const AnyFormula<T, N>& f, const std::array<const Variable<T>*, N>& inputs,
+                                       const std::array<Variable<T>*, N>& unused = {}) {
+    return over_broadcast(f.name, inputs, [&](const Shape& shape, const kernels::Broadcast& loop, const auto& data) {
         Array<T> result = result_array(shape, unused);
-        kernel.forward(formula, loop, result.data(), data.data());
+        f.kernel.forward(f.formula, loop, result.data(), data.data());
         return result;
     });
 }
 
 // The same for a result that is not recorded: an unused input that nobody else sees becomes it.
 template <class T, std::size_t N>
-[[gnu::noinline]] Variable<T> run_unrecorded(const char* name, const kernels::ElementwiseKernel<T>& kernel,
-                                             const void* formula, const std::array<const Variable<T>*, N>& inputs,
+[[gnu::noinline]] Variable<T> run_unrecorded(const AnyFormula<T, N>& f, const std::array<const Variable<T>*, N>& inputs,
                                              const std::array<Variable<T>*, N>& unused) {
-    return over_broadcast(name, inputs, [&](const Shape& shape, const kernels::Broadcast& loop, const auto& data) {
+    return over_broadcast(f.name, inputs, [&](const Shape& shape, const kernels::Broadcast& loop, const auto& data) {
         Variable<T> result;
         for (Variable<T>* input : unused)
             if (input && !result && is_sole_owner(*input) && input->shape() == shape) {
@@ -102,14 +111,13 @@ template <class T, std::size_t N>
                 *input = {};  // the only handle, again
             }
         if (!result) result = result_array(shape, unused);
-        kernel.forward(formula, loop, result.node()->value.data(), data.data());
+        f.kernel.forward(f.formula, loop, result.node()->value.data(), data.data());
         return result;
     });
 }
 
 template <class T, std::size_t N>
-[[gnu::noinline]] std::array<Variable<T>, N> run_backward(const kernels::ElementwiseKernel<T>& kernel,
-                                                          const void* formula, Variable<T>&& g,
+[[gnu::noinline]] std::array<Variable<T>, N> run_backward(const AnyFormula<T, N>& f, Variable<T>&& g,
                                                           const std::array<Variable<T>, N>& inputs, const Needs& needs) {
     std::array<const T*, N> data;
     std::array<std::span<const std::size_t>, N> shapes;
@@ -127,23 +135,8 @@ template <class T, std::size_t N>
         cotangents[i] = std::exchange(may_reuse, false) ? g : Variable<T>(empty<T>(shape));
         gradients[i] = cotangents[i].node()->value.data();
     }
-    kernel.backward(formula, kernels::Broadcast(as_span(shape), shapes), cotangent, data.data(), gradients.data());
+    f.kernel.backward(f.formula, kernels::Broadcast(as_span(shape), shapes), cotangent, data.data(), gradients.data());
     return cotangents;
-}
-
-/// formula(inputs…) at every place of the broadcast shape, in one pass.
-template <class T, class Formula, std::size_t N>
-Array<T> evaluate_elementwise(const char* name, const Formula& formula, const std::array<const Variable<T>*, N>& inputs,
-                              const std::array<Variable<T>*, N>& unused = {}) {
-    return run_forward(name, kernels::elementwise_kernel<Formula, T, N>(), &formula, inputs, unused);
-}
-
-/// The operation of a formula when it is not recorded, whose inputs are unused afterwards.
-template <class Formula, class T, std::same_as<Variable<T>>... Rest>
-Variable<T> unrecorded_elementwise(const char* name, const Formula& formula, Variable<T>& first, Rest&... rest) {
-    constexpr std::size_t N = 1 + sizeof...(Rest);
-    return run_unrecorded<T, N>(name, kernels::elementwise_kernel<Formula, T, N>(), &formula, {&first, &rest...},
-                                {&first, &rest...});
 }
 
 /// The cotangents of an elementwise operation. One pass over memory when the backward is not recorded itself; otherwise
@@ -152,7 +145,7 @@ template <class T, class Formula, std::size_t N>
 std::array<Variable<T>, N> elementwise_cotangents(const Formula& formula, Variable<T>&& g,
                                                   const std::array<Variable<T>, N>& inputs, const Needs& needs) {
     if (!thread_state.recording)
-        return run_backward(kernels::elementwise_kernel<Formula, T, N>(), &formula, std::move(g), inputs, needs);
+        return run_backward(any_formula<T, N>(thread_state.vjp, formula), std::move(g), inputs, needs);
     // A formula that gives a number stands for a constant.
     const Dual<Variable<T>, N> result = [&]<std::size_t... I>(std::index_sequence<I...>) {
         return formula(Dual<Variable<T>, N>::variable(inputs[I], I)...);
@@ -163,27 +156,61 @@ std::array<Variable<T>, N> elementwise_cotangents(const Formula& formula, Variab
     return cotangents;
 }
 
-/// The operation of a formula, under a name.
-template <class T, class Formula, std::size_t N>
-Variable<T> apply_elementwise(const char* name, const Formula& formula, const std::array<const Variable<T>*, N>& inputs,
-                              const std::array<Variable<T>*, N>& unused) {
+/// The joint vjp of a formula, with a copy of it.
+template <class T, std::size_t N>
+using ElementwiseVjp = std::function<std::array<Variable<T>, N>(
+    Variable<T>&& g, const std::array<Variable<T>, N>& inputs, const Needs& needs)>;
+
+template <class T, std::size_t N, class Formula>
+ElementwiseVjp<T, N> elementwise_vjp(const void* formula) {
+    return [f = *static_cast<const Formula*>(formula)](Variable<T>&& g, const std::array<Variable<T>, N>& inputs,
+                                                       const Needs& needs) {
+        return elementwise_cotangents(f, std::move(g), inputs, needs);
+    };
+}
+
+template <class T, std::size_t N>
+[[gnu::noinline]] Variable<T> apply_elementwise(const AnyFormula<T, N>& f, ElementwiseVjp<T, N> (*vjp_of)(const void* formula),
+                                                const std::array<const Variable<T>*, N>& inputs,
+                                                const std::array<Variable<T>*, N>& unused) {
     return [&]<std::size_t... I>(std::index_sequence<I...>) {
-        if (!is_recorded(*inputs[I]...))
-            return run_unrecorded(name, kernels::elementwise_kernel<Formula, T, N>(), &formula, inputs, unused);
-        return record(name, evaluate_elementwise<T, Formula, N>(name, formula, inputs),
-                      wrt(std::tie(*inputs[I]...), [formula, all = std::array<Variable<T>, N>{*inputs[I]...}](
+        if (!is_recorded(*inputs[I]...)) return run_unrecorded(f, inputs, unused);
+        return record(f.name, run_forward(f, inputs),
+                      wrt(std::tie(*inputs[I]...), [vjp = vjp_of(f.formula), all = std::array{*inputs[I]...}](
                                                        Variable<T> g, const Needs& needs) {
-                          return elementwise_cotangents<T, Formula, N>(formula, std::move(g), all, needs);
+                          return vjp(std::move(g), all, needs);
                       }));
     }(std::make_index_sequence<N>());
 }
 
-/// The same, where the inputs that come as rvalues are unused afterwards.
+/// The operation of a formula, where the inputs that come as rvalues are unused afterwards.
 template <class Formula, AnyVariable... Inputs>
 auto elementwise_operation(const char* name, const Formula& formula, Inputs&&... inputs) {
     using T = typename CommonVariable<Inputs...>::type::value_type;
-    return apply_elementwise<T, Formula, sizeof...(Inputs)>(name, formula, {&inputs...},
-                                                            {unused<T>(std::forward<Inputs>(inputs))...});
+    constexpr std::size_t N = sizeof...(Inputs);
+    return apply_elementwise<T, N>(any_formula<T, N>(name, formula), elementwise_vjp<T, N, Formula>, {&inputs...},
+                                   {unused<T>(std::forward<Inputs>(inputs))...});
+}
+
+/// An operation of one input whose vjp is a function of the cotangent and the result: x need not be kept for it.
+template <class T>
+[[gnu::noinline]] Variable<T> apply_from_result(const AnyFormula<T, 1>& f,
+                                                Variable<T> (*vjp)(const char* name, Variable<T>&& g, const Variable<T>& y),
+                                                Variable<T>&& x) {
+    if (!is_recorded(x)) return run_unrecorded<T, 1>(f, {&x}, {&x});
+    return record(f.name, run_forward<T, 1>(f, {&x}, {&x}),
+                  wrt(x, [vjp, name = f.name](Variable<T> g, const Variable<T>& y) { return vjp(name, std::move(g), y); }));
+}
+
+/// The same where that function is a formula, and as such can be differentiated again.
+template <class Vjp, class T, class Formula>
+Variable<T> operation_from_result(const char* name, const Formula& formula, Variable<T>&& x) {
+    return apply_from_result<T>(
+        any_formula<T, 1>(name, formula),
+        [](const char* of, Variable<T>&& g, const Variable<T>& y) {
+            return elementwise_operation(of, Vjp{}, std::move(g), y);
+        },
+        std::move(x));
 }
 
 }  // namespace detail

@@ -382,6 +382,12 @@ struct ReluVjp {
     X operator()(const X& g, const X& y) const { return where(y > 0, g, X(0)); }
 };
 
+/// y = a/b: −g·y/b, the cotangent of b
+struct DivideVjp {
+    template <class X>
+    X operator()(const X& g, const X& y, const X& b) const { return -g * y / b; }
+};
+
 // ---- The list ----
 
 /// A list of formulas. position<F> is F's place in it, or `size` where it is not one of them.
@@ -404,6 +410,6 @@ using Formulas =
          Sigmoid, Erf, Add, Subtract, Multiply, Divide, Pow, Maximum, Minimum, AddNumber, MultiplyNumber, DivideNumber,
          RightSubtract, RightDivide, PowNumber, Clip, Relu, LeakyRelu, Prelu, Elu, Selu, Celu, Gelu, GeluTanh, Silu, Mish, Softplus, Softsign,
          Hardtanh, Hardsigmoid, Hardswish, LogSigmoid, Expm1Vjp, SqrtVjp, RsqrtVjp, ReciprocalVjp, TanVjp, TanhVjp,
-         SigmoidVjp, ReluVjp>;
+         SigmoidVjp, ReluVjp, DivideVjp>;
 
 }  // namespace xgrad::formulas

@@ -15,6 +15,7 @@
 
 #include <xgrad/autodiff/generator.hpp>
 #include <xgrad/autodiff/kernels/elementwise.hpp>
+#include <xgrad/autodiff/kernels/threads.hpp>
 
 using namespace xgrad;
 

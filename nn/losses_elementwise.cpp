@@ -71,11 +71,11 @@ std::array<const Array<T>*, N> values_of(const std::array<Variable<T>, N>& opera
 // The sum of the losses, added up in blocks and then pairwise: the same for any number of threads.
 template <class T, class Loss, std::size_t N>
 T sum_of_losses(const Loss& loss, const Pass<T, N>& pass) {
-    const auto sums_of = kernels::loss_kernel<Loss, T>().block_sums;
+    const auto& kernel = kernels::loss_kernel<Loss, T>();
     const std::size_t blocks = (pass.loop.size + kernels::loss_block - 1) / kernels::loss_block;
     Array<T> sums = empty<T>({blocks});
     kernels::in_pieces(blocks, kernels::loss_block, [&](std::size_t first, std::size_t count) {
-        sums_of(&loss, pass.loop, pass.data.data(), first, first + count, sums.data());
+        kernel.block_sums(&loss, pass.loop, pass.data.data(), first, first + count, sums.data());
     });
     T total;
     kernels::sum(sums.data(), {1, blocks, 1}, &total);
@@ -91,7 +91,7 @@ Variable<T> derivative(const Loss& loss, const std::array<Variable<T>, N>& opera
     const Pass<T, N + 1> pass(arrays);
     const formulas::LossDerivative<Loss, Operand> formula{loss};
     Array<T> result = empty<T>(operands[0].shape());
-    kernels::loss_kernel<Loss, T>().derivatives[Operand](&formula, pass.loop, result.data(), pass.data.data());
+    kernels::loss_kernel<Loss, T>().derivatives[Operand].forward(&formula, pass.loop, result.data(), pass.data.data());
     return result;
 }
 
@@ -133,7 +133,7 @@ Variable<T> operation(const char* name, const Loss& loss, const std::array<Varia
     const Pass<T, N> pass(values_of(operands));
     Array<T> value = empty<T>(reduction == Reduction::none ? shape : Shape{});
     if (reduction == Reduction::none)
-        kernels::loss_kernel<Loss, T>().values(&loss, pass.loop, value.data(), pass.data.data());
+        kernels::loss_kernel<Loss, T>().values.forward(&loss, pass.loop, value.data(), pass.data.data());
     else
         value.data()[0] = sum_of_losses(loss, pass) / count;
     const auto inputs = std::apply([](const auto&... operand) { return std::tie(operand...); }, operands);

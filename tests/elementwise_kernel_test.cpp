@@ -203,27 +203,32 @@ namespace {
 
 // Every formula of the library at one level against its portable kernels.
 template <class T, class Formula> void compare_with_portable(Level level) {
-    constexpr std::size_t n = std::invocable<Formula, Lane<T>> ? 1 : 2;
+    constexpr std::size_t n = kernels::operands_of<Formula>();
     const Shape shape{77};
-    const auto a = random<T>(77, 1, 0.1, 1.5), b = random<T>(77, 2, 0.1, 1.5), g = random<T>(77, 3);
-    const T* inputs[] = {a.data(), b.data()};
+    const auto a = random<T>(77, 1, 0.1, 1.5), b = random<T>(77, 2, 0.1, 1.5), c = random<T>(77, 4, 0.1, 1.5),
+               g = random<T>(77, 3);
+    const T* inputs[] = {a.data(), b.data(), c.data()};
     const Formula formula_of_library{};
-    std::vector<T> results[2][4];
+    std::vector<T> results[2][1 + 2 * n];  // the value, each gradient on its own, and all of them at once
     for (bool portable : {false, true}) {
         const auto& kernel = elementwise_kernel<Formula, T, n>(portable ? Level::portable : level);
-        auto& [y, first, second, both] = results[portable];
-        y = first = second = both = std::vector<T>(77);
-        const Broadcast loop = n == 1 ? Broadcast(shape, {shape}) : Broadcast(shape, {shape, shape});
-        kernel.forward(&formula_of_library, loop, y.data(), inputs);
-        T* pointers[] = {first.data(), nullptr};
-        kernel.backward(&formula_of_library, loop, g.data(), inputs, pointers);
-        if (n == 1) continue;
-        T* all[] = {both.data(), second.data()};
+        auto& result = results[portable];
+        for (auto& array : result) array = std::vector<T>(77);
+        const Broadcast loop(77, n);
+        kernel.forward(&formula_of_library, loop, result[0].data(), inputs);
+        T* all[n];
+        for (std::size_t k = 0; k < n; ++k) {
+            T* one[n]{};
+            one[k] = result[1 + k].data();
+            kernel.backward(&formula_of_library, loop, g.data(), inputs, one);
+            all[k] = result[1 + n + k].data();
+        }
         kernel.backward(&formula_of_library, loop, g.data(), inputs, all);
-        for (std::size_t i = 0; i < 77; ++i) CHECK(both[i] == Approx(first[i]));
+        for (std::size_t k = 0; k < n; ++k)
+            for (std::size_t i = 0; i < 77; ++i) CHECK(all[k][i] == Approx(result[1 + k][i]));
     }
     INFO("formula " << formulas::Formulas::position<Formula> << " at level " << name(level));
-    for (int k = 0; k < 4; ++k)
+    for (std::size_t k = 0; k < 1 + 2 * n; ++k)
         for (std::size_t i = 0; i < results[0][k].size(); ++i)
             CHECK(results[0][k][i] == Approx(results[1][k][i]).epsilon(sizeof(T) == 4 ? 3e-6 : 1e-13).margin(1e-12));
 }

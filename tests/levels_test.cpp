@@ -84,10 +84,8 @@ std::size_t count(const Sizes& shape) {
     return product;
 }
 
-template <class Formula, class T> constexpr std::size_t operands = std::invocable<Formula, Lane<T>> ? 1 : 2;
-
 template <class Formula, class T> void check_formula(Draw& draw) {
-    constexpr std::size_t N = operands<Formula, T>;
+    constexpr std::size_t N = kernels::operands_of<Formula>();
     INFO("formula " << formulas::Formulas::position<Formula> << " of the list");
     const Formula formula{};
     const Sizes result = shape(draw);
@@ -196,7 +194,8 @@ TEMPLATE_TEST_CASE("all levels compute the same along rows and columns", "[level
         check_levels([&](Level at) {
             std::vector<T> losses(slices.results()), probabilities(slices.size()), dx(slices.size());
             kernels::softmax_cross_entropy(x.data(), slices, target, {losses.data(), probabilities.data()}, at);
-            kernels::softmax_cross_entropy_backward(probabilities.data(), slices, target, g.data(), false, dx.data(), at);
+            kernels::softmax_cross_entropy_backward(probabilities.data(), slices, target, g.data(), false, dx.data(),
+                                                    at);
             return joined(losses, probabilities, dx);
         });
     }
@@ -233,8 +232,8 @@ TEMPLATE_TEST_CASE("all levels normalise the same way", "[levels]", float, doubl
                                                           y.data(), mean.data(), rstd.data()},
                                     at);
                 kernels::layer_norm_backward(
-                    kernels::LayerNormBackward<T>{rows, count, x.data(), mean.data(), rstd.data(), gain.data(), g.data(),
-                                                  dx.data(), dweight.data(), dbias.data()},
+                    kernels::LayerNormBackward<T>{rows, count, x.data(), mean.data(), rstd.data(), gain.data(),
+                                                  g.data(), dx.data(), dweight.data(), dbias.data()},
                     at);
                 return joined(y, mean, rstd, dx, dweight, dbias);
             },
@@ -253,11 +252,12 @@ TEMPLATE_TEST_CASE("all levels update parameters the same way", "[levels]", floa
         const kernels::SgdOptions sgd{.momentum = draw.coin() ? 0.9 : 0, .weight_decay = 0.01, .nesterov = draw.coin()};
         check_levels([&](Level at) {
             std::vector<T> parameter = start, momentum = first;
-            kernels::sgd_update(sgd, gradient.data(), parameter.data(), sgd.momentum > 0 ? momentum.data() : nullptr, n, at);
+            kernels::sgd_update(sgd, gradient.data(), parameter.data(), sgd.momentum > 0 ? momentum.data() : nullptr, n,
+                                at);
             return joined(parameter, momentum);
         });
-        const kernels::AdamOptions adam{.weight_decay = 0.01, .decoupled = draw.coin(), .bias_correction1 = 0.5,
-                                        .bias_correction2 = 0.1};
+        const kernels::AdamOptions adam{
+            .weight_decay = 0.01, .decoupled = draw.coin(), .bias_correction1 = 0.5, .bias_correction2 = 0.1};
         check_levels([&](Level at) {
             std::vector<T> parameter = start, m = first, v = second, largest = second;
             kernels::adam_update(adam, gradient.data(), parameter.data(), m.data(), v.data(), largest.data(), n, at);

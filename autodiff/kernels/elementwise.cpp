@@ -1,65 +1,52 @@
-#include <fmt/format.h>
+#include <algorithm>
 
-#include <xgrad/autodiff/error.hpp>
 #include <xgrad/autodiff/kernels/elementwise.hpp>
+#include <xgrad/autodiff/kernels/pieces.hpp>
 
 namespace xgrad::kernels {
 
-Extents::Extents(std::span<const std::size_t> shape) : rank_(shape.size()) {
-    if (rank_ > max_rank)
-        throw Error(fmt::format("an array has at most {} dimensions, not {}: {}", max_rank, rank_, describe(shape)));
-    std::copy(shape.begin(), shape.end(), extents_);
+template <class T, std::size_t N>
+void ElementwiseKernel<T, N>::forward(const void* formula, const Broadcast& loop, T* out,
+                                      const T* const* inputs) const {
+    in_pieces(loop.size, 1, [&](std::size_t first, std::size_t count) {
+        each_stretch<N>(loop, inputs, first, first + count, [&](std::size_t begin, const Stretch<T, N>& stretch) {
+            values(formula, stretch, out + begin);
+        });
+    });
 }
 
-Extents broadcast_shapes(std::string_view operation, std::initializer_list<std::span<const std::size_t>> shapes) {
-    // The shape of most dimensions is the frame; the others are laid into it, aligned at the last axis.
-    const auto longest = std::max_element(shapes.begin(), shapes.end(),
-                                          [](const auto& a, const auto& b) { return a.size() < b.size(); });
-    Extents result(*longest);
-    for (const auto& shape : shapes) {
-        const std::size_t lead = result.rank() - shape.size();
-        for (std::size_t axis = 0; axis < shape.size(); ++axis) {
-            std::size_t& extent = result[lead + axis];
-            if (shape[axis] == extent || shape[axis] == 1) continue;
-            if (extent != 1)
-                throw Error(fmt::format("{}: shapes do not broadcast: {} · {}", operation, describe(*shapes.begin()),
-                                        describe(shape)));
-            extent = shape[axis];
-        }
-    }
-    return result;
+template <class T, std::size_t N>
+void ElementwiseKernel<T, N>::backward(const void* formula, const Broadcast& loop, const T* cotangent,
+                                       const T* const* inputs, T* const* needed) const {
+    if (std::all_of(needed, needed + N, [](const T* gradient) { return !gradient; })) return;
+    in_pieces(loop.size, 1, [&](std::size_t first, std::size_t count) {
+        each_stretch<N>(loop, inputs, first, first + count, [&](std::size_t begin, const Stretch<T, N>& stretch) {
+            Stretch<T, N + 1> with_cotangent;
+            T* here[N];
+            for (std::size_t k = 0; k < N; ++k) {
+                with_cotangent.at[k] = stretch.at[k];
+                with_cotangent.stride[k] = stretch.stride[k];
+                here[k] = needed[k] ? needed[k] + begin : nullptr;
+            }
+            with_cotangent.length = stretch.length;
+            with_cotangent.at[N] = cotangent + begin;
+            with_cotangent.stride[N] = 1;
+            gradients(formula, with_cotangent, here);
+        });
+    });
 }
 
-Broadcast::Broadcast(std::span<const std::size_t> result, std::span<const std::span<const std::size_t>> operands)
-    : size(1), rank(0) {
-    std::size_t contiguous[max_operands];  // each operand's stride in the dimension at hand
-    std::fill_n(contiguous, operands.size(), std::size_t{1});
-    for (std::size_t back = 1; back <= result.size(); ++back) {
-        const std::size_t length = result[result.size() - back];
-        size *= length;
-        if (length == 1) continue;
-        std::size_t here[max_operands];
-        bool continues = rank > 0;  // this dimension goes on where the one within it ends, for every operand
-        for (std::size_t k = 0; k < operands.size(); ++k) {
-            const auto& shape = operands[k];
-            const std::size_t own = back <= shape.size() ? shape[shape.size() - back] : 1;
-            here[k] = own == 1 ? 0 : contiguous[k];
-            contiguous[k] *= own;
-            continues = continues && here[k] == stride[rank - 1][k] * extent[rank - 1];
-        }
-        if (continues) {
-            extent[rank - 1] *= length;
-        } else {
-            extent[rank] = length;
-            std::copy_n(here, operands.size(), stride[rank]);
-            ++rank;
-        }
-    }
-    if (rank == 0 || size == 0) {
-        rank = 1;
-        extent[0] = size;
-        std::fill_n(stride[0], operands.size(), std::size_t{1});
-    }
-}
+#define XGRAD_ELEMENTWISE(N)                     \
+    template struct ElementwiseKernel<float, N>; \
+    template struct ElementwiseKernel<double, N>;
+XGRAD_ELEMENTWISE(1)
+XGRAD_ELEMENTWISE(2)
+XGRAD_ELEMENTWISE(3)
+XGRAD_ELEMENTWISE(4)
+XGRAD_ELEMENTWISE(5)
+XGRAD_ELEMENTWISE(6)
+XGRAD_ELEMENTWISE(7)
+XGRAD_ELEMENTWISE(8)
+static_assert(max_operands == 8);
 
 }  // namespace xgrad::kernels

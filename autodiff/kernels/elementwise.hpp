@@ -1,22 +1,19 @@
 // Elementwise kernels: any formula over operands of any shapes that broadcast, in one pass over memory.
 //
 // A kernel runs its formula on lanes for the values and on duals of lanes for the gradients. The library's formulas
-// have theirs compiled for every instruction-set level; a user's formula is compiled here, with the user's flags.
+// have theirs compiled for every instruction-set level; a user's formula is compiled here, with the user's flags. What
+// is compiled for each formula is as little as can be: the loops over a stretch.
 #pragma once
 
-#include <algorithm>
 #include <concepts>
 #include <cstddef>
-#include <initializer_list>
-#include <span>
-#include <string_view>
 #include <type_traits>
 #include <utility>
 
 #include <xgrad/autodiff/dual.hpp>
 #include <xgrad/autodiff/formulas.hpp>
+#include <xgrad/autodiff/kernels/broadcast.hpp>
 #include <xgrad/autodiff/kernels/level.hpp>
-#include <xgrad/autodiff/kernels/pieces.hpp>
 #include <xgrad/autodiff/lane.hpp>
 
 // Everything that the function calls is to be inlined. Not under a sanitizer, whose checks would make it so large that
@@ -29,208 +26,195 @@
 
 namespace xgrad::kernels {
 
-/// The most dimensions that an array has, and the most operands of one formula.
-inline constexpr std::size_t max_rank = 16, max_operands = 8;
+/// The kernel of a formula of N operands, for T float or double.
+template <class T, std::size_t N> struct ElementwiseKernel {
+    static_assert(N >= 1 && N <= max_operands, "an elementwise formula has 1 to 8 operands");
 
-/// A shape that needs no heap.
-class Extents {
-public:
-    Extents() = default;
-    explicit Extents(std::span<const std::size_t> shape);
-
-    std::size_t rank() const { return rank_; }
-    std::size_t& operator[](std::size_t axis) { return extents_[axis]; }
-    operator std::span<const std::size_t>() const { return {extents_, rank_}; }
-
-private:
-    std::size_t rank_ = 0;
-    std::size_t extents_[max_rank];
-};
-
-/// The shape that operands of these shapes broadcast to by NumPy's rule: aligned at the last axis, extents of 1 repeat.
-/// Throws Error, naming the operation and the two shapes, where they do not.
-Extents broadcast_shapes(std::string_view operation, std::initializer_list<std::span<const std::size_t>> shapes);
-
-/// How a pass over a contiguous result walks through contiguous row-major operands that broadcast to its shape, with as
-/// few dimensions as say the same: operands of the result's own shape, or of one element, leave a single one.
-struct Broadcast {
-    /// Operands that all have the result's shape, of which only the size matters then.
-    Broadcast(std::size_t elements, std::size_t operands) : size(elements), rank(1) {
-        extent[0] = elements;
-        std::fill_n(stride[0], operands, std::size_t{1});
-    }
-    /// The operands' shapes must broadcast to that of the result.
-    Broadcast(std::span<const std::size_t> result, std::span<const std::span<const std::size_t>> operands);
-    Broadcast(std::span<const std::size_t> result, std::initializer_list<std::span<const std::size_t>> operands)
-        : Broadcast(result, std::span(operands.begin(), operands.size())) {}
-
-    std::size_t size;                            // of the result
-    std::size_t rank;                            // at least 1; dimension 0 is the innermost
-    std::size_t extent[max_rank];                // of each dimension
-    std::size_t stride[max_rank][max_operands];  // of each operand in each dimension; in dimension 0 it is 0 or 1
-};
-
-/// The loops of one formula, for T float or double.
-template <class T> struct ElementwiseKernel {
     /// out = formula(inputs…), of the loop's full shape. It may be one of the inputs that have this shape.
-    void (*forward)(const void* formula, const Broadcast& loop, T* out, const T* const* inputs);
+    void forward(const void* formula, const Broadcast& loop, T* out, const T* const* inputs) const;
 
     /// gradients[i] = cotangent · ∂formula/∂inputs[i] for every i whose gradients[i] is not null, all of the loop's
     /// full shape: summing to the shape of an input that was broadcast is the caller's. Each may be the cotangent
     /// itself or an input that has the full shape.
-    void (*backward)(const void* formula, const Broadcast& loop, const T* cotangent, const T* const* inputs,
-                     T* const* gradients);
+    void backward(const void* formula, const Broadcast& loop, const T* cotangent, const T* const* inputs,
+                  T* const* gradients) const;
+
+    // The same for one stretch, where the cotangent is the last operand.
+    void (*values)(const void* formula, const Stretch<T, N>& stretch, T* out);
+    void (*gradients)(const void* formula, const Stretch<T, N + 1>& stretch, T* const* gradients);
 };
 
-XGRAD_AT_EVERY_LEVEL(template <class Formula, class T> const ElementwiseKernel<T>& formula_kernel();)
+/// How many operands a formula of the library has.
+template <class Formula> consteval std::size_t operands_of() {
+    using L = Lane<float>;
+    return std::invocable<Formula, L> ? 1 : std::invocable<Formula, L, L> ? 2 : 3;
+}
+
+XGRAD_AT_EVERY_LEVEL(template <class Formula, class T>
+                     const ElementwiseKernel<T, operands_of<Formula>()>& formula_kernel();)
 
 namespace XGRAD_LEVEL {
 
-// The part [begin, end) of a result, cut into stretches along the innermost dimension: calls
-// stretch(begin of the stretch, its length, offsets of the operands there).
-template <std::size_t N, class F>
-void each_stretch(const Broadcast& loop, std::size_t begin, std::size_t end, F stretch) {
-    if (begin == end) return;
-    std::size_t index[max_rank], offset[N] = {};
-    for (std::size_t d = 0, rest = begin; d < loop.rank; ++d) {
-        index[d] = rest % loop.extent[d];
-        rest /= loop.extent[d];
-        for (std::size_t k = 0; k < N; ++k) offset[k] += index[d] * loop.stride[d][k];
-    }
-    while (begin < end) {
-        const std::size_t length = std::min(loop.extent[0] - index[0], end - begin);
-        stretch(begin, length, offset);
-        begin += length;
-        index[0] += length;
-        for (std::size_t k = 0; k < N; ++k) offset[k] += length * loop.stride[0][k];
-#pragma GCC unroll 1
-        for (std::size_t d = 0; index[d] == loop.extent[d] && d + 1 < loop.rank; ++d) {
-            index[d] = 0;
-            ++index[d + 1];
-            for (std::size_t k = 0; k < N; ++k)
-                offset[k] = offset[k] + loop.stride[d + 1][k] - loop.extent[d] * loop.stride[d][k];
-        }
-    }
+/// The same number, of which the compiler shall not know what it knows: it would make two loops of one, each for a
+/// case, and neither would be as good.
+inline std::size_t unguessed(std::size_t number) {
+    asm("" : "+r"(number));
+    return number;
 }
 
-// The operands of one stretch. One that repeats a single number is read again and again from a lane full of it, so that
-// one loop serves every combination.
-template <class T, std::size_t N> struct Operands {
-    const T* at[N];
-    std::size_t step[N];
-    T repeated[N][Lane<T>::width];
+/// A lane in memory for each of N operands.
+template <class T, std::size_t N> using Lanes = T[N][Lane<T>::width];
 
-    Operands(const Broadcast& loop, const T* const* inputs, const std::size_t (&offset)[N]) {
-        for (std::size_t k = 0; k < N; ++k) {
-            at[k] = inputs[k] + offset[k];
-            step[k] = loop.stride[0][k] * Lane<T>::width;
-            if (step[k] == 0) {
-                Lane<T>(*at[k]).store(repeated[k]);
-                at[k] = repeated[k];
-            }
-        }
-    }
-    void advance() {
-        for (std::size_t k = 0; k < N; ++k) at[k] += step[k];
-    }
-};
-
-/// How one formula runs, compiled for the level of the flags in use.
-template <class Formula, class T, std::size_t N> class Elementwise {
-    static_assert(N >= 1 && N <= max_operands, "an elementwise formula has 1 to 8 operands");
+/// The operands of a stretch, a lane at a time. One that repeats a single number is read again and again from a lane
+/// full of it, so that one loop serves every combination; and so does it for a rest that fills no lane. Those lanes are
+/// the caller's, apart from the pointers, which stay in registers then.
+template <class T, std::size_t N> class Operands {
     using L = Lane<T>;
 
 public:
-    [[gnu::noinline]] static void forward(const void* formula, const Broadcast& loop, T* out, const T* const* inputs) {
-        const Formula& f = *static_cast<const Formula*>(formula);
-        in_pieces(loop, [&](std::size_t begin, std::size_t length, const std::size_t(&offset)[N]) {
-            values(f, length, out + begin, Operands<T, N>(loop, inputs, offset));
-        });
+    Operands(const Stretch<T, N>& stretch, Lanes<T, N>& lanes) : lanes_(lanes) {
+        for (std::size_t k = 0; k < N; ++k) {
+            at_[k] = stretch.at[k];
+            step_[k] = unguessed(stretch.stride[k] * L::width);
+            if (step_[k] == 0) {
+                L(*at_[k]).store(lanes_[k]);
+                at_[k] = lanes_[k];
+            }
+        }
     }
 
-    [[gnu::noinline]] static void backward(const void* formula, const Broadcast& loop, const T* cotangent,
-                                           const T* const* inputs, T* const* gradients) {
+    L operator[](std::size_t k) const { return L::load(at_[k]); }
+    void advance() {
+        for (std::size_t k = 0; k < N; ++k) at_[k] += step_[k];
+    }
+    /// From here on, the last `count` numbers of each operand, and ones after them.
+    void begin_rest(std::size_t count) {
+        for (std::size_t k = 0; k < N; ++k)
+            if (step_[k] != 0) {
+                L::load_partial(at_[k], count).store(lanes_[k]);
+                at_[k] = lanes_[k];
+            }
+    }
+
+private:
+    const T* at_[N];
+    std::size_t step_[N];
+    Lanes<T, N>& lanes_;
+};
+
+/// Calls lane() for every lane that `length` numbers fill, then begin_rest(count) and lane() once more when some are
+/// left. The formula in lane() is compiled once.
+template <std::size_t Width, class Each, class BeginRest>
+void each_lane(std::size_t length, const Each& lane, const BeginRest& begin_rest) {
+    std::size_t lanes = length / Width, rest = length % Width;
+    while (true) {
+        for (lanes = unguessed(lanes); lanes > 0; --lanes) lane();
+        if (rest == 0) return;
+        begin_rest(rest);
+        rest = 0;
+        lanes = 1;
+    }
+}
+
+/// How one formula runs, compiled for the level of the flags in use.
+template <class Formula, class T, std::size_t N> class Elementwise {
+    using L = Lane<T>;
+
+public:
+    // The loops hold a copy of the formula, whose members stay in registers then, and have everything inlined: a lane
+    // that passes through memory on its way to a function costs more than the function.
+
+    XGRAD_FLATTEN static void values(const void* formula, const Stretch<T, N>& stretch, T* out) {
+        const Formula f = *static_cast<const Formula*>(formula);
+        Lanes<T, N> lanes;
+        Operands<T, N> x(stretch, lanes);
+        T last[L::width];
+        T* to = out;
+        each_lane<L::width>(
+            stretch.length,
+            [&] {
+                const L y = with_each([&](auto k) { return x[k]; }, f);
+                y.store(to);
+                x.advance();
+                to += L::width;
+            },
+            [&](std::size_t rest) {
+                x.begin_rest(rest);
+                to = last;
+            });
+        store_rest(last, stretch.length, out);
+    }
+
+    static void gradients(const void* formula, const Stretch<T, N + 1>& stretch, T* const* gradients) {
         const Formula& f = *static_cast<const Formula*>(formula);
         std::size_t needed = 0, last = 0;
         for (std::size_t k = 0; k < N; ++k)
             if (gradients[k]) ++needed, last = k;
-        if (needed == 0) return;
-        in_pieces(loop, [&](std::size_t begin, std::size_t length, const std::size_t(&offset)[N]) {
-            const Operands<T, N> operands(loop, inputs, offset);
-            if constexpr (N > 1)
-                if (needed > 1) return all_gradients(f, length, cotangent + begin, operands, gradients, begin);
-            for_each([&](auto k) {
-                if (k == last) one_gradient<k>(f, length, cotangent + begin, operands, gradients[k] + begin);
-            });
+        if constexpr (N > 1)
+            if (needed > 1) return all_gradients(f, stretch, gradients);
+        for_each([&](auto k) {
+            if (k == last) one_gradient<k>(f, stretch, gradients[k]);
         });
     }
 
 private:
-    // Long results are shared among threads. (Not through kernels::in_pieces, which is no function of one level.)
-    template <class F> static void in_pieces(const Broadcast& loop, F stretch) {
-        if (loop.size < worth_sharing) return each_stretch<N>(loop, 0, loop.size, stretch);
-        const auto piece = [&](std::size_t i) {
-            each_stretch<N>(loop, i * piece_size, std::min(loop.size, (i + 1) * piece_size), stretch);
-        };
-        parallel((loop.size + piece_size - 1) / piece_size, piece, loop.size < brief_size);
-    }
-
-    // The loops proper. They hold a copy of the formula, whose members stay in registers then, and have everything
-    // inlined: a lane that passes through memory on its way to a function costs more than the function.
-
-    XGRAD_FLATTEN static void values(const Formula& formula, std::size_t length, T* out, Operands<T, N> operands) {
-        const Formula f = formula;
-        std::size_t i = 0;
-        for (; i + L::width <= length; i += L::width) {
-            const L y = with_each([&](auto k) { return L::load(operands.at[k]); }, f);
-            y.store(out + i);
-            operands.advance();
-        }
-        if (const std::size_t rest = length - i) {
-            const L y = with_each([&](auto k) { return L::load_partial(operands.at[k], rest); }, f);
-            y.store_partial(out + i, rest);
-        }
-    }
-
     template <std::size_t Which>
-    XGRAD_FLATTEN static void one_gradient(const Formula& formula, std::size_t length, const T* cotangent,
-                                           Operands<T, N> operands, T* gradient) {
+    XGRAD_FLATTEN static void one_gradient(const Formula& formula, const Stretch<T, N + 1>& stretch, T* gradient) {
         using D = Dual<L>;
         const Formula f = formula;
         // The others are constants: the compiler leaves out what they have no part in.
         const auto dual = [](const L& x, auto k) { return k == Which ? D::variable(x) : D(x); };
-        std::size_t i = 0;
-        for (; i + L::width <= length; i += L::width) {
-            const D y = with_each([&](auto k) { return dual(L::load(operands.at[k]), k); }, f);
-            (L::load(cotangent + i) * y.tangent[0]).store(gradient + i);
-            operands.advance();
-        }
-        if (const std::size_t rest = length - i) {
-            const D y = with_each([&](auto k) { return dual(L::load_partial(operands.at[k], rest), k); }, f);
-            (L::load_partial(cotangent + i, rest) * y.tangent[0]).store_partial(gradient + i, rest);
-        }
+        Lanes<T, N + 1> lanes;
+        Operands<T, N + 1> x(stretch, lanes);
+        T last[L::width];
+        T* to = gradient;
+        each_lane<L::width>(
+            stretch.length,
+            [&] {
+                const D y = with_each([&](auto k) { return dual(x[k], k); }, f);
+                (x[N] * y.tangent[0]).store(to);
+                x.advance();
+                to += L::width;
+            },
+            [&](std::size_t rest) {
+                x.begin_rest(rest);
+                to = last;
+            });
+        store_rest(last, stretch.length, gradient);
     }
 
-    XGRAD_FLATTEN static void all_gradients(const Formula& formula, std::size_t length, const T* cotangent,
-                                               Operands<T, N> operands, T* const* gradients, std::size_t begin) {
+    XGRAD_FLATTEN static void all_gradients(const Formula& formula, const Stretch<T, N + 1>& stretch,
+                                            T* const* gradients) {
         using D = Dual<L, N>;
         const Formula f = formula;
-        std::size_t i = 0;
-        for (; i + L::width <= length; i += L::width) {
-            const D y = with_each([&](auto k) { return D::variable(L::load(operands.at[k]), k); }, f);
-            const L g = L::load(cotangent + i);
-            for_each([&](auto k) {
-                if (gradients[k]) (g * y.tangent[k]).store(gradients[k] + begin + i);
+        Lanes<T, N + 1> lanes;
+        Operands<T, N + 1> x(stretch, lanes);
+        T last[N][L::width];
+        T* to[N];
+        for (std::size_t k = 0; k < N; ++k) to[k] = gradients[k];
+        each_lane<L::width>(
+            stretch.length,
+            [&] {
+                const D y = with_each([&](auto k) { return D::variable(x[k], k); }, f);
+                const L g = x[N];
+                for_each([&](auto k) {
+                    if (!gradients[k]) return;
+                    (g * y.tangent[k]).store(to[k]);
+                    to[k] += L::width;
+                });
+                x.advance();
+            },
+            [&](std::size_t rest) {
+                x.begin_rest(rest);
+                for (std::size_t k = 0; k < N; ++k) to[k] = last[k];
             });
-            operands.advance();
-        }
-        if (const std::size_t rest = length - i) {
-            const D y = with_each([&](auto k) { return D::variable(L::load_partial(operands.at[k], rest), k); }, f);
-            const L g = L::load_partial(cotangent + i, rest);
-            for_each([&](auto k) {
-                if (gradients[k]) (g * y.tangent[k]).store_partial(gradients[k] + begin + i, rest);
-            });
-        }
+        for (std::size_t k = 0; k < N; ++k)
+            if (gradients[k]) store_rest(last[k], stretch.length, gradients[k]);
+    }
+
+    // What fills no lane, from a lane of its own to where it belongs.
+    static void store_rest(const T* last, std::size_t length, T* to) {
+        if (const std::size_t rest = length % L::width) L::load(last).store_partial(to + length - rest, rest);
     }
 
     // call(0), …, call(N - 1), each number a constant.
@@ -249,17 +233,17 @@ private:
 };
 
 template <class Formula, class T, std::size_t N>
-inline constexpr ElementwiseKernel<T> elementwise_kernel{&Elementwise<Formula, T, N>::forward,
-                                                         &Elementwise<Formula, T, N>::backward};
+inline constexpr ElementwiseKernel<T, N> elementwise_kernel{&Elementwise<Formula, T, N>::values,
+                                                            &Elementwise<Formula, T, N>::gradients};
 
 }  // namespace XGRAD_LEVEL
 
 /// The kernel of a formula of N operands. A formula of the library has one for each instruction-set level.
-template <class Formula, class T, std::size_t N> const ElementwiseKernel<T>& elementwise_kernel(Level at) {
-    static_assert(formulas::Formulas::position<Formula> < formulas::Formulas::size);
+template <class Formula, class T, std::size_t N> const ElementwiseKernel<T, N>& elementwise_kernel(Level at) {
+    static_assert(formulas::Formulas::position<Formula> < formulas::Formulas::size && N == operands_of<Formula>());
     XGRAD_SELECT(at, formula_kernel<Formula, T>())
 }
-template <class Formula, class T, std::size_t N> const ElementwiseKernel<T>& elementwise_kernel() {
+template <class Formula, class T, std::size_t N> const ElementwiseKernel<T, N>& elementwise_kernel() {
     if constexpr (formulas::Formulas::position<Formula> < formulas::Formulas::size)
         return elementwise_kernel<Formula, T, N>(level());
     else

@@ -8,12 +8,7 @@ namespace xgrad {
 
 template <class T>
 Variable<T> relu(Variable<T> x) {
-    if (!detail::is_recorded(x)) return detail::unrecorded_elementwise("relu", formulas::Relu{}, x);
-    // From the result alone, so that the input need not be kept.
-    return record("relu", detail::evaluate_elementwise<T, formulas::Relu, 1>("relu", {}, {&x}, {&x}),
-                  wrt(x, [](Variable<T> g, const Variable<T>& y) {
-                      return detail::elementwise_operation("relu", formulas::ReluVjp{}, std::move(g), y);
-                  }));
+    return detail::operation_from_result<formulas::ReluVjp>("relu", formulas::Relu{}, std::move(x));
 }
 
 template <class T>

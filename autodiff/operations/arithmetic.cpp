@@ -16,61 +16,89 @@
 namespace xgrad {
 namespace {
 
-// The value of a formula whose vjp is stated by hand and needs no input: mostly because it is simplest from the result.
-template <class T, class Formula>
-Array<T> evaluate(const char* name, const Formula& formula, Variable<T>& x) {
-    return detail::evaluate_elementwise<T, Formula, 1>(name, formula, {&x}, {&x});
+// Operations whose vjps are stated by hand. Each vjp is a plain function and what is saved for it, so that all operations
+// of a kind are one to the compiler.
+
+template <class T, class Saved>
+struct Vjp {
+    Variable<T> (*function)(Variable<T>&& g, const Saved& saved);
+    Saved saved;
+
+    Variable<T> operator()(Variable<T> g) const { return function(std::move(g), saved); }
+};
+
+// An operation of one input, with a number or none, whose vjp needs no array but the cotangent.
+template <class T>
+[[gnu::noinline]] Variable<T> apply_linear(const detail::AnyFormula<T, 1>& f, Variable<T>&& x, const Vjp<T, T>& vjp) {
+    if (!detail::is_recorded(x)) return detail::run_unrecorded<T, 1>(f, {&x}, {&x});
+    return record(f.name, detail::run_forward<T, 1>(f, {&x}, {&x}), wrt(x, vjp));
 }
-// The same with two inputs, of which the vjps may need some.
 template <class T, class Formula>
-Array<T> evaluate(const char* name, const Formula& formula, Variable<T>& a, Variable<T>& b, bool needs_a = false,
-                  bool needs_b = false) {
-    return detail::evaluate_elementwise<T, Formula, 2>(name, formula, {&a, &b},
-                                                       {needs_a ? nullptr : &a, needs_b ? nullptr : &b});
+Variable<T> linear(const char* name, const Formula& formula, Variable<T>&& x,
+                   Variable<T> (*vjp)(Variable<T>&& g, const T& number), T number = {}) {
+    return apply_linear<T>(detail::any_formula<T, 1>(name, formula), std::move(x), {vjp, number});
 }
 
-// An operation whose vjp is a formula of the cotangent and the result, and as such can be differentiated again.
-template <class Vjp, class T, class Formula>
-Variable<T> from_result(const char* name, const Formula& formula, Variable<T>&& x) {
-    if (!detail::is_recorded(x)) return detail::unrecorded_elementwise(name, formula, x);
-    return record(name, evaluate(name, formula, x), wrt(x, [name](Variable<T> g, const Variable<T>& y) {
-                      return detail::elementwise_operation(name, Vjp{}, std::move(g), y);
-                  }));
+template <class T>
+Variable<T> pass_on(Variable<T>&& g, const T&) {
+    return std::move(g);
+}
+template <class T>
+Variable<T> negate(Variable<T>&& g, const T&) {
+    return -std::move(g);
+}
+template <class T>
+Variable<T> vanish(Variable<T>&&, const T&) {
+    return {};
+}
+
+// An operation of two inputs, each of whose vjps needs the cotangent and, if `products`, the other input.
+template <class T>
+using OperandVjp = Variable<T> (*)(Variable<T>&& g, const Variable<T>& other);
+template <class T>
+[[gnu::noinline]] Variable<T> apply_bilinear(const detail::AnyFormula<T, 2>& f, Variable<T>&& a, Variable<T>&& b,
+                                             OperandVjp<T> by_a, OperandVjp<T> by_b, bool products) {
+    if (!detail::is_recorded(a, b)) return detail::run_unrecorded<T, 2>(f, {&a, &b}, {&a, &b});
+    const bool needs_a = products && detail::is_differentiated(b), needs_b = products && detail::is_differentiated(a);
+    Array<T> value = detail::run_forward<T, 2>(f, {&a, &b}, {needs_a ? nullptr : &a, needs_b ? nullptr : &b});
+    using OneVjp = Vjp<T, Variable<T>>;
+    return record(f.name, std::move(value), wrt(a, OneVjp{by_a, needs_b ? b : Variable<T>()}),
+                  wrt(b, OneVjp{by_b, needs_a ? a : Variable<T>()}));
 }
 
 }  // namespace
 
 template <class T>
 Variable<T> exp(Variable<T> x) {
-    return from_result<formulas::Multiply>("exp", formulas::Exp{}, std::move(x));
+    return detail::operation_from_result<formulas::Multiply>("exp", formulas::Exp{}, std::move(x));
 }
 template <class T>
 Variable<T> expm1(Variable<T> x) {
-    return from_result<formulas::Expm1Vjp>("expm1", formulas::Expm1{}, std::move(x));
+    return detail::operation_from_result<formulas::Expm1Vjp>("expm1", formulas::Expm1{}, std::move(x));
 }
 template <class T>
 Variable<T> sqrt(Variable<T> x) {
-    return from_result<formulas::SqrtVjp>("sqrt", formulas::Sqrt{}, std::move(x));
+    return detail::operation_from_result<formulas::SqrtVjp>("sqrt", formulas::Sqrt{}, std::move(x));
 }
 template <class T>
 Variable<T> rsqrt(Variable<T> x) {
-    return from_result<formulas::RsqrtVjp>("rsqrt", formulas::Rsqrt{}, std::move(x));
+    return detail::operation_from_result<formulas::RsqrtVjp>("rsqrt", formulas::Rsqrt{}, std::move(x));
 }
 template <class T>
 Variable<T> reciprocal(Variable<T> x) {
-    return from_result<formulas::ReciprocalVjp>("reciprocal", formulas::Reciprocal{}, std::move(x));
+    return detail::operation_from_result<formulas::ReciprocalVjp>("reciprocal", formulas::Reciprocal{}, std::move(x));
 }
 template <class T>
 Variable<T> tan(Variable<T> x) {
-    return from_result<formulas::TanVjp>("tan", formulas::Tan{}, std::move(x));
+    return detail::operation_from_result<formulas::TanVjp>("tan", formulas::Tan{}, std::move(x));
 }
 template <class T>
 Variable<T> tanh(Variable<T> x) {
-    return from_result<formulas::TanhVjp>("tanh", formulas::Tanh{}, std::move(x));
+    return detail::operation_from_result<formulas::TanhVjp>("tanh", formulas::Tanh{}, std::move(x));
 }
 template <class T>
 Variable<T> sigmoid(Variable<T> x) {
-    return from_result<formulas::SigmoidVjp>("sigmoid", formulas::Sigmoid{}, std::move(x));
+    return detail::operation_from_result<formulas::SigmoidVjp>("sigmoid", formulas::Sigmoid{}, std::move(x));
 }
 
 template <class T>
@@ -104,12 +132,11 @@ Variable<T> erf(Variable<T> x) {
 
 template <class T>
 Variable<T> sign(Variable<T> x) {
-    return record("sign", evaluate("sign", formulas::Sign{}, x), wrt(x, [](const Variable<T>&) { return Variable<T>(); }));
+    return linear("sign", formulas::Sign{}, std::move(x), vanish<T>);
 }
 template <class T>
 Variable<T> floor(Variable<T> x) {
-    return record("floor", evaluate("floor", formulas::Floor{}, x),
-                  wrt(x, [](const Variable<T>&) { return Variable<T>(); }));
+    return linear("floor", formulas::Floor{}, std::move(x), vanish<T>);
 }
 
 template <class T>
@@ -134,59 +161,54 @@ namespace detail {
 
 template <class T>
 Variable<T> add(Variable<T>&& a, Variable<T>&& b) {
-    if (!is_recorded(a, b)) return unrecorded_elementwise("add", formulas::Add{}, a, b);
-    return record("add", evaluate("add", formulas::Add{}, a, b), wrt(a, [](Variable<T> g) { return g; }),
-                  wrt(b, [](Variable<T> g) { return g; }));
+    const OperandVjp<T> pass_on = [](Variable<T>&& g, const Variable<T>&) { return std::move(g); };
+    return apply_bilinear<T>(any_formula<T, 2>("add", formulas::Add{}), std::move(a), std::move(b), pass_on, pass_on, false);
 }
 template <class T>
 Variable<T> subtract(Variable<T>&& a, Variable<T>&& b) {
-    if (!is_recorded(a, b)) return unrecorded_elementwise("subtract", formulas::Subtract{}, a, b);
-    return record("subtract", evaluate("subtract", formulas::Subtract{}, a, b), wrt(a, [](Variable<T> g) { return g; }),
-                  wrt(b, [](Variable<T> g) { return -std::move(g); }));
+    return apply_bilinear<T>(
+        any_formula<T, 2>("subtract", formulas::Subtract{}), std::move(a), std::move(b),
+        [](Variable<T>&& g, const Variable<T>&) { return std::move(g); },
+        [](Variable<T>&& g, const Variable<T>&) { return -std::move(g); }, false);
 }
 template <class T>
 Variable<T> multiply(Variable<T>&& a, Variable<T>&& b) {
-    if (!is_recorded(a, b)) return unrecorded_elementwise("multiply", formulas::Multiply{}, a, b);
-    Array<T> value = evaluate("multiply", formulas::Multiply{}, a, b, is_differentiated(b), is_differentiated(a));
-    return record("multiply", std::move(value), wrt(a, [b](Variable<T> g) { return std::move(g) * b; }),
-                  wrt(b, [a](Variable<T> g) { return std::move(g) * a; }));
+    const OperandVjp<T> times = [](Variable<T>&& g, const Variable<T>& other) { return std::move(g) * other; };
+    return apply_bilinear<T>(any_formula<T, 2>("multiply", formulas::Multiply{}), std::move(a), std::move(b), times, times, true);
 }
 template <class T>
 Variable<T> divide(Variable<T>&& a, Variable<T>&& b) {
-    if (!is_recorded(a, b)) return unrecorded_elementwise("divide", formulas::Divide{}, a, b);
-    Array<T> value = evaluate("divide", formulas::Divide{}, a, b, false, true);
+    const formulas::Divide formula;
+    const AnyFormula<T, 2> quotient = any_formula<T, 2>("divide", formula);
+    if (!is_recorded(a, b)) return run_unrecorded<T, 2>(quotient, {&a, &b}, {&a, &b});
+    Array<T> value = run_forward<T, 2>(quotient, {&a, &b}, {&a, nullptr});
     return record("divide", std::move(value), wrt(a, [b](Variable<T> g) { return std::move(g) / b; }),
-                  wrt(b, [b](Variable<T> g, const Variable<T>& y) { return -std::move(g) * y / b; }));
+                  wrt(b, [b](Variable<T> g, const Variable<T>& y) {
+                      return elementwise_operation("divide", formulas::DivideVjp{}, std::move(g), y, b);
+                  }));
 }
 template <class T>
 Variable<T> negative(Variable<T>&& x) {
-    if (!is_recorded(x)) return unrecorded_elementwise("negative", formulas::Negative{}, x);
-    return record("negative", evaluate("negative", formulas::Negative{}, x),
-                  wrt(x, [](Variable<T> g) { return -std::move(g); }));
+    return linear("negative", formulas::Negative{}, std::move(x), negate<T>);
 }
 
 template <class T>
 Variable<T> add_number(Variable<T>&& x, T number) {
-    if (!is_recorded(x)) return unrecorded_elementwise("add", formulas::AddNumber{number}, x);
-    return record("add", evaluate("add", formulas::AddNumber{number}, x), wrt(x, [](Variable<T> g) { return g; }));
+    return linear("add", formulas::AddNumber{number}, std::move(x), pass_on<T>);
 }
 template <class T>
 Variable<T> multiply_number(Variable<T>&& x, T number) {
-    if (!is_recorded(x)) return unrecorded_elementwise("multiply", formulas::MultiplyNumber{number}, x);
-    return record("multiply", evaluate("multiply", formulas::MultiplyNumber{number}, x),
-                  wrt(x, [number](Variable<T> g) { return std::move(g) * number; }));
+    return linear<T>("multiply", formulas::MultiplyNumber{number}, std::move(x),
+                     [](Variable<T>&& g, const T& factor) { return std::move(g) * factor; }, number);
 }
 template <class T>
 Variable<T> divide_by_number(Variable<T>&& x, T number) {
-    if (!is_recorded(x)) return unrecorded_elementwise("divide", formulas::DivideNumber{number}, x);
-    return record("divide", evaluate("divide", formulas::DivideNumber{number}, x),
-                  wrt(x, [number](Variable<T> g) { return std::move(g) / number; }));
+    return linear<T>("divide", formulas::DivideNumber{number}, std::move(x),
+                     [](Variable<T>&& g, const T& divisor) { return std::move(g) / divisor; }, number);
 }
 template <class T>
 Variable<T> subtract_from_number(T number, Variable<T>&& x) {
-    if (!is_recorded(x)) return unrecorded_elementwise("subtract", formulas::RightSubtract{number}, x);
-    return record("subtract", evaluate("subtract", formulas::RightSubtract{number}, x),
-                  wrt(x, [](Variable<T> g) { return -std::move(g); }));
+    return linear("subtract", formulas::RightSubtract{number}, std::move(x), negate<T>);
 }
 template <class T>
 Variable<T> divide_number_by(T number, Variable<T>&& x) {

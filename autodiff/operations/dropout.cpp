@@ -15,10 +15,9 @@ template <class T> Variable<T> dropout(const Variable<T>& x, double probability,
     Array<T> factors = empty<T>(x.shape());
     generator.fill_bernoulli(std::span<T>(factors.data(), factors.size()), 1 - probability, scale);
     const Variable<T> mask(std::move(factors));
-    return record("dropout", detail::evaluate_elementwise<T, formulas::Multiply, 2>("dropout", {}, {&x, &mask}),
-                  with("probability", probability), wrt(x, [mask](Variable<T> g) {
-                      return detail::elementwise_operation("dropout", formulas::Multiply{}, std::move(g), mask);
-                  }));
+    return record("dropout",
+                  detail::run_forward<T, 2>(detail::any_formula<T, 2>("dropout", formulas::Multiply{}), {&x, &mask}),
+                  with("probability", probability), wrt(x, [mask](Variable<T> g) { return std::move(g) * mask; }));
 }
 
 template Variable<float> dropout(const Variable<float>&, double, Generator&);
