@@ -8,7 +8,7 @@ namespace {
 
 // Adds the losses of a stretch to four lanes in turn, so that no addition waits for the one before.
 template <class T, std::size_t N, class Loss>
-[[gnu::flatten]] void add(const void* formula, const Stretch<T, N>& stretch, T* totals) {
+XGRAD_FLATTEN void add(const void* formula, const Stretch<T, N>& stretch, T* totals) {
     using L = Lane<T>;
     const Loss loss = *static_cast<const Loss*>(formula);
     Lanes<T, N> lanes;
