@@ -7,11 +7,17 @@
 
 #include <array>
 #include <concepts>
-#include <functional>
+#include <cstddef>
+#include <memory>
+#include <new>
+#include <span>
+#include <type_traits>
 #include <utility>
 
 #include <xgrad/autodiff/dual.hpp>
+#include <xgrad/autodiff/kernels/broadcast.hpp>
 #include <xgrad/autodiff/kernels/elementwise.hpp>
+#include <xgrad/autodiff/memory.hpp>
 #include <xgrad/autodiff/operations/arithmetic.hpp>
 #include <xgrad/autodiff/operations/shape.hpp>
 #include <xgrad/autodiff/record.hpp>
@@ -77,7 +83,7 @@ Array<T> result_array(const Shape& shape, const std::array<Variable<T>*, N>& unu
     return empty<T>(shape);
 }
 
-/// A formula that is known by its kernel and its address. What works with this is compiled once for all formulas.
+/// A formula, which must outlive this, by its kernel and its address. What works with this is compiled once for all.
 template <class T, std::size_t N>
 struct AnyFormula {
     const char* name;
@@ -117,8 +123,10 @@ template <class T, std::size_t N>
 }
 
 template <class T, std::size_t N>
-[[gnu::noinline]] std::array<Variable<T>, N> run_backward(const AnyFormula<T, N>& f, Variable<T>&& g,
-                                                          const std::array<Variable<T>, N>& inputs, const Needs& needs) {
+[[gnu::noinline]] std::array<Variable<T>, N> run_backward(const kernels::ElementwiseKernel<T, N>& kernel,
+                                                          const void* formula, Variable<T>&& g,
+                                                          const std::array<Variable<T>, N>& inputs,
+                                                          const Needs& needs) {
     std::array<const T*, N> data;
     std::array<std::span<const std::size_t>, N> shapes;
     std::array<T*, N> gradients{};
@@ -135,7 +143,8 @@ template <class T, std::size_t N>
         cotangents[i] = std::exchange(may_reuse, false) ? g : Variable<T>(empty<T>(shape));
         gradients[i] = cotangents[i].node()->value.data();
     }
-    f.kernel.backward(f.formula, kernels::Broadcast(as_span(shape), shapes), cotangent, data.data(), gradients.data());
+    const kernels::Broadcast loop(as_span(shape), shapes);
+    kernel.backward(formula, loop, cotangent, data.data(), gradients.data());
     return cotangents;
 }
 
@@ -145,7 +154,7 @@ template <class T, class Formula, std::size_t N>
 std::array<Variable<T>, N> elementwise_cotangents(const Formula& formula, Variable<T>&& g,
                                                   const std::array<Variable<T>, N>& inputs, const Needs& needs) {
     if (!thread_state.recording)
-        return run_backward(any_formula<T, N>(thread_state.vjp, formula), std::move(g), inputs, needs);
+        return run_backward(kernels::elementwise_kernel<Formula, T, N>(), &formula, std::move(g), inputs, needs);
     // A formula that gives a number stands for a constant.
     const Dual<Variable<T>, N> result = [&]<std::size_t... I>(std::index_sequence<I...>) {
         return formula(Dual<Variable<T>, N>::variable(inputs[I], I)...);
@@ -156,30 +165,49 @@ std::array<Variable<T>, N> elementwise_cotangents(const Formula& formula, Variab
     return cotangents;
 }
 
-/// The joint vjp of a formula, with a copy of it.
-template <class T, std::size_t N>
-using ElementwiseVjp = std::function<std::array<Variable<T>, N>(
-    Variable<T>&& g, const std::array<Variable<T>, N>& inputs, const Needs& needs)>;
+/// A copy of a formula that is known by its address: within this object where it is small, otherwise in the pool.
+class FormulaCopy {
+public:
+    template <class Formula>
+    explicit FormulaCopy(const Formula& formula) {
+        if constexpr (std::is_trivially_copyable_v<Formula> && sizeof(Formula) <= sizeof(small_))
+            new (small_) Formula(formula);
+        else
+            large_ = std::allocate_shared<Formula>(memory::Allocator<Formula>(), formula);
+    }
+    const void* get() const noexcept { return large_ ? large_.get() : small_; }
 
+private:
+    alignas(std::max_align_t) std::byte small_[16];
+    std::shared_ptr<const void> large_;
+};
+
+/// What the joint vjp of a formula is made of.
+template <class T, std::size_t N>
+struct ElementwiseVjp {
+    FormulaCopy (*copy)(const void* formula);
+    std::array<Variable<T>, N> (*cotangents)(const void* formula, Variable<T>&& g,
+                                             const std::array<Variable<T>, N>& inputs, const Needs& needs);
+};
 template <class T, std::size_t N, class Formula>
-ElementwiseVjp<T, N> elementwise_vjp(const void* formula) {
-    return [f = *static_cast<const Formula*>(formula)](Variable<T>&& g, const std::array<Variable<T>, N>& inputs,
-                                                       const Needs& needs) {
-        return elementwise_cotangents(f, std::move(g), inputs, needs);
-    };
-}
+inline constexpr ElementwiseVjp<T, N> elementwise_vjp{
+    [](const void* formula) { return FormulaCopy(*static_cast<const Formula*>(formula)); },
+    [](const void* formula, Variable<T>&& g, const std::array<Variable<T>, N>& inputs, const Needs& needs) {
+        return elementwise_cotangents(*static_cast<const Formula*>(formula), std::move(g), inputs, needs);
+    }};
 
 template <class T, std::size_t N>
-[[gnu::noinline]] Variable<T> apply_elementwise(const AnyFormula<T, N>& f, ElementwiseVjp<T, N> (*vjp_of)(const void* formula),
+[[gnu::noinline]] Variable<T> apply_elementwise(const AnyFormula<T, N>& f, const ElementwiseVjp<T, N>& vjp,
                                                 const std::array<const Variable<T>*, N>& inputs,
                                                 const std::array<Variable<T>*, N>& unused) {
     return [&]<std::size_t... I>(std::index_sequence<I...>) {
         if (!is_recorded(*inputs[I]...)) return run_unrecorded(f, inputs, unused);
         return record(f.name, run_forward(f, inputs),
-                      wrt(std::tie(*inputs[I]...), [vjp = vjp_of(f.formula), all = std::array{*inputs[I]...}](
-                                                       Variable<T> g, const Needs& needs) {
-                          return vjp(std::move(g), all, needs);
-                      }));
+                      wrt(std::tie(*inputs[I]...),
+                          [cotangents = vjp.cotangents, formula = vjp.copy(f.formula), all = std::array{*inputs[I]...}](
+                              Variable<T> g, const Needs& needs) {
+                              return cotangents(formula.get(), std::move(g), all, needs);
+                          }));
     }(std::make_index_sequence<N>());
 }
 
@@ -192,14 +220,17 @@ auto elementwise_operation(const char* name, const Formula& formula, Inputs&&...
                                    {unused<T>(std::forward<Inputs>(inputs))...});
 }
 
+template <class T>
+using VjpFromResult = Variable<T> (*)(const char* name, Variable<T>&& g, const Variable<T>& y);
+
 /// An operation of one input whose vjp is a function of the cotangent and the result: x need not be kept for it.
 template <class T>
-[[gnu::noinline]] Variable<T> apply_from_result(const AnyFormula<T, 1>& f,
-                                                Variable<T> (*vjp)(const char* name, Variable<T>&& g, const Variable<T>& y),
-                                                Variable<T>&& x) {
+[[gnu::noinline]] Variable<T> apply_from_result(const AnyFormula<T, 1>& f, VjpFromResult<T> vjp, Variable<T>&& x) {
     if (!is_recorded(x)) return run_unrecorded<T, 1>(f, {&x}, {&x});
     return record(f.name, run_forward<T, 1>(f, {&x}, {&x}),
-                  wrt(x, [vjp, name = f.name](Variable<T> g, const Variable<T>& y) { return vjp(name, std::move(g), y); }));
+                  wrt(x, [vjp, name = f.name](Variable<T> g, const Variable<T>& y) {
+                      return vjp(name, std::move(g), y);
+                  }));
 }
 
 /// The same where that function is a formula, and as such can be differentiated again.

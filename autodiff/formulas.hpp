@@ -408,8 +408,8 @@ struct List {
 using Formulas =
     List<Negative, Reciprocal, Exp, Expm1, Log, Log1p, Sqrt, Rsqrt, Square, Abs, Sign, Floor, Sin, Cos, Tan, Tanh,
          Sigmoid, Erf, Add, Subtract, Multiply, Divide, Pow, Maximum, Minimum, AddNumber, MultiplyNumber, DivideNumber,
-         RightSubtract, RightDivide, PowNumber, Clip, Relu, LeakyRelu, Prelu, Elu, Selu, Celu, Gelu, GeluTanh, Silu, Mish, Softplus, Softsign,
-         Hardtanh, Hardsigmoid, Hardswish, LogSigmoid, Expm1Vjp, SqrtVjp, RsqrtVjp, ReciprocalVjp, TanVjp, TanhVjp,
-         SigmoidVjp, ReluVjp, DivideVjp>;
+         RightSubtract, RightDivide, PowNumber, Clip, Relu, LeakyRelu, Prelu, Elu, Selu, Celu, Gelu, GeluTanh, Silu,
+         Mish, Softplus, Softsign, Hardtanh, Hardsigmoid, Hardswish, LogSigmoid, Expm1Vjp, SqrtVjp, RsqrtVjp,
+         ReciprocalVjp, TanVjp, TanhVjp, SigmoidVjp, ReluVjp, DivideVjp>;
 
 }  // namespace xgrad::formulas

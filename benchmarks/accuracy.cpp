@@ -14,6 +14,7 @@
 #include <fmt/format.h>
 
 #include <xgrad/autodiff/generator.hpp>
+#include <xgrad/autodiff/kernels/broadcast.hpp>
 #include <xgrad/autodiff/kernels/elementwise.hpp>
 #include <xgrad/autodiff/kernels/threads.hpp>
 

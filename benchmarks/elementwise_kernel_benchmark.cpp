@@ -5,6 +5,7 @@
 
 #include <benchmark/benchmark.h>
 
+#include <xgrad/autodiff/kernels/broadcast.hpp>
 #include <xgrad/autodiff/kernels/elementwise.hpp>
 
 namespace {

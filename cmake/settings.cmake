@@ -26,20 +26,20 @@ function(xgrad_settings target)
   endif()
 endfunction()
 
-# Without the checks that cost the compiler most and that are made anyway: a null pointer or a wrong address is seen by the
-# address sanitizer when it is used.
+# Kernels and tests go without the checks that cost the compiler most: of pointers before each use, whether they are null
+# or misaligned (the address sanitizer sees the use itself), and of computing them.
 function(xgrad_fewer_checks target)
   if(XGRAD_SANITIZE)
-    target_compile_options(${target} PRIVATE -fno-sanitize=null,alignment,object-size,pointer-overflow
-                                             # Checks of addresses are calls.
-                                             $<$<CXX_COMPILER_ID:GNU>:--param=asan-instrumentation-with-call-threshold=0>)
+    target_compile_options(${target} PRIVATE -fno-sanitize=null,alignment,object-size,pointer-overflow)
   endif()
 endfunction()
 
-# What nearly every file of a target begins with is read once: half of the compiler's time. Each file still names what it
-# uses; a build through ccache, which does without this, shows whether it does.
+# What nearly every file of a target begins with is read once: half of the compiler's time. Not through ccache, which
+# would not tell what changed. (So such a build shows whether each file names what it uses.)
 function(xgrad_read_once target)
-  target_precompile_headers(${target} PRIVATE <xgrad/autodiff/xtensor.hpp> <fmt/format.h> ${ARGN})
+  if(NOT CMAKE_CXX_COMPILER_LAUNCHER MATCHES "ccache")
+    target_precompile_headers(${target} PRIVATE <xgrad/autodiff/xtensor.hpp> <fmt/format.h> ${ARGN})
+  endif()
 endfunction()
 
 # A program of the project itself: a test, a benchmark or an example.

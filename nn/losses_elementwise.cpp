@@ -7,6 +7,7 @@
 #include <xgrad/autodiff/kernels/pieces.hpp>
 #include <xgrad/autodiff/kernels/reduce.hpp>
 #include <xgrad/nn/losses.hpp>
+#include <xgrad/autodiff/kernels/broadcast.hpp>
 #include <xgrad/autodiff/kernels/losses.hpp>
 #include <xgrad/nn/losses_reduction.hpp>
 

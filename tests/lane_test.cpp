@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "catch.hpp"
+#include <xgrad/autodiff/kernels/broadcast.hpp>
 #include <xgrad/autodiff/kernels/elementwise.hpp>
 
 using namespace xgrad;

@@ -1,17 +1,22 @@
 // One instruction-set level against another: all kernels, on shapes and values drawn at random, must agree with the
 // portable level up to rounding. What each kernel computes is held by its own tests; here it is enough that nobody
 // deviates, so that many more cases can be tried.
+#include <algorithm>
 #include <array>
+#include <concepts>
 #include <cstddef>
 #include <random>
 #include <span>
+#include <tuple>
 #include <vector>
 
 #include "kernel_twins.hpp"
 #include <xgrad/autodiff/kernels/batch_norm.hpp>
+#include <xgrad/autodiff/kernels/broadcast.hpp>
 #include <xgrad/autodiff/kernels/elementwise.hpp>
 #include <xgrad/autodiff/kernels/gemm.hpp>
 #include <xgrad/autodiff/kernels/layer_norm.hpp>
+#include <xgrad/autodiff/kernels/losses.hpp>
 #include <xgrad/autodiff/kernels/reduce.hpp>
 #include <xgrad/autodiff/kernels/softmax.hpp>
 #include <xgrad/autodiff/kernels/update.hpp>
@@ -122,7 +127,64 @@ template <class T, class... Formulas> void check_formulas(Draw& draw, formulas::
     (check_formula<Formulas, T>(draw), ...);
 }
 
+template <class Loss, class T> void check_loss(Draw& draw) {
+    constexpr std::size_t N = kernels::operands_of<Loss>();
+    INFO("loss " << formulas::Losses::position<Loss> << " of the list");
+    const Loss loss = [] {
+        if constexpr (std::same_as<Loss, formulas::Huber>)
+            return Loss{0.7, 1.3};
+        else
+            return Loss{};
+    }();
+    // Prediction and target have the full shape, weights broadcast to it; some are of several blocks.
+    const Sizes result = draw.coin() ? shape(draw) : Sizes{draw.size(90) + 1, draw.size(90) + 1};
+    std::array<Sizes, N + 1> shapes;
+    std::array<std::vector<T>, N + 1> inputs;
+    std::array<const T*, N + 1> data;
+    for (std::size_t k = 0; k <= N; ++k) {
+        shapes[k] = k == 2 || k == 3 ? operand(draw, result) : result;
+        inputs[k] = draw.numbers<T>(count(shapes[k]), 0, 1);
+        data[k] = inputs[k].data();
+    }
+    const std::array<std::span<const std::size_t>, N + 1> spans =
+        std::apply([](const auto&... each) { return std::array{std::span<const std::size_t>(each)...}; }, shapes);
+    const kernels::Broadcast loop(result, std::span(spans).template first<N>()), with_cotangent(result, spans);
+    check_levels(
+        [&](Level at) {
+            const auto& kernel = kernels::loss_kernel<Loss, T>(at);
+            const std::size_t blocks = (loop.size + kernels::loss_block - 1) / kernels::loss_block;
+            std::vector<T> values(loop.size), sums(blocks), by_prediction(loop.size), by_target(loop.size);
+            kernel.values.forward(&loss, loop, values.data(), data.data());
+            kernel.block_sums(&loss, loop, data.data(), 0, blocks, sums.data());
+            const formulas::LossDerivative<Loss, 0> prediction{loss};
+            const formulas::LossDerivative<Loss, 1> target{loss};
+            kernel.derivatives[0].forward(&prediction, with_cotangent, by_prediction.data(), data.data());
+            kernel.derivatives[1].forward(&target, with_cotangent, by_target.data(), data.data());
+            for (std::size_t block = 0; block < blocks; ++block) {
+                const std::size_t begin = block * kernels::loss_block;
+                const std::size_t end = std::min(loop.size, begin + kernels::loss_block);
+                double sum = 0;
+                for (std::size_t i = begin; i < end; ++i) sum += values[i];
+                CHECK(sums[block] == Approx(sum).epsilon(sizeof(T) == 4 ? 1e-4 : 1e-12).margin(1e-6));
+            }
+            return joined<T>(values, sums, by_prediction, by_target);
+        },
+        512);
+}
+
+template <class T, class... Losses> void check_losses(Draw& draw, formulas::List<Losses...>) {
+    (check_loss<Losses, T>(draw), ...);
+}
+
 }  // namespace
+
+TEMPLATE_TEST_CASE("all levels compute the same losses", "[levels]", float, double) {
+    for (unsigned seed = 0; seed < 20; ++seed) {
+        Draw draw(seed);
+        INFO("seed " << seed);
+        check_losses<TestType>(draw, formulas::Losses());
+    }
+}
 
 TEMPLATE_TEST_CASE("all levels compute the same formulas", "[levels]", float, double) {
     for (unsigned seed = 0; seed < 40; ++seed) {

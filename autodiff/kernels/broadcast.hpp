@@ -60,6 +60,7 @@ template <class T, std::size_t N> struct Stretch {
 /// Cuts the part [begin, end) of a pass into stretches: calls run(begin of the stretch, stretch).
 template <std::size_t N, class T, class Run>
 void each_stretch(const Broadcast& loop, const T* const* inputs, std::size_t begin, std::size_t end, const Run& run) {
+    if (begin == end) return;
     std::size_t index[max_rank], offset[N] = {};
     for (std::size_t d = 0, rest = begin; d < loop.rank; ++d) {
         const bool within = rest < loop.extent[d];  // mostly, and divisions are slow

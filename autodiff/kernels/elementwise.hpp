@@ -26,28 +26,34 @@
 
 namespace xgrad::kernels {
 
-/// The kernel of a formula of N operands, for T float or double.
-template <class T, std::size_t N> struct ElementwiseKernel {
+/// What gives the values of a formula of N operands, for T float or double.
+template <class T, std::size_t N> struct ElementwiseValues {
     static_assert(N >= 1 && N <= max_operands, "an elementwise formula has 1 to 8 operands");
 
     /// out = formula(inputs…), of the loop's full shape. It may be one of the inputs that have this shape.
     void forward(const void* formula, const Broadcast& loop, T* out, const T* const* inputs) const;
 
+    void (*stretch_values)(const void* formula, const Stretch<T, N>& stretch, T* out);  // the same for one stretch
+};
+
+/// The kernel of a formula: its values and its gradients.
+template <class T, std::size_t N> struct ElementwiseKernel : ElementwiseValues<T, N> {
     /// gradients[i] = cotangent · ∂formula/∂inputs[i] for every i whose gradients[i] is not null, all of the loop's
     /// full shape: summing to the shape of an input that was broadcast is the caller's. Each may be the cotangent
     /// itself or an input that has the full shape.
     void backward(const void* formula, const Broadcast& loop, const T* cotangent, const T* const* inputs,
                   T* const* gradients) const;
 
-    // The same for one stretch, where the cotangent is the last operand.
-    void (*values)(const void* formula, const Stretch<T, N>& stretch, T* out);
-    void (*gradients)(const void* formula, const Stretch<T, N + 1>& stretch, T* const* gradients);
+    // The same for one stretch, whose last operand is the cotangent. At least one gradient is not null.
+    void (*stretch_gradients)(const void* formula, const Stretch<T, N + 1>& stretch, T* const* gradients);
 };
 
-/// How many operands a formula of the library has.
+/// How many operands a formula has, at most four.
 template <class Formula> consteval std::size_t operands_of() {
     using L = Lane<float>;
-    return std::invocable<Formula, L> ? 1 : std::invocable<Formula, L, L> ? 2 : 3;
+    if (std::invocable<Formula, L>) return 1;
+    if (std::invocable<Formula, L, L>) return 2;
+    return std::invocable<Formula, L, L, L> ? 3 : 4;
 }
 
 XGRAD_AT_EVERY_LEVEL(template <class Formula, class T>
@@ -87,7 +93,7 @@ public:
     void advance() {
         for (std::size_t k = 0; k < N; ++k) at_[k] += step_[k];
     }
-    /// From here on, the last `count` numbers of each operand, and ones after them.
+    /// From here on, the last `count` numbers of each operand; after them stand ones, or the number that repeats.
     void begin_rest(std::size_t count) {
         for (std::size_t k = 0; k < N; ++k)
             if (step_[k] != 0) {
@@ -233,7 +239,7 @@ private:
 };
 
 template <class Formula, class T, std::size_t N>
-inline constexpr ElementwiseKernel<T, N> elementwise_kernel{&Elementwise<Formula, T, N>::values,
+inline constexpr ElementwiseKernel<T, N> elementwise_kernel{{&Elementwise<Formula, T, N>::values},
                                                             &Elementwise<Formula, T, N>::gradients};
 
 }  // namespace XGRAD_LEVEL

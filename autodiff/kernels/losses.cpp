@@ -1,5 +1,6 @@
 #include <algorithm>
 
+#include <xgrad/autodiff/kernels/broadcast.hpp>
 #include <xgrad/autodiff/kernels/losses.hpp>
 
 namespace xgrad::kernels {
@@ -7,9 +8,8 @@ namespace xgrad::kernels {
 template <class T, std::size_t N>
 void LossKernel<T, N>::block_sums(const void* loss, const Broadcast& loop, const T* const* inputs, std::size_t first,
                                   std::size_t last, T* sums) const {
-    constexpr std::size_t widest = 64 / sizeof(T);
     for (std::size_t block = first; block < last; ++block) {
-        T totals[4 * widest]{};
+        alignas(64) T totals[4 * widest]{};
         each_stretch<N>(loop, inputs, block * loss_block, std::min(loop.size, (block + 1) * loss_block),
                         [&](std::size_t, const Stretch<T, N>& stretch) { add(loss, stretch, totals); });
         sums[block] = 0;

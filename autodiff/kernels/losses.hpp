@@ -3,6 +3,9 @@
 
 #include <cstddef>
 
+#include <xgrad/autodiff/dual.hpp>
+#include <xgrad/autodiff/formulas.hpp>
+#include <xgrad/autodiff/kernels/broadcast.hpp>
 #include <xgrad/autodiff/kernels/elementwise.hpp>
 #include <xgrad/autodiff/kernels/level.hpp>
 
@@ -78,28 +81,25 @@ namespace xgrad::kernels {
 /// As many elements make a block of a sum.
 inline constexpr std::size_t loss_block = 2048;
 
-/// The kernel of a loss F of N operands, in the order of the formula's.
+/// The kernel of a loss F of N operands (prediction, target, and perhaps two weights), in the order of the formula's.
 template <class T, std::size_t N> struct LossKernel {
     /// sums[i] = Σ F(inputs…) over the i-th block, for blocks in [first, last)
     void block_sums(const void* loss, const Broadcast& loop, const T* const* inputs, std::size_t first,
                     std::size_t last, T* sums) const;
 
-    ElementwiseKernel<T, N> values;              // of F; forward only
-    ElementwiseKernel<T, N + 1> derivatives[2];  // of LossDerivative<F, 0 or 1>, whose last operand is g; forward only
+    ElementwiseValues<T, N> values;              // of F
+    ElementwiseValues<T, N + 1> derivatives[2];  // of LossDerivative<F, 0 or 1>, whose last operand is g
+
     // What block_sums is made of: adds the losses of a stretch to four lanes of `width` numbers.
-    void (*add)(const void* loss, const Stretch<T, N>& stretch, T* totals);
+    static constexpr std::size_t widest = 64 / sizeof(T);
     std::size_t width;
+    void (*add)(const void* loss, const Stretch<T, N>& stretch, T* totals);
 };
 
-/// How many operands a loss has: prediction, target, and perhaps two weights.
-template <class Loss> consteval std::size_t operands_of_loss() {
-    return std::invocable<Loss, Lane<float>, Lane<float>> ? 2 : 4;
-}
-
-XGRAD_AT_EVERY_LEVEL(template <class Loss, class T> const LossKernel<T, operands_of_loss<Loss>()>& loss_kernel();)
+XGRAD_AT_EVERY_LEVEL(template <class Loss, class T> const LossKernel<T, operands_of<Loss>()>& loss_kernel();)
 
 /// The kernel of one of formulas::Losses.
-template <class Loss, class T> const LossKernel<T, operands_of_loss<Loss>()>& loss_kernel(Level at = level()) {
+template <class Loss, class T> const LossKernel<T, operands_of<Loss>()>& loss_kernel(Level at = level()) {
     XGRAD_SELECT(at, loss_kernel<Loss, T>())
 }
 

@@ -13,6 +13,7 @@ XGRAD_FLATTEN void add(const void* formula, const Stretch<T, N>& stretch, T* tot
     const Loss loss = *static_cast<const Loss*>(formula);
     Lanes<T, N> lanes;
     Operands<T, N> x(stretch, lanes);
+    static_assert(L::width <= LossKernel<T, N>::widest);
     T last[L::width]{};
     std::size_t turn = 0;
     T* to = totals;
@@ -36,20 +37,16 @@ XGRAD_FLATTEN void add(const void* formula, const Stretch<T, N>& stretch, T* tot
     }
 }
 
-template <class Formula, class T, std::size_t N> constexpr ElementwiseKernel<T, N> values_of() {
-    return {.values = &Elementwise<Formula, T, N>::values, .gradients = nullptr};
-}
-
-template <class Loss, class T, std::size_t N = operands_of_loss<Loss>()>
-constexpr LossKernel<T, N> kernel{.values = values_of<Loss, T, N>(),
-                                  .derivatives = {values_of<formulas::LossDerivative<Loss, 0>, T, N + 1>(),
-                                                  values_of<formulas::LossDerivative<Loss, 1>, T, N + 1>()},
-                                  .add = &add<T, N, Loss>,
-                                  .width = Lane<T>::width};
+template <class Loss, class T, std::size_t N = operands_of<Loss>()>
+constexpr LossKernel<T, N> kernel{.values = {&Elementwise<Loss, T, N>::values},
+                                  .derivatives = {{&Elementwise<formulas::LossDerivative<Loss, 0>, T, N + 1>::values},
+                                                  {&Elementwise<formulas::LossDerivative<Loss, 1>, T, N + 1>::values}},
+                                  .width = Lane<T>::width,
+                                  .add = &add<T, N, Loss>};
 
 }  // namespace
 
-template <class Loss, class T> const LossKernel<T, operands_of_loss<Loss>()>& loss_kernel() { return kernel<Loss, T>; }
+template <class Loss, class T> const LossKernel<T, operands_of<Loss>()>& loss_kernel() { return kernel<Loss, T>; }
 
 namespace {
 

@@ -16,8 +16,10 @@
 namespace xgrad {
 namespace {
 
-// Operations whose vjps are stated by hand. Each vjp is a plain function and what is saved for it, so that all operations
-// of a kind are one to the compiler.
+using detail::operation_from_result;
+
+// Operations whose vjps are stated by hand. Each vjp is a plain function and what is saved for it, so that all
+// operations of a kind are one to the compiler.
 
 template <class T, class Saved>
 struct Vjp {
@@ -29,22 +31,23 @@ struct Vjp {
 
 // An operation of one input, with a number or none, whose vjp needs no array but the cotangent.
 template <class T>
-[[gnu::noinline]] Variable<T> apply_linear(const detail::AnyFormula<T, 1>& f, Variable<T>&& x, const Vjp<T, T>& vjp) {
+[[gnu::noinline]] Variable<T> apply_unary(const detail::AnyFormula<T, 1>& f, Variable<T>&& x, const Vjp<T, T>& vjp) {
     if (!detail::is_recorded(x)) return detail::run_unrecorded<T, 1>(f, {&x}, {&x});
     return record(f.name, detail::run_forward<T, 1>(f, {&x}, {&x}), wrt(x, vjp));
 }
 template <class T, class Formula>
-Variable<T> linear(const char* name, const Formula& formula, Variable<T>&& x,
+Variable<T> unary(const char* name, const Formula& formula, Variable<T>&& x,
                    Variable<T> (*vjp)(Variable<T>&& g, const T& number), T number = {}) {
-    return apply_linear<T>(detail::any_formula<T, 1>(name, formula), std::move(x), {vjp, number});
+    return apply_unary<T>(detail::any_formula<T, 1>(name, formula), std::move(x), {vjp, number});
 }
 
-template <class T>
-Variable<T> pass_on(Variable<T>&& g, const T&) {
+// What a vjp often is, whatever is saved.
+template <class T, class Saved = T>
+Variable<T> pass_on(Variable<T>&& g, const Saved&) {
     return std::move(g);
 }
-template <class T>
-Variable<T> negate(Variable<T>&& g, const T&) {
+template <class T, class Saved = T>
+Variable<T> negate(Variable<T>&& g, const Saved&) {
     return -std::move(g);
 }
 template <class T>
@@ -56,7 +59,7 @@ Variable<T> vanish(Variable<T>&&, const T&) {
 template <class T>
 using OperandVjp = Variable<T> (*)(Variable<T>&& g, const Variable<T>& other);
 template <class T>
-[[gnu::noinline]] Variable<T> apply_bilinear(const detail::AnyFormula<T, 2>& f, Variable<T>&& a, Variable<T>&& b,
+[[gnu::noinline]] Variable<T> apply_binary(const detail::AnyFormula<T, 2>& f, Variable<T>&& a, Variable<T>&& b,
                                              OperandVjp<T> by_a, OperandVjp<T> by_b, bool products) {
     if (!detail::is_recorded(a, b)) return detail::run_unrecorded<T, 2>(f, {&a, &b}, {&a, &b});
     const bool needs_a = products && detail::is_differentiated(b), needs_b = products && detail::is_differentiated(a);
@@ -70,35 +73,35 @@ template <class T>
 
 template <class T>
 Variable<T> exp(Variable<T> x) {
-    return detail::operation_from_result<formulas::Multiply>("exp", formulas::Exp{}, std::move(x));
+    return operation_from_result<formulas::Multiply>("exp", formulas::Exp{}, std::move(x));
 }
 template <class T>
 Variable<T> expm1(Variable<T> x) {
-    return detail::operation_from_result<formulas::Expm1Vjp>("expm1", formulas::Expm1{}, std::move(x));
+    return operation_from_result<formulas::Expm1Vjp>("expm1", formulas::Expm1{}, std::move(x));
 }
 template <class T>
 Variable<T> sqrt(Variable<T> x) {
-    return detail::operation_from_result<formulas::SqrtVjp>("sqrt", formulas::Sqrt{}, std::move(x));
+    return operation_from_result<formulas::SqrtVjp>("sqrt", formulas::Sqrt{}, std::move(x));
 }
 template <class T>
 Variable<T> rsqrt(Variable<T> x) {
-    return detail::operation_from_result<formulas::RsqrtVjp>("rsqrt", formulas::Rsqrt{}, std::move(x));
+    return operation_from_result<formulas::RsqrtVjp>("rsqrt", formulas::Rsqrt{}, std::move(x));
 }
 template <class T>
 Variable<T> reciprocal(Variable<T> x) {
-    return detail::operation_from_result<formulas::ReciprocalVjp>("reciprocal", formulas::Reciprocal{}, std::move(x));
+    return operation_from_result<formulas::ReciprocalVjp>("reciprocal", formulas::Reciprocal{}, std::move(x));
 }
 template <class T>
 Variable<T> tan(Variable<T> x) {
-    return detail::operation_from_result<formulas::TanVjp>("tan", formulas::Tan{}, std::move(x));
+    return operation_from_result<formulas::TanVjp>("tan", formulas::Tan{}, std::move(x));
 }
 template <class T>
 Variable<T> tanh(Variable<T> x) {
-    return detail::operation_from_result<formulas::TanhVjp>("tanh", formulas::Tanh{}, std::move(x));
+    return operation_from_result<formulas::TanhVjp>("tanh", formulas::Tanh{}, std::move(x));
 }
 template <class T>
 Variable<T> sigmoid(Variable<T> x) {
-    return detail::operation_from_result<formulas::SigmoidVjp>("sigmoid", formulas::Sigmoid{}, std::move(x));
+    return operation_from_result<formulas::SigmoidVjp>("sigmoid", formulas::Sigmoid{}, std::move(x));
 }
 
 template <class T>
@@ -132,11 +135,11 @@ Variable<T> erf(Variable<T> x) {
 
 template <class T>
 Variable<T> sign(Variable<T> x) {
-    return linear("sign", formulas::Sign{}, std::move(x), vanish<T>);
+    return unary("sign", formulas::Sign{}, std::move(x), vanish<T>);
 }
 template <class T>
 Variable<T> floor(Variable<T> x) {
-    return linear("floor", formulas::Floor{}, std::move(x), vanish<T>);
+    return unary("floor", formulas::Floor{}, std::move(x), vanish<T>);
 }
 
 template <class T>
@@ -161,20 +164,19 @@ namespace detail {
 
 template <class T>
 Variable<T> add(Variable<T>&& a, Variable<T>&& b) {
-    const OperandVjp<T> pass_on = [](Variable<T>&& g, const Variable<T>&) { return std::move(g); };
-    return apply_bilinear<T>(any_formula<T, 2>("add", formulas::Add{}), std::move(a), std::move(b), pass_on, pass_on, false);
+    return apply_binary<T>(any_formula<T, 2>("add", formulas::Add{}), std::move(a), std::move(b),
+                             pass_on<T, Variable<T>>, pass_on<T, Variable<T>>, false);
 }
 template <class T>
 Variable<T> subtract(Variable<T>&& a, Variable<T>&& b) {
-    return apply_bilinear<T>(
-        any_formula<T, 2>("subtract", formulas::Subtract{}), std::move(a), std::move(b),
-        [](Variable<T>&& g, const Variable<T>&) { return std::move(g); },
-        [](Variable<T>&& g, const Variable<T>&) { return -std::move(g); }, false);
+    return apply_binary<T>(any_formula<T, 2>("subtract", formulas::Subtract{}), std::move(a), std::move(b),
+                             pass_on<T, Variable<T>>, negate<T, Variable<T>>, false);
 }
 template <class T>
 Variable<T> multiply(Variable<T>&& a, Variable<T>&& b) {
     const OperandVjp<T> times = [](Variable<T>&& g, const Variable<T>& other) { return std::move(g) * other; };
-    return apply_bilinear<T>(any_formula<T, 2>("multiply", formulas::Multiply{}), std::move(a), std::move(b), times, times, true);
+    return apply_binary<T>(any_formula<T, 2>("multiply", formulas::Multiply{}), std::move(a), std::move(b),
+                             times, times, true);
 }
 template <class T>
 Variable<T> divide(Variable<T>&& a, Variable<T>&& b) {
@@ -189,26 +191,26 @@ Variable<T> divide(Variable<T>&& a, Variable<T>&& b) {
 }
 template <class T>
 Variable<T> negative(Variable<T>&& x) {
-    return linear("negative", formulas::Negative{}, std::move(x), negate<T>);
+    return unary("negative", formulas::Negative{}, std::move(x), negate<T>);
 }
 
 template <class T>
 Variable<T> add_number(Variable<T>&& x, T number) {
-    return linear("add", formulas::AddNumber{number}, std::move(x), pass_on<T>);
+    return unary("add", formulas::AddNumber{number}, std::move(x), pass_on<T>);
 }
 template <class T>
 Variable<T> multiply_number(Variable<T>&& x, T number) {
-    return linear<T>("multiply", formulas::MultiplyNumber{number}, std::move(x),
+    return unary<T>("multiply", formulas::MultiplyNumber{number}, std::move(x),
                      [](Variable<T>&& g, const T& factor) { return std::move(g) * factor; }, number);
 }
 template <class T>
 Variable<T> divide_by_number(Variable<T>&& x, T number) {
-    return linear<T>("divide", formulas::DivideNumber{number}, std::move(x),
+    return unary<T>("divide", formulas::DivideNumber{number}, std::move(x),
                      [](Variable<T>&& g, const T& divisor) { return std::move(g) / divisor; }, number);
 }
 template <class T>
 Variable<T> subtract_from_number(T number, Variable<T>&& x) {
-    return linear("subtract", formulas::RightSubtract{number}, std::move(x), negate<T>);
+    return unary("subtract", formulas::RightSubtract{number}, std::move(x), negate<T>);
 }
 template <class T>
 Variable<T> divide_number_by(T number, Variable<T>&& x) {
