@@ -1,3 +1,5 @@
+#include <algorithm>
+
 #include <fmt/format.h>
 
 #include <xgrad/autodiff/error.hpp>
@@ -61,5 +63,39 @@ Broadcast::Broadcast(std::span<const std::size_t> result, std::span<const std::s
         std::fill_n(stride[0], operands.size(), std::size_t{1});
     }
 }
+
+bool Broadcast::is_whole(std::size_t operand) const {
+    for (std::size_t d = 0, contiguous = 1; d < rank; contiguous *= extent[d++])
+        if (stride[d][operand] != contiguous) return false;
+    return true;
+}
+
+template <class T>
+void gather(const Broadcast& loop, std::size_t operand, const T* from, std::size_t begin, std::size_t count, T* to) {
+    std::size_t index[max_rank];
+    for (std::size_t d = 0, rest = begin; d < loop.rank; ++d) {
+        index[d] = rest % loop.extent[d];
+        rest /= loop.extent[d];
+        from += index[d] * loop.stride[d][operand];
+    }
+    const T* run = from - index[0] * loop.stride[0][operand];  // where the innermost dimension begins
+    for (T* const end = to + count; to < end; index[0] = 0) {
+        const std::size_t length = std::min<std::size_t>(loop.extent[0] - index[0], static_cast<std::size_t>(end - to));
+        if (loop.stride[0][operand] == 0)
+            for (std::size_t i = 0; i < length; ++i) to[i] = *run;
+        else
+            for (std::size_t i = 0; i < length; ++i) to[i] = run[index[0] + i];
+        to += length;
+        std::size_t d = 1;
+        for (; d + 1 < loop.rank && index[d] + 1 == loop.extent[d]; ++d) {
+            run -= index[d] * loop.stride[d][operand];
+            index[d] = 0;
+        }
+        ++index[d];
+        run += loop.stride[d][operand];
+    }
+}
+template void gather(const Broadcast&, std::size_t, const float*, std::size_t, std::size_t, float*);
+template void gather(const Broadcast&, std::size_t, const double*, std::size_t, std::size_t, double*);
 
 }  // namespace xgrad::kernels

@@ -44,46 +44,81 @@ struct Broadcast {
     Broadcast(std::span<const std::size_t> result, std::initializer_list<std::span<const std::size_t>> operands)
         : Broadcast(result, std::span(operands.begin(), operands.size())) {}
 
+    /// Whether an operand has the result's own shape.
+    bool is_whole(std::size_t operand) const;
+
     std::size_t size;                            // of the result
     std::size_t rank;                            // at least 1; dimension 0 is the innermost
     std::size_t extent[max_rank];                // of each dimension
     std::size_t stride[max_rank][max_operands];  // of each operand in each dimension; in dimension 0 it is 0 or 1
 };
 
-/// A part of a pass along its innermost dimension, without a turn.
+/// A part of a pass: rows of the innermost dimension, or a part of one, that lie one after the other in the result.
 template <class T, std::size_t N> struct Stretch {
-    std::size_t length;
-    const T* at[N];         // where each operand begins
-    std::size_t stride[N];  // 0 for an operand that is one number for all of it, otherwise 1
+    std::size_t length, rows;
+    const T* at[N];             // where each operand begins
+    std::size_t stride[N];      // 0 for an operand that is one number for all of a row, otherwise 1
+    std::size_t row_stride[N];  // from one row to the next
 };
 
-/// Cuts the part [begin, end) of a pass into stretches: calls run(begin of the stretch, stretch).
+/// Copies what `count` elements of the result, from `begin` on, need of one operand, one after the other.
+template <class T>
+void gather(const Broadcast& loop, std::size_t operand, const T* from, std::size_t begin, std::size_t count, T* to);
+
+/// Cuts the part [begin, end) of a pass into stretches: calls run(begin of the stretch, stretch). Where the innermost
+/// dimension is short, operands that are broadcast are gathered first, for stretches that are longer.
 template <std::size_t N, class T, class Run>
 void each_stretch(const Broadcast& loop, const T* const* inputs, std::size_t begin, std::size_t end, const Run& run) {
     if (begin == end) return;
-    std::size_t index[max_rank], offset[N] = {};
-    for (std::size_t d = 0, rest = begin; d < loop.rank; ++d) {
-        const bool within = rest < loop.extent[d];  // mostly, and divisions are slow
-        index[d] = within ? rest : rest % loop.extent[d];
-        rest = within ? 0 : rest / loop.extent[d];
-        for (std::size_t k = 0; k < N; ++k) offset[k] += index[d] * loop.stride[d][k];
-    }
+    constexpr std::size_t is_short = 24, longer = 512;
     Stretch<T, N> stretch;
-    for (std::size_t k = 0; k < N; ++k) stretch.stride[k] = loop.stride[0][k];
-    while (begin < end) {
-        stretch.length = std::min(loop.extent[0] - index[0], end - begin);
-        for (std::size_t k = 0; k < N; ++k) stretch.at[k] = inputs[k] + offset[k];
-        run(begin, stretch);
-        begin += stretch.length;
-        index[0] += stretch.length;
-        for (std::size_t k = 0; k < N; ++k) offset[k] += stretch.length * loop.stride[0][k];
-#pragma GCC unroll 1
-        for (std::size_t d = 0; index[d] == loop.extent[d] && d + 1 < loop.rank; ++d) {
-            index[d] = 0;
-            ++index[d + 1];
-            for (std::size_t k = 0; k < N; ++k)
-                offset[k] = offset[k] + loop.stride[d + 1][k] - loop.extent[d] * loop.stride[d][k];
+    if (loop.rank == 1 || loop.extent[0] >= is_short) {
+        std::size_t index[max_rank], offset[N] = {};
+        for (std::size_t d = 0, rest = begin; d < loop.rank; ++d) {
+            const bool within = rest < loop.extent[d];  // mostly, and divisions are slow
+            index[d] = within ? rest : rest % loop.extent[d];
+            rest = within ? 0 : rest / loop.extent[d];
+            for (std::size_t k = 0; k < N; ++k) offset[k] += index[d] * loop.stride[d][k];
         }
+        const bool has_rows = loop.rank > 1;
+        for (std::size_t k = 0; k < N; ++k) {
+            stretch.stride[k] = loop.stride[0][k];
+            stretch.row_stride[k] = has_rows ? loop.stride[1][k] : 0;
+        }
+        while (begin < end) {
+            stretch.length = std::min(loop.extent[0] - index[0], end - begin);
+            stretch.rows = 1;
+            if (has_rows && stretch.length == loop.extent[0])
+                stretch.rows = std::min(loop.extent[1] - index[1], (end - begin) / stretch.length);
+            for (std::size_t k = 0; k < N; ++k) stretch.at[k] = inputs[k] + offset[k];
+            run(begin, stretch);
+            begin += stretch.length * stretch.rows;
+            index[0] += stretch.length;
+            if (has_rows) index[1] += stretch.rows - 1;
+            for (std::size_t k = 0; k < N; ++k)
+                offset[k] += stretch.length * stretch.stride[k] + (stretch.rows - 1) * stretch.row_stride[k];
+#pragma GCC unroll 1
+            for (std::size_t d = 0; index[d] == loop.extent[d] && d + 1 < loop.rank; ++d) {
+                index[d] = 0;
+                ++index[d + 1];
+                for (std::size_t k = 0; k < N; ++k)
+                    offset[k] = offset[k] + loop.stride[d + 1][k] - loop.extent[d] * loop.stride[d][k];
+            }
+        }
+        return;
+    }
+    bool whole[N];  // operands of the result's own shape
+    for (std::size_t k = 0; k < N; ++k) whole[k] = loop.is_whole(k);
+    std::fill_n(stretch.stride, N, std::size_t{1});
+    stretch.rows = 1;
+    T gathered[N][longer];
+    for (; begin < end; begin += stretch.length) {
+        stretch.length = std::min(longer, end - begin);
+        for (std::size_t k = 0; k < N; ++k) {
+            stretch.at[k] = whole[k] ? inputs[k] + begin : gathered[k];
+            if (!whole[k]) gather(loop, k, inputs[k], begin, stretch.length, gathered[k]);
+        }
+        run(begin, stretch);
     }
 }
 

@@ -27,11 +27,14 @@ void ElementwiseKernel<T, N>::backward(const void* formula, const Broadcast& loo
             for (std::size_t k = 0; k < N; ++k) {
                 with_cotangent.at[k] = stretch.at[k];
                 with_cotangent.stride[k] = stretch.stride[k];
+                with_cotangent.row_stride[k] = stretch.row_stride[k];
                 here[k] = gradients[k] ? gradients[k] + begin : nullptr;
             }
             with_cotangent.length = stretch.length;
+            with_cotangent.rows = stretch.rows;
             with_cotangent.at[N] = cotangent + begin;
             with_cotangent.stride[N] = 1;
+            with_cotangent.row_stride[N] = stretch.length;
             stretch_gradients(formula, with_cotangent, here);
         });
     });

@@ -71,16 +71,16 @@ inline std::size_t unguessed(std::size_t number) {
 /// A lane in memory for each of N operands.
 template <class T, std::size_t N> using Lanes = T[N][Lane<T>::width];
 
-/// The operands of a stretch, a lane at a time. One that repeats a single number is read again and again from a lane
+/// The operands of a row, a lane at a time. One that repeats a single number is read again and again from a lane
 /// full of it, so that one loop serves every combination; and so does it for a rest that fills no lane. Those lanes are
 /// the caller's, apart from the pointers, which stay in registers then.
 template <class T, std::size_t N> class Operands {
     using L = Lane<T>;
 
 public:
-    Operands(const Stretch<T, N>& stretch, Lanes<T, N>& lanes) : lanes_(lanes) {
+    Operands(const Stretch<T, N>& stretch, std::size_t row, Lanes<T, N>& lanes) : lanes_(lanes) {
         for (std::size_t k = 0; k < N; ++k) {
-            at_[k] = stretch.at[k];
+            at_[k] = stretch.at[k] + row * stretch.row_stride[k];
             step_[k] = unguessed(stretch.stride[k] * L::width);
             if (step_[k] == 0) {
                 L(*at_[k]).store(lanes_[k]);
@@ -132,23 +132,25 @@ public:
 
     XGRAD_FLATTEN static void values(const void* formula, const Stretch<T, N>& stretch, T* out) {
         const Formula f = *static_cast<const Formula*>(formula);
-        Lanes<T, N> lanes;
-        Operands<T, N> x(stretch, lanes);
-        T last[L::width];
-        T* to = out;
-        each_lane<L::width>(
-            stretch.length,
-            [&] {
-                const L y = with_each([&](auto k) { return x[k]; }, f);
-                y.store(to);
-                x.advance();
-                to += L::width;
-            },
-            [&](std::size_t rest) {
-                x.begin_rest(rest);
-                to = last;
-            });
-        store_rest(last, stretch.length, out);
+        for (std::size_t row = 0; row < stretch.rows; ++row, out += stretch.length) {
+            Lanes<T, N> lanes;
+            Operands<T, N> x(stretch, row, lanes);
+            T last[L::width];
+            T* to = out;
+            each_lane<L::width>(
+                stretch.length,
+                [&] {
+                    const L y = with_each([&](auto k) { return x[k]; }, f);
+                    y.store(to);
+                    x.advance();
+                    to += L::width;
+                },
+                [&](std::size_t rest) {
+                    x.begin_rest(rest);
+                    to = last;
+                });
+            store_rest(last, stretch.length, out);
+        }
     }
 
     static void gradients(const void* formula, const Stretch<T, N + 1>& stretch, T* const* gradients) {
@@ -170,52 +172,56 @@ private:
         const Formula f = formula;
         // The others are constants: the compiler leaves out what they have no part in.
         const auto dual = [](const L& x, auto k) { return k == Which ? D::variable(x) : D(x); };
-        Lanes<T, N + 1> lanes;
-        Operands<T, N + 1> x(stretch, lanes);
-        T last[L::width];
-        T* to = gradient;
-        each_lane<L::width>(
-            stretch.length,
-            [&] {
-                const D y = with_each([&](auto k) { return dual(x[k], k); }, f);
-                (x[N] * y.tangent[0]).store(to);
-                x.advance();
-                to += L::width;
-            },
-            [&](std::size_t rest) {
-                x.begin_rest(rest);
-                to = last;
-            });
-        store_rest(last, stretch.length, gradient);
+        for (std::size_t row = 0; row < stretch.rows; ++row, gradient += stretch.length) {
+            Lanes<T, N + 1> lanes;
+            Operands<T, N + 1> x(stretch, row, lanes);
+            T last[L::width];
+            T* to = gradient;
+            each_lane<L::width>(
+                stretch.length,
+                [&] {
+                    const D y = with_each([&](auto k) { return dual(x[k], k); }, f);
+                    (x[N] * y.tangent[0]).store(to);
+                    x.advance();
+                    to += L::width;
+                },
+                [&](std::size_t rest) {
+                    x.begin_rest(rest);
+                    to = last;
+                });
+            store_rest(last, stretch.length, gradient);
+        }
     }
 
     XGRAD_FLATTEN static void all_gradients(const Formula& formula, const Stretch<T, N + 1>& stretch,
                                             T* const* gradients) {
         using D = Dual<L, N>;
         const Formula f = formula;
-        Lanes<T, N + 1> lanes;
-        Operands<T, N + 1> x(stretch, lanes);
-        T last[N][L::width];
-        T* to[N];
-        for (std::size_t k = 0; k < N; ++k) to[k] = gradients[k];
-        each_lane<L::width>(
-            stretch.length,
-            [&] {
-                const D y = with_each([&](auto k) { return D::variable(x[k], k); }, f);
-                const L g = x[N];
-                for_each([&](auto k) {
-                    if (!gradients[k]) return;
-                    (g * y.tangent[k]).store(to[k]);
-                    to[k] += L::width;
+        for (std::size_t row = 0; row < stretch.rows; ++row) {
+            Lanes<T, N + 1> lanes;
+            Operands<T, N + 1> x(stretch, row, lanes);
+            T last[N][L::width];
+            T* to[N];
+            for (std::size_t k = 0; k < N; ++k) to[k] = gradients[k] ? gradients[k] + row * stretch.length : nullptr;
+            each_lane<L::width>(
+                stretch.length,
+                [&] {
+                    const D y = with_each([&](auto k) { return D::variable(x[k], k); }, f);
+                    const L g = x[N];
+                    for_each([&](auto k) {
+                        if (!gradients[k]) return;
+                        (g * y.tangent[k]).store(to[k]);
+                        to[k] += L::width;
+                    });
+                    x.advance();
+                },
+                [&](std::size_t rest) {
+                    x.begin_rest(rest);
+                    for (std::size_t k = 0; k < N; ++k) to[k] = last[k];
                 });
-                x.advance();
-            },
-            [&](std::size_t rest) {
-                x.begin_rest(rest);
-                for (std::size_t k = 0; k < N; ++k) to[k] = last[k];
-            });
-        for (std::size_t k = 0; k < N; ++k)
-            if (gradients[k]) store_rest(last[k], stretch.length, gradients[k]);
+            for (std::size_t k = 0; k < N; ++k)
+                if (gradients[k]) store_rest(last[k], stretch.length, gradients[k] + row * stretch.length);
+        }
     }
 
     // What fills no lane, from a lane of its own to where it belongs.

@@ -10,30 +10,32 @@ namespace {
 template <class T, std::size_t N, class Loss>
 XGRAD_FLATTEN void add(const void* formula, const Stretch<T, N>& stretch, T* totals) {
     using L = Lane<T>;
-    const Loss loss = *static_cast<const Loss*>(formula);
-    Lanes<T, N> lanes;
-    Operands<T, N> x(stretch, lanes);
     static_assert(L::width <= LossKernel<T, N>::widest);
-    T last[L::width]{};
-    std::size_t turn = 0;
-    T* to = totals;
-    each_lane<L::width>(
-        stretch.length,
-        [&] {
-            const L y = [&]<std::size_t... K>(std::index_sequence<K...>) { return loss(x[K]...); }
-            (std::make_index_sequence<N>());
-            (L::load(to) + y).store(to);
-            x.advance();
-            turn = (turn + 1) % 4;
-            to = totals + turn * L::width;
-        },
-        [&](std::size_t rest) {
-            x.begin_rest(rest);
-            to = last;
-        });
-    if (const std::size_t rest = stretch.length % L::width) {
-        to = totals + (turn + 3) % 4 * L::width;
-        (L::load(to) + L::load(last)).store_partial(to, rest);
+    const Loss loss = *static_cast<const Loss*>(formula);
+    for (std::size_t row = 0; row < stretch.rows; ++row) {
+        Lanes<T, N> lanes;
+        Operands<T, N> x(stretch, row, lanes);
+        T last[L::width]{};
+        std::size_t turn = 0;
+        T* to = totals;
+        each_lane<L::width>(
+            stretch.length,
+            [&] {
+                const L y = [&]<std::size_t... K>(std::index_sequence<K...>) { return loss(x[K]...); }
+                (std::make_index_sequence<N>());
+                (L::load(to) + y).store(to);
+                x.advance();
+                turn = (turn + 1) % 4;
+                to = totals + turn * L::width;
+            },
+            [&](std::size_t rest) {
+                x.begin_rest(rest);
+                to = last;
+            });
+        if (const std::size_t rest = stretch.length % L::width) {
+            to = totals + (turn + 3) % 4 * L::width;
+            (L::load(to) + L::load(last)).store_partial(to, rest);
+        }
     }
 }
 
