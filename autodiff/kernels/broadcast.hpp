@@ -70,7 +70,7 @@ void gather(const Broadcast& loop, std::size_t operand, const T* from, std::size
 template <std::size_t N, class T, class Run>
 void each_stretch(const Broadcast& loop, const T* const* inputs, std::size_t begin, std::size_t end, const Run& run) {
     if (begin == end) return;
-    constexpr std::size_t is_short = 24, longer = 512;
+    constexpr std::size_t is_short = 16, longer = 512;
     Stretch<T, N> stretch;
     if (loop.rank == 1 || loop.extent[0] >= is_short) {
         std::size_t index[max_rank], offset[N] = {};
