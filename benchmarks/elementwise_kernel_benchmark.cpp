@@ -79,6 +79,23 @@ void add(benchmark::State& state) {
     }
 }
 
+// The same in 10 000 rows of few numbers: the argument says how many, and whether it is a row or a column that repeats.
+void add_to_short_rows(benchmark::State& state) {
+    const std::size_t n = static_cast<std::size_t>(state.range(0));
+    const bool column = state.range(1) != 0;
+    const std::size_t shape[] = {10000, n};
+    const std::size_t other[] = {column ? std::size_t{10000} : 1, column ? 1 : n};
+    const std::vector<float> a(10000 * n, 1), b(column ? 10000 : n, 2);
+    std::vector<float> out(a.size());
+    const float* inputs[] = {a.data(), b.data()};
+    const formulas::Add formula;
+    const auto& kernel = kernels::elementwise_kernel<formulas::Add, float, 2>();
+    for (auto _ : state) {
+        kernel.forward(&formula, kernels::Broadcast(shape, {shape, other}), out.data(), inputs);
+        benchmark::ClobberMemory();
+    }
+}
+
 template <class Formula> void both(const std::string& name, Formula formula = {}) {
     benchmark::RegisterBenchmark(("elementwise/" + name).c_str(),
                                  [=](benchmark::State& state) { forward(state, formula); });
@@ -90,6 +107,8 @@ const bool registered = [] {
     benchmark::RegisterBenchmark("elementwise/copy_ref", copy_by_hand);
     benchmark::RegisterBenchmark("elementwise/multiply_ref", multiply_by_hand);
     benchmark::RegisterBenchmark("elementwise/add", add)->Args({rows, columns})->Args({1, columns})->Args({rows, 1});
+    benchmark::RegisterBenchmark("elementwise/add_to_short_rows", add_to_short_rows)
+        ->ArgsProduct({{2, 10, 17, 50}, {0, 1}});
     both<formulas::Exp>("exp");
     both<formulas::Log>("log");
     both<formulas::Tanh>("tanh");

@@ -65,61 +65,77 @@ template <class T, std::size_t N> struct Stretch {
 template <class T>
 void gather(const Broadcast& loop, std::size_t operand, const T* from, std::size_t begin, std::size_t count, T* to);
 
-/// Cuts the part [begin, end) of a pass into stretches: calls run(begin of the stretch, stretch). Where the innermost
-/// dimension is short, operands that are broadcast are gathered first, for stretches that are longer.
+/// Calls run(begin of the stretch, stretch) for the part [begin, end) of a pass, which is not empty, in as many whole
+/// rows at a time as can be.
 template <std::size_t N, class T, class Run>
-void each_stretch(const Broadcast& loop, const T* const* inputs, std::size_t begin, std::size_t end, const Run& run) {
-    if (begin == end) return;
-    constexpr std::size_t is_short = 16, longer = 512;
+void each_stretch_of_rows(const Broadcast& loop, const T* const* inputs, std::size_t begin, std::size_t end,
+                          const Run& run) {
     Stretch<T, N> stretch;
-    if (loop.rank == 1 || loop.extent[0] >= is_short) {
-        std::size_t index[max_rank], offset[N] = {};
-        for (std::size_t d = 0, rest = begin; d < loop.rank; ++d) {
-            const bool within = rest < loop.extent[d];  // mostly, and divisions are slow
-            index[d] = within ? rest : rest % loop.extent[d];
-            rest = within ? 0 : rest / loop.extent[d];
-            for (std::size_t k = 0; k < N; ++k) offset[k] += index[d] * loop.stride[d][k];
-        }
-        const bool has_rows = loop.rank > 1;
-        for (std::size_t k = 0; k < N; ++k) {
-            stretch.stride[k] = loop.stride[0][k];
-            stretch.row_stride[k] = has_rows ? loop.stride[1][k] : 0;
-        }
-        while (begin < end) {
-            stretch.length = std::min(loop.extent[0] - index[0], end - begin);
-            stretch.rows = 1;
-            if (has_rows && stretch.length == loop.extent[0])
-                stretch.rows = std::min(loop.extent[1] - index[1], (end - begin) / stretch.length);
-            for (std::size_t k = 0; k < N; ++k) stretch.at[k] = inputs[k] + offset[k];
-            run(begin, stretch);
-            begin += stretch.length * stretch.rows;
-            index[0] += stretch.length;
-            if (has_rows) index[1] += stretch.rows - 1;
-            for (std::size_t k = 0; k < N; ++k)
-                offset[k] += stretch.length * stretch.stride[k] + (stretch.rows - 1) * stretch.row_stride[k];
-#pragma GCC unroll 1
-            for (std::size_t d = 0; index[d] == loop.extent[d] && d + 1 < loop.rank; ++d) {
-                index[d] = 0;
-                ++index[d + 1];
-                for (std::size_t k = 0; k < N; ++k)
-                    offset[k] = offset[k] + loop.stride[d + 1][k] - loop.extent[d] * loop.stride[d][k];
-            }
-        }
-        return;
+    std::size_t index[max_rank], offset[N] = {};
+    for (std::size_t d = 0, rest = begin; d < loop.rank; ++d) {
+        const bool within = rest < loop.extent[d];  // mostly, and divisions are slow
+        index[d] = within ? rest : rest % loop.extent[d];
+        rest = within ? 0 : rest / loop.extent[d];
+        for (std::size_t k = 0; k < N; ++k) offset[k] += index[d] * loop.stride[d][k];
     }
+    const bool has_rows = loop.rank > 1;
+    for (std::size_t k = 0; k < N; ++k) {
+        stretch.stride[k] = loop.stride[0][k];
+        stretch.row_stride[k] = has_rows ? loop.stride[1][k] : 0;
+    }
+    while (begin < end) {
+        stretch.length = std::min(loop.extent[0] - index[0], end - begin);
+        stretch.rows = 1;
+        if (has_rows && stretch.length == loop.extent[0])
+            stretch.rows = std::min(loop.extent[1] - index[1], (end - begin) / stretch.length);
+        for (std::size_t k = 0; k < N; ++k) stretch.at[k] = inputs[k] + offset[k];
+        run(begin, stretch);
+        begin += stretch.length * stretch.rows;
+        index[0] += stretch.length;
+        if (has_rows) index[1] += stretch.rows - 1;
+        for (std::size_t k = 0; k < N; ++k)
+            offset[k] += stretch.length * stretch.stride[k] + (stretch.rows - 1) * stretch.row_stride[k];
+#pragma GCC unroll 1
+        for (std::size_t d = 0; index[d] == loop.extent[d] && d + 1 < loop.rank; ++d) {
+            index[d] = 0;
+            ++index[d + 1];
+            for (std::size_t k = 0; k < N; ++k)
+                offset[k] = offset[k] + loop.stride[d + 1][k] - loop.extent[d] * loop.stride[d][k];
+        }
+    }
+}
+
+/// The same with operands that are broadcast gathered first, so that short rows become long ones.
+template <std::size_t N, class T, class Run>
+void each_gathered_stretch(const Broadcast& loop, const T* const* inputs, std::size_t begin, std::size_t end,
+                           const Run& run) {
+    constexpr std::size_t longest = 512;
+    Stretch<T, N> stretch;
     bool whole[N];  // operands of the result's own shape
     for (std::size_t k = 0; k < N; ++k) whole[k] = loop.is_whole(k);
     std::fill_n(stretch.stride, N, std::size_t{1});
+    std::fill_n(stretch.row_stride, N, std::size_t{0});  // there is one row only
     stretch.rows = 1;
-    T gathered[N][longer];
+    T gathered[N][longest];
     for (; begin < end; begin += stretch.length) {
-        stretch.length = std::min(longer, end - begin);
+        stretch.length = std::min(longest, end - begin);
         for (std::size_t k = 0; k < N; ++k) {
             stretch.at[k] = whole[k] ? inputs[k] + begin : gathered[k];
             if (!whole[k]) gather(loop, k, inputs[k], begin, stretch.length, gathered[k]);
         }
         run(begin, stretch);
     }
+}
+
+/// Cuts the part [begin, end) of a pass into stretches: calls run(begin of the stretch, stretch).
+template <std::size_t N, class T, class Run>
+void each_stretch(const Broadcast& loop, const T* const* inputs, std::size_t begin, std::size_t end, const Run& run) {
+    constexpr std::size_t is_short = 16;
+    if (begin == end) return;
+    if (loop.rank > 1 && loop.extent[0] < is_short)
+        each_gathered_stretch<N>(loop, inputs, begin, end, run);
+    else
+        each_stretch_of_rows<N>(loop, inputs, begin, end, run);
 }
 
 }  // namespace xgrad::kernels

@@ -40,6 +40,7 @@ void ElementwiseKernel<T, N>::backward(const void* formula, const Broadcast& loo
     });
 }
 
+// For every number of operands that a formula may have.
 #define XGRAD_ELEMENTWISE(N)                      \
     template struct ElementwiseValues<float, N>;  \
     template struct ElementwiseValues<double, N>; \

@@ -132,25 +132,7 @@ public:
 
     XGRAD_FLATTEN static void values(const void* formula, const Stretch<T, N>& stretch, T* out) {
         const Formula f = *static_cast<const Formula*>(formula);
-        for (std::size_t row = 0; row < stretch.rows; ++row, out += stretch.length) {
-            Lanes<T, N> lanes;
-            Operands<T, N> x(stretch, row, lanes);
-            T last[L::width];
-            T* to = out;
-            each_lane<L::width>(
-                stretch.length,
-                [&] {
-                    const L y = with_each([&](auto k) { return x[k]; }, f);
-                    y.store(to);
-                    x.advance();
-                    to += L::width;
-                },
-                [&](std::size_t rest) {
-                    x.begin_rest(rest);
-                    to = last;
-                });
-            store_rest(last, stretch.length, out);
-        }
+        each_lane_of_rows(stretch, out, [&](const auto& x) -> L { return with_each([&](auto k) { return x[k]; }, f); });
     }
 
     static void gradients(const void* formula, const Stretch<T, N + 1>& stretch, T* const* gradients) {
@@ -172,25 +154,10 @@ private:
         const Formula f = formula;
         // The others are constants: the compiler leaves out what they have no part in.
         const auto dual = [](const L& x, auto k) { return k == Which ? D::variable(x) : D(x); };
-        for (std::size_t row = 0; row < stretch.rows; ++row, gradient += stretch.length) {
-            Lanes<T, N + 1> lanes;
-            Operands<T, N + 1> x(stretch, row, lanes);
-            T last[L::width];
-            T* to = gradient;
-            each_lane<L::width>(
-                stretch.length,
-                [&] {
-                    const D y = with_each([&](auto k) { return dual(x[k], k); }, f);
-                    (x[N] * y.tangent[0]).store(to);
-                    x.advance();
-                    to += L::width;
-                },
-                [&](std::size_t rest) {
-                    x.begin_rest(rest);
-                    to = last;
-                });
-            store_rest(last, stretch.length, gradient);
-        }
+        each_lane_of_rows(stretch, gradient, [&](const auto& x) -> L {
+            const D y = with_each([&](auto k) { return dual(x[k], k); }, f);
+            return x[N] * y.tangent[0];
+        });
     }
 
     XGRAD_FLATTEN static void all_gradients(const Formula& formula, const Stretch<T, N + 1>& stretch,
@@ -221,6 +188,30 @@ private:
                 });
             for (std::size_t k = 0; k < N; ++k)
                 if (gradients[k]) store_rest(last[k], stretch.length, gradients[k] + row * stretch.length);
+        }
+    }
+
+    // Stores lane(operands) for every lane of a stretch.
+    template <std::size_t M, class F>
+    static void each_lane_of_rows(const Stretch<T, M>& stretch, T* out, const F& lane) {
+        for (std::size_t row = 0; row < stretch.rows; ++row, out += stretch.length) {
+            Lanes<T, M> lanes;
+            Operands<T, M> x(stretch, row, lanes);
+            T last[L::width];
+            T* to = out;
+            each_lane<L::width>(
+                stretch.length,
+                [&] {
+                    const L y = lane(x);
+                    y.store(to);
+                    x.advance();
+                    to += L::width;
+                },
+                [&](std::size_t rest) {
+                    x.begin_rest(rest);
+                    to = last;
+                });
+            store_rest(last, stretch.length, out);
         }
     }
 
