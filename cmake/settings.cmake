@@ -35,7 +35,7 @@ function(xgrad_fewer_checks target)
 endfunction()
 
 # What nearly every file of a target begins with is read once: half of the compiler's time. Not through ccache, which
-# would not tell what changed. (So such a build shows whether each file names what it uses.)
+# does not cache what is compiled so. (Such a build shows whether each file names what it uses.)
 function(xgrad_read_once target)
   if(NOT CMAKE_CXX_COMPILER_LAUNCHER MATCHES "ccache")
     target_precompile_headers(${target} PRIVATE <xgrad/autodiff/xtensor.hpp> <fmt/format.h> ${ARGN})

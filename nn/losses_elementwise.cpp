@@ -4,11 +4,11 @@
 #include <fmt/format.h>
 
 #include <xgrad/autodiff/elementwise.hpp>
+#include <xgrad/autodiff/kernels/broadcast.hpp>
+#include <xgrad/autodiff/kernels/losses.hpp>
 #include <xgrad/autodiff/kernels/pieces.hpp>
 #include <xgrad/autodiff/kernels/reduce.hpp>
 #include <xgrad/nn/losses.hpp>
-#include <xgrad/autodiff/kernels/broadcast.hpp>
-#include <xgrad/autodiff/kernels/losses.hpp>
 #include <xgrad/nn/losses_reduction.hpp>
 
 namespace xgrad::nn {

@@ -37,7 +37,7 @@ template <class T>
 }
 template <class T, class Formula>
 Variable<T> unary(const char* name, const Formula& formula, Variable<T>&& x,
-                   Variable<T> (*vjp)(Variable<T>&& g, const T& number), T number = {}) {
+                  Variable<T> (*vjp)(Variable<T>&& g, const T& number), T number = {}) {
     return apply_unary<T>(detail::any_formula<T, 1>(name, formula), std::move(x), {vjp, number});
 }
 
@@ -60,7 +60,7 @@ template <class T>
 using OperandVjp = Variable<T> (*)(Variable<T>&& g, const Variable<T>& other);
 template <class T>
 [[gnu::noinline]] Variable<T> apply_binary(const detail::AnyFormula<T, 2>& f, Variable<T>&& a, Variable<T>&& b,
-                                             OperandVjp<T> by_a, OperandVjp<T> by_b, bool products) {
+                                           OperandVjp<T> by_a, OperandVjp<T> by_b, bool products) {
     if (!detail::is_recorded(a, b)) return detail::run_unrecorded<T, 2>(f, {&a, &b}, {&a, &b});
     const bool needs_a = products && detail::is_differentiated(b), needs_b = products && detail::is_differentiated(a);
     Array<T> value = detail::run_forward<T, 2>(f, {&a, &b}, {needs_a ? nullptr : &a, needs_b ? nullptr : &b});
@@ -165,18 +165,18 @@ namespace detail {
 template <class T>
 Variable<T> add(Variable<T>&& a, Variable<T>&& b) {
     return apply_binary<T>(any_formula<T, 2>("add", formulas::Add{}), std::move(a), std::move(b),
-                             pass_on<T, Variable<T>>, pass_on<T, Variable<T>>, false);
+                           pass_on<T, Variable<T>>, pass_on<T, Variable<T>>, false);
 }
 template <class T>
 Variable<T> subtract(Variable<T>&& a, Variable<T>&& b) {
     return apply_binary<T>(any_formula<T, 2>("subtract", formulas::Subtract{}), std::move(a), std::move(b),
-                             pass_on<T, Variable<T>>, negate<T, Variable<T>>, false);
+                           pass_on<T, Variable<T>>, negate<T, Variable<T>>, false);
 }
 template <class T>
 Variable<T> multiply(Variable<T>&& a, Variable<T>&& b) {
     const OperandVjp<T> times = [](Variable<T>&& g, const Variable<T>& other) { return std::move(g) * other; };
     return apply_binary<T>(any_formula<T, 2>("multiply", formulas::Multiply{}), std::move(a), std::move(b),
-                             times, times, true);
+                           times, times, true);
 }
 template <class T>
 Variable<T> divide(Variable<T>&& a, Variable<T>&& b) {
@@ -201,12 +201,12 @@ Variable<T> add_number(Variable<T>&& x, T number) {
 template <class T>
 Variable<T> multiply_number(Variable<T>&& x, T number) {
     return unary<T>("multiply", formulas::MultiplyNumber{number}, std::move(x),
-                     [](Variable<T>&& g, const T& factor) { return std::move(g) * factor; }, number);
+                    [](Variable<T>&& g, const T& factor) { return std::move(g) * factor; }, number);
 }
 template <class T>
 Variable<T> divide_by_number(Variable<T>&& x, T number) {
     return unary<T>("divide", formulas::DivideNumber{number}, std::move(x),
-                     [](Variable<T>&& g, const T& divisor) { return std::move(g) / divisor; }, number);
+                    [](Variable<T>&& g, const T& divisor) { return std::move(g) / divisor; }, number);
 }
 template <class T>
 Variable<T> subtract_from_number(T number, Variable<T>&& x) {
