@@ -67,6 +67,12 @@ struct Square {
     X operator()(const X& x) const { return square(x); }
 };
 
+/// x³
+struct Cube {
+    template <class X>
+    X operator()(const X& x) const { return pow(x, 3); }
+};
+
 /// |x|
 struct Abs {
     template <class X>
@@ -406,7 +412,7 @@ struct List {
 
 /// All of the above: the library has their kernels compiled for every instruction-set level.
 using Formulas =
-    List<Negative, Reciprocal, Exp, Expm1, Log, Log1p, Sqrt, Rsqrt, Square, Abs, Sign, Floor, Sin, Cos, Tan, Tanh,
+    List<Negative, Reciprocal, Exp, Expm1, Log, Log1p, Sqrt, Rsqrt, Square, Cube, Abs, Sign, Floor, Sin, Cos, Tan, Tanh,
          Sigmoid, Erf, Add, Subtract, Multiply, Divide, Pow, Maximum, Minimum, AddNumber, MultiplyNumber, DivideNumber,
          RightSubtract, RightDivide, PowNumber, Clip, Relu, LeakyRelu, Prelu, Elu, Selu, Celu, Gelu, GeluTanh, Silu,
          Mish, Softplus, Softsign, Hardtanh, Hardsigmoid, Hardswish, LogSigmoid, Expm1Vjp, SqrtVjp, RsqrtVjp,

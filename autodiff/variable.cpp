@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include <xgrad/autodiff/kernels/move.hpp>
 #include <xgrad/autodiff/kernels/reduce.hpp>
 #include <xgrad/autodiff/operations/shape.hpp>
 #include <xgrad/autodiff/partial.hpp>
@@ -57,6 +58,13 @@ bool fits(const Place& place, const Shape& part, const Shape& whole) {
 }
 
 }  // namespace
+
+template <class T>
+Variable<T> copy_of(const Variable<T>& x) {
+    Array<T> copy = empty<T>(x.shape());
+    kernels::copy(x.value().data(), x.size(), copy.data());
+    return copy;
+}
 
 template <class T>
 void accumulate(Variable<T>& sum, Variable<T>&& term, bool create_graph) {
@@ -144,10 +152,12 @@ void ValueNode<T>::receive(Sweep& sweep, Partial<T> part) {
         return;
     }
     prepare(sweep);
-    if (!cotangent.defined())
-        cotangent = full(shape(), T{0});
-    else if (!is_sole_owner(cotangent))
-        cotangent = Variable<T>(Array<T>(cotangent.value()));
+    if (!cotangent.defined()) {
+        cotangent = empty<T>(shape());
+        kernels::fill(cotangent.node()->value.data(), T{0}, cotangent.size());
+    } else if (!is_sole_owner(cotangent)) {
+        cotangent = copy_of(cotangent);
+    }
     add_at(cotangent.node()->value, part.cotangent().value(), *part.place());
 }
 
@@ -157,13 +167,15 @@ void ValueNode<T>::complete(Sweep& sweep) {
     sweep.leave_leaf(this);
     if (!sweep.accumulate) return;
     // Gradients are changed in place by optimizers: each is its leaf's alone.
-    if (!gradient.defined() && !sweep.create_graph && !is_sole_owner(g)) g = Variable<T>(Array<T>(g.value()));
+    if (!gradient.defined() && !sweep.create_graph && !is_sole_owner(g)) g = copy_of(g);
     accumulate(gradient, std::move(g), sweep.create_graph);
     if (is_parameter && !is_listed) report_unlisted(this);
     auto hook = hooks.begin();
     for (std::size_t left = hooks.size(); left > 0; --left, ++hook) (*hook)(Variable<T>(this));
 }
 
+template Variable<float> copy_of(const Variable<float>&);
+template Variable<double> copy_of(const Variable<double>&);
 template void accumulate(Variable<float>&, Variable<float>&&, bool);
 template void accumulate(Variable<double>&, Variable<double>&&, bool);
 
@@ -297,7 +309,7 @@ void Variable<T>::assign(const std::type_identity_t<Variable>& values) {
         throw Error(fmt::format("assign: values of shape {} do not fit a variable of shape {}",
                                 describe(values.shape()), describe(shape())));
     Array<T>& target = begin_update();
-    std::copy_n(values.value().data(), target.size(), target.data());
+    kernels::copy(values.value().data(), target.size(), target.data());
     target.storage().touch();
 }
 

@@ -442,6 +442,10 @@ bool is_spare(const Variable<T>& x) noexcept {
     return node && node->handles() == 1 && !node->keeps_value() && node->value.storage().unique();
 }
 
+/// The same numbers in memory of their own.
+template <class T>
+Variable<T> copy_of(const Variable<T>& x);
+
 }  // namespace detail
 
 template <Real T>

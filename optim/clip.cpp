@@ -18,7 +18,7 @@ template <class T, class F>
 void change_gradient(const Variable<T>& parameter, F change) {
     if (!parameter.grad().defined()) return;
     Variable<T>& gradient = parameter.node()->gradient;
-    if (!detail::is_sole_owner(gradient)) gradient = Variable<T>(Array<T>(gradient.value()));
+    if (!detail::is_sole_owner(gradient)) gradient = detail::copy_of(gradient);
     gradient.update(change);
 }
 

@@ -188,6 +188,7 @@ TEMPLATE_TEST_CASE("lanes treat special values as C's functions do", "[lane]", f
     agree("sign", formulas::Sign(), [](T v) { return v > 0 ? T(1) : v < 0 ? T(-1) : v; });
     agree("relu", formulas::Relu(), [](T v) { return v <= 0 ? T(0) : v; });
     agree("cube", formulas::PowNumber{3}, [](T v) { return v * v * v; });
+    agree("pow 3", formulas::Cube{}, [](T v) { return v * v * v; });
 
     std::vector<T> a, b;
     const std::vector<T> exponents{0, 1, -1, 2, 3, -3, T(0.5), T(-1.5), 77, inf, -inf, none};

@@ -226,5 +226,11 @@ TEST_CASE("large parts of arrays are copied and added on any number of threads",
         xt::view(counts, xt::all(), xt::all(), 88) = 1;
         xt::view(counts, xt::all(), xt::all(), 2) = 2;
         CHECK(x.grad().value() == counts);
+
+        x.zero_grad();
+        take(x, rows, 0).backward(Variable<>(taken));
+        Array<float> sums = full(numbers.shape(), 0.0f);
+        for (const std::int64_t row : rows) xt::view(sums, row) += xt::view(numbers, row);
+        CHECK(x.grad().value() == sums);
     }
 }

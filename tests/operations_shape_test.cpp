@@ -10,6 +10,7 @@
 #include <xgrad/autodiff/operations/arithmetic.hpp>
 #include <xgrad/autodiff/operations/reduce.hpp>
 #include <xgrad/autodiff/operations/shape.hpp>
+#include <xgrad/optim/clip.hpp>
 
 using namespace xgrad;
 using xgrad::testing::check_refused;
@@ -162,6 +163,7 @@ TEST_CASE("concatenate joins arrays along any axis", "[operations][shape]") {
     CHECK(same(concatenate({a, c, a}, -1), {{1, 2, 7, 1, 2}, {3, 4, 8, 3, 4}}));
     CHECK(same(concatenate({V{1}, V{2, 3}}), {1, 2, 3}));
     CHECK(concatenate({random({0, 2}), a}).shape() == Shape{2, 2});
+    CHECK(same(concatenate({random({2, 0}), a}, 1), a.value()));
 
     using List = std::vector<V>;
     const auto join = [](std::ptrdiff_t axis) {
@@ -179,6 +181,17 @@ TEST_CASE("concatenate passes cotangents to those parts only that require them",
     concatenate({a, b, a, b}).backward(V{1, 2, 3, 4, 5, 6});
     CHECK(same(b.grad(), {9}));
     CHECK_FALSE(a.grad().defined());
+}
+
+TEST_CASE("gradients of joined leaves are each its leaf's alone", "[operations][shape]") {
+    V a{1, 2}, b{3};
+    a.requires_grad(true), b.requires_grad(true);
+    const V cotangent{1, 2, 3};
+    concatenate({a, b}).backward(cotangent);
+    optim::clip_grad_value<double>({a}, 1);
+    CHECK(same(a.grad(), {1, 1}));
+    CHECK(same(b.grad(), {3}));
+    CHECK(same(cotangent, {1, 2, 3}));
 }
 
 TEST_CASE("stack adds an axis, split takes it apart again", "[operations][shape]") {
@@ -248,5 +261,11 @@ TEST_CASE("large arrays are joined along any axis on any number of threads", "[o
             const Array<float> twice = xt::concatenate(xt::xtuple(numbers, numbers), static_cast<std::size_t>(axis));
             CHECK(concatenate({x, x}, axis).value() == twice);
         }
+        Array<float> by_turns = empty<float>({130, 7, 90, 18});
+        for (std::size_t i = 0; i < by_turns.size(); ++i)
+            by_turns.data()[i] = numbers.data()[i / 18] * static_cast<float>(i % 18);
+        std::vector<Variable<>> parts;
+        for (std::size_t i = 0; i < 18; ++i) parts.push_back(x * i);
+        CHECK(stack(parts, -1).value() == by_turns);
     }
 }

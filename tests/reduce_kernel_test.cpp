@@ -12,11 +12,13 @@ using kernels::Slices;
 namespace {
 
 const std::vector<Slices> shapes{
-    {0, 3, 1},     {3, 0, 1},     {3, 0, 5},     {2, 3, 0},     {1, 1, 1},   {1, 3, 1},     {5, 1, 1},   {1, 1, 7},
-    {3, 7, 1},     {2, 8, 1},     {2, 9, 1},     {3, 15, 1},    {3, 16, 1},  {3, 17, 1},    {1, 31, 1},  {1, 63, 1},
-    {1, 65, 1},    {2, 257, 1},   {1, 4999, 1},  {1, 5, 2},     {2, 3, 3},   {1, 200, 10},  {1, 7, 15},  {2, 7, 16},
-    {1, 7, 17},    {2, 65, 33},   {1, 130, 64},  {1, 9, 127},   {2, 9, 128}, {1, 129, 130}, {3, 4, 257}, {1, 70001, 1},
-    {1, 40000, 3}, {300, 257, 1}, {2, 300, 129}, {1, 3, 40000},
+    {0, 3, 1},     {3, 0, 1},     {3, 0, 5},     {2, 3, 0},     {1, 1, 1},     {1, 3, 1},     {5, 1, 1},
+    {1, 1, 7},     {3, 7, 1},     {2, 8, 1},     {2, 9, 1},     {3, 15, 1},    {3, 16, 1},    {3, 17, 1},
+    {1, 31, 1},    {1, 63, 1},    {1, 65, 1},    {2, 257, 1},   {1, 4999, 1},  {1, 5, 2},     {2, 3, 3},
+    {1, 200, 10},  {1, 7, 15},    {2, 7, 16},    {1, 7, 17},    {2, 65, 33},   {1, 130, 64},  {1, 9, 127},
+    {2, 9, 128},   {1, 129, 130}, {3, 4, 257},   {1, 70001, 1}, {1, 40000, 3}, {300, 257, 1}, {2, 300, 129},
+    {1, 3, 40000}, {20, 1, 1},    {20, 3, 1},    {16, 16, 1},   {17, 17, 1},   {600, 10, 1},  {9000, 3, 1},
+    {2, 64, 7},    {3, 9000, 1},  {1, 33, 4099},
 };
 
 // Calls reduce(slice) for the elements of every slice.
@@ -89,17 +91,20 @@ TEMPLATE_TEST_CASE("sums, products and norms of slices equal their twins", "[red
     });
 }
 
-TEMPLATE_TEST_CASE("products of others leave out one element each, with none, one and more zeros in a slice", "[reduce]", float,
-                   double) {
+TEMPLATE_TEST_CASE("products of others leave out one element each, with none, one and more zeros in a slice",
+                   "[reduce]", float, double) {
     using T = TestType;
     for (const Slices& s : shapes) {
         CAPTURE(s.outer, s.count, s.inner);
         auto x = numbers<T>(s.size(), s.size());
         Reals expected(s.size());
         for (std::size_t slice = 0; slice < s.results(); ++slice) {
-            const auto place = [&](std::size_t i) { return (slice / s.inner * s.count + i) * s.inner + slice % s.inner; };
+            const auto place = [&](std::size_t i) {
+                return (slice / s.inner * s.count + i) * s.inner + slice % s.inner;
+            };
             for (std::size_t i = 0; i < s.count; ++i) x[place(i)] = 1 + x[place(i)] / 1000;
-            for (std::size_t zero = 0; zero < std::min(slice % 3, s.count); ++zero) x[place((slice + 5 * zero) % s.count)] = 0;
+            for (std::size_t zero = 0; zero < std::min(slice % 3, s.count); ++zero)
+                x[place((slice + 5 * zero) % s.count)] = 0;
             Real product = 1;
             std::size_t zeros = 0;
             for (std::size_t i = 0; i < s.count; ++i) x[place(i)] == 0 ? void(++zeros) : void(product *= x[place(i)]);
@@ -130,8 +135,8 @@ TEMPLATE_TEST_CASE("max and min find the extremes of slices", "[reduce]", float,
 TEMPLATE_TEST_CASE("max, min and their positions let NaN win wherever it stands", "[reduce]", float, double) {
     using T = TestType;
     for (const Level at : levels())
-        for (const Slices s :
-             {Slices{1, 1, 1}, Slices{2, 37, 1}, Slices{1, 3000, 1}, Slices{2, 9, 5}, Slices{1, 70, 140}})
+        for (const Slices s : {Slices{1, 1, 1}, Slices{2, 37, 1}, Slices{1, 3000, 1}, Slices{2, 9, 5},
+                               Slices{1, 70, 140}, Slices{40, 9, 1}, Slices{2, 80, 3}})
             for (const std::size_t place : {std::size_t{0}, s.count / 2, s.count - 1}) {
                 CAPTURE(name(at), s.outer, s.count, s.inner, place);
                 auto x = numbers<T>(s.size(), 5);

@@ -70,30 +70,23 @@ bool Broadcast::is_whole(std::size_t operand) const {
     return true;
 }
 
+bool Broadcast::is_repeated_row(std::size_t operand) const {
+    for (std::size_t d = 1; d < rank; ++d)
+        if (stride[d][operand] != 0) return false;
+    return true;
+}
+
 template <class T>
 void gather(const Broadcast& loop, std::size_t operand, const T* from, std::size_t begin, std::size_t count, T* to) {
-    std::size_t index[max_rank];
-    for (std::size_t d = 0, rest = begin; d < loop.rank; ++d) {
-        index[d] = rest % loop.extent[d];
-        rest /= loop.extent[d];
-        from += index[d] * loop.stride[d][operand];
-    }
-    const T* run = from - index[0] * loop.stride[0][operand];  // where the innermost dimension begins
-    for (T* const end = to + count; to < end; index[0] = 0) {
-        const std::size_t length = std::min<std::size_t>(loop.extent[0] - index[0], static_cast<std::size_t>(end - to));
-        if (loop.stride[0][operand] == 0)
-            for (std::size_t i = 0; i < length; ++i) to[i] = *run;
-        else
-            for (std::size_t i = 0; i < length; ++i) to[i] = run[index[0] + i];
-        to += length;
-        std::size_t d = 1;
-        for (; d + 1 < loop.rank && index[d] + 1 == loop.extent[d]; ++d) {
-            run -= index[d] * loop.stride[d][operand];
-            index[d] = 0;
-        }
-        ++index[d];
-        run += loop.stride[d][operand];
-    }
+    const auto append = [&](std::size_t, const Stretch<T, 1>& stretch) {
+        const T* row = stretch.at[0];
+        for (std::size_t r = 0; r < stretch.rows; ++r, row += stretch.row_stride[0], to += stretch.length)
+            if (stretch.stride[0] == 0)
+                std::fill_n(to, short_row, *row);  // as many whatever the length: whole vectors
+            else
+                std::copy_n(row, stretch.length, to);
+    };
+    each_stretch_of_rows<1>(loop, &from, begin, begin + count, append, operand);
 }
 template void gather(const Broadcast&, std::size_t, const float*, std::size_t, std::size_t, float*);
 template void gather(const Broadcast&, std::size_t, const double*, std::size_t, std::size_t, double*);

@@ -46,6 +46,8 @@ struct Broadcast {
 
     /// Whether an operand has the result's own shape.
     bool is_whole(std::size_t operand) const;
+    /// Whether an operand is one row, the same for all rows of the result.
+    bool is_repeated_row(std::size_t operand) const;
 
     std::size_t size;                            // of the result
     std::size_t rank;                            // at least 1; dimension 0 is the innermost
@@ -61,27 +63,31 @@ template <class T, std::size_t N> struct Stretch {
     std::size_t row_stride[N];  // from one row to the next
 };
 
-/// Copies what `count` elements of the result, from `begin` on, need of one operand, one after the other.
+/// Copies what `count` elements of the result, from `begin` on, need of one operand, one after the other. Up to
+/// short_row numbers behind them are overwritten.
 template <class T>
 void gather(const Broadcast& loop, std::size_t operand, const T* from, std::size_t begin, std::size_t count, T* to);
 
+/// Rows of fewer numbers are short: operands that are broadcast are gathered first.
+inline constexpr std::size_t short_row = 16;
+
 /// Calls run(begin of the stretch, stretch) for the part [begin, end) of a pass, which is not empty, in as many whole
-/// rows at a time as can be.
+/// rows at a time as can be. The stretch is of N operands of the loop, from the `first` one on.
 template <std::size_t N, class T, class Run>
 void each_stretch_of_rows(const Broadcast& loop, const T* const* inputs, std::size_t begin, std::size_t end,
-                          const Run& run) {
+                          const Run& run, std::size_t first = 0) {
     Stretch<T, N> stretch;
     std::size_t index[max_rank], offset[N] = {};
     for (std::size_t d = 0, rest = begin; d < loop.rank; ++d) {
         const bool within = rest < loop.extent[d];  // mostly, and divisions are slow
         index[d] = within ? rest : rest % loop.extent[d];
         rest = within ? 0 : rest / loop.extent[d];
-        for (std::size_t k = 0; k < N; ++k) offset[k] += index[d] * loop.stride[d][k];
+        for (std::size_t k = 0; k < N; ++k) offset[k] += index[d] * loop.stride[d][first + k];
     }
     const bool has_rows = loop.rank > 1;
     for (std::size_t k = 0; k < N; ++k) {
-        stretch.stride[k] = loop.stride[0][k];
-        stretch.row_stride[k] = has_rows ? loop.stride[1][k] : 0;
+        stretch.stride[k] = loop.stride[0][first + k];
+        stretch.row_stride[k] = has_rows ? loop.stride[1][first + k] : 0;
     }
     while (begin < end) {
         stretch.length = std::min(loop.extent[0] - index[0], end - begin);
@@ -100,7 +106,7 @@ void each_stretch_of_rows(const Broadcast& loop, const T* const* inputs, std::si
             index[d] = 0;
             ++index[d + 1];
             for (std::size_t k = 0; k < N; ++k)
-                offset[k] = offset[k] + loop.stride[d + 1][k] - loop.extent[d] * loop.stride[d][k];
+                offset[k] = offset[k] + loop.stride[d + 1][first + k] - loop.extent[d] * loop.stride[d][first + k];
         }
     }
 }
@@ -109,20 +115,26 @@ void each_stretch_of_rows(const Broadcast& loop, const T* const* inputs, std::si
 template <std::size_t N, class T, class Run>
 void each_gathered_stretch(const Broadcast& loop, const T* const* inputs, std::size_t begin, std::size_t end,
                            const Run& run) {
-    constexpr std::size_t longest = 512;
+    constexpr std::size_t most = 512;
+    const std::size_t longest =
+        most / loop.extent[0] * loop.extent[0];  // whole rows, of which each stretch has as many
     Stretch<T, N> stretch;
-    bool whole[N];  // operands of the result's own shape
-    for (std::size_t k = 0; k < N; ++k) whole[k] = loop.is_whole(k);
     std::fill_n(stretch.stride, N, std::size_t{1});
     std::fill_n(stretch.row_stride, N, std::size_t{0});  // there is one row only
     stretch.rows = 1;
-    T gathered[N][longest];
-    for (; begin < end; begin += stretch.length) {
+    T gathered[N][most + short_row];
+    bool is_gathered[N];
+    for (std::size_t k = 0; k < N; ++k) {
+        is_gathered[k] = !loop.is_whole(k);
+        stretch.at[k] = is_gathered[k] ? gathered[k] : inputs[k] + begin;
+    }
+    for (bool is_first = true; begin < end; begin += stretch.length, is_first = false) {
         stretch.length = std::min(longest, end - begin);
-        for (std::size_t k = 0; k < N; ++k) {
-            stretch.at[k] = whole[k] ? inputs[k] + begin : gathered[k];
-            if (!whole[k]) gather(loop, k, inputs[k], begin, stretch.length, gathered[k]);
-        }
+        for (std::size_t k = 0; k < N; ++k)
+            if (!is_gathered[k])
+                stretch.at[k] = inputs[k] + begin;
+            else if (is_first || !loop.is_repeated_row(k))
+                gather(loop, k, inputs[k], begin, stretch.length, gathered[k]);
         run(begin, stretch);
     }
 }
@@ -130,9 +142,8 @@ void each_gathered_stretch(const Broadcast& loop, const T* const* inputs, std::s
 /// Cuts the part [begin, end) of a pass into stretches: calls run(begin of the stretch, stretch).
 template <std::size_t N, class T, class Run>
 void each_stretch(const Broadcast& loop, const T* const* inputs, std::size_t begin, std::size_t end, const Run& run) {
-    constexpr std::size_t is_short = 16;
     if (begin == end) return;
-    if (loop.rank > 1 && loop.extent[0] < is_short)
+    if (loop.rank > 1 && loop.extent[0] < short_row)
         each_gathered_stretch<N>(loop, inputs, begin, end, run);
     else
         each_stretch_of_rows<N>(loop, inputs, begin, end, run);

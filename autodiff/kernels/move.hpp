@@ -15,6 +15,17 @@ template <class T>
 void transpose(const T* x, std::size_t x_stride, std::size_t rows, std::size_t columns, T* y, std::size_t y_stride,
                Level at = level());
 
+/// The same for each of `count` matrices of rows × columns, one after the other: y is (count, columns, rows). Large
+/// ones are shared among threads.
+template <class T>
+void transpose_each(const T* x, std::size_t count, std::size_t rows, std::size_t columns, T* y, Level at = level());
+
+/// y[i] = x[i] for i below n. Large arrays are shared among threads.
+template <class T> void copy(const T* x, std::size_t n, T* y, Level at = level());
+
+/// y[i] = number for i below n. Large arrays are shared among threads.
+template <class T> void fill(T* y, T number, std::size_t n, Level at = level());
+
 /// What is chosen from: an array, or one number in all places.
 template <class T> struct Choice {
     const T* numbers;

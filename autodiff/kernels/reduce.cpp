@@ -15,14 +15,35 @@ template <class T> using Fold = typename ReduceKernels<T>::Fold;
 
 using memory::Scratch;
 
+// Runs kernel(x, slices, first row) for some rows at a time, turned to columns.
+template <class T, class Kernel>
+void over_short_rows(const T* x, const Slices& slices, Level at, const Kernel& kernel) {
+    constexpr std::size_t most = 256;
+    const std::size_t rows = slices.outer, length = slices.count;
+    const auto transpose = move_kernels<T>(at).transpose;
+    in_pieces(rows, length, [&](std::size_t begin, std::size_t n) {
+        T turned[Slices::short_row * most];
+        for (const std::size_t end = begin + n; begin < end; begin += most) {
+            const std::size_t some = std::min(most, end - begin);
+            transpose(x + begin * length, length, length, some, turned, some);
+            kernel(turned, Slices{1, length, some}, begin);
+        }
+    });
+}
+
 // Folds all slices with `first`; partial results, where slices are long enough to be cut, are put together by `then`.
-template <class T> void fold(Fold<T> first, Fold<T> then, const T* x, const T* about, const Slices& slices, T* y) {
+template <class T>
+void fold(Fold<T> first, Fold<T> then, const T* x, const T* about, const Slices& slices, T* y, Level at) {
     // Not structured bindings: lambdas of Clang before 16 cannot capture them.
     const std::size_t outer = slices.outer, count = slices.count, inner = slices.inner;
     if (slices.results() == 0) return;
+    if (slices.are_short_rows())
+        return over_short_rows(x, slices, at, [&](const T* turned, const Slices& columns, std::size_t row) {
+            first(turned, about ? about + row : nullptr, columns, columns.inner, y + row);
+        });
     if (outer == 1 && slices.size() >= worth_sharing) {
         // Long slices: each piece takes some rows of all columns. Few pieces, as their results are put together by one.
-        const std::size_t rows = std::max(piece_length(inner), count / 32);
+        const std::size_t rows = std::max({piece_length(inner), count / 32, std::size_t{16}});
         if (count >= 4 * rows) {
             const std::size_t pieces = (count + rows - 1) / rows;
             const Scratch<T> partial(pieces * inner);
@@ -44,9 +65,24 @@ template <class T> void fold(Fold<T> first, Fold<T> then, const T* x, const T* a
     });
 }
 
+// Few long columns are turned to rows for whatever does more than to add.
+template <class T> Scratch<T> turned_to_rows(const T* x, Slices& slices, Level at) {
+    if (!slices.are_few_columns()) return {};
+    Scratch<T> rows(slices.size());
+    transpose_each(x, slices.outer, slices.count, slices.inner, rows.data(), at);
+    slices = {slices.outer * slices.inner, slices.count, 1};
+    return rows;
+}
+
 template <class T>
-void find(typename ReduceKernels<T>::Find search, const T* x, const Slices& slices, std::int64_t* y) {
+void find(typename ReduceKernels<T>::Find search, const T* x, Slices slices, std::int64_t* y, Level at) {
+    const Scratch<T> rows = turned_to_rows(x, slices, at);
+    if (rows) x = rows.data();
     const std::size_t count = slices.count, inner = slices.inner;
+    if (slices.are_short_rows())
+        return over_short_rows(x, slices, at, [&](const T* turned, const Slices& columns, std::size_t row) {
+            search(turned, columns, columns.inner, y + row);
+        });
     if (slices.outer == 1) {
         return columns_in_pieces(count, inner, [&](std::size_t column, std::size_t columns) {
             search(x + column, slices, columns, y + column);
@@ -88,27 +124,45 @@ std::size_t product(std::span<const Group> groups) {
 
 template <class T> void sum(const T* x, const Slices& slices, T* y, Level at) {
     const auto& kernels = reduce_kernels<T>(at);
-    fold<T>(kernels.sum, kernels.sum, x, nullptr, slices, y);
+    fold<T>(kernels.sum, kernels.sum, x, nullptr, slices, y, at);
 }
 
 template <class T> void prod(const T* x, const Slices& slices, T* y, Level at) {
     const auto& kernels = reduce_kernels<T>(at);
-    fold<T>(kernels.prod, kernels.prod, x, nullptr, slices, y);
+    fold<T>(kernels.prod, kernels.prod, x, nullptr, slices, y, at);
 }
 
 namespace {
 
-// What stands before an element in its column, times what stands after it.
-template <class T> void products_of_others(const T* x, std::size_t rows, std::size_t columns, T* y, T* after) {
-    const std::size_t size = rows * columns;
-    std::fill_n(y, columns, T{1});
-    for (std::size_t i = columns; i < size; ++i) y[i] = y[i - columns] * x[i - columns];
-    std::fill_n(after, columns, T{1});
+// What stands before an element in its column, times what stands after it. `running` holds a number for each column.
+template <class T>
+void others_in_columns(const T* __restrict x, std::size_t rows, std::size_t columns, std::size_t stride,
+                       T* __restrict y, T* __restrict running) {
+    std::fill_n(running, columns, T{1});
+    for (std::size_t row = 0; row < rows; ++row)
+        for (std::size_t i = 0; i < columns; ++i) {
+            y[row * stride + i] = running[i];
+            running[i] *= x[row * stride + i];
+        }
+    std::fill_n(running, columns, T{1});
     for (std::size_t row = rows; row-- > 0;)
         for (std::size_t i = 0; i < columns; ++i) {
-            y[row * columns + i] *= after[i];
-            after[i] *= x[row * columns + i];
+            y[row * stride + i] *= running[i];
+            running[i] *= x[row * stride + i];
         }
+}
+
+// A long row as rows of `length` and what is left: an element's others are those in its own row, and the other rows.
+template <class T> void others_in_parts(const T* x, std::size_t count, std::size_t length, T* y) {
+    const std::size_t parts = count / length, whole = parts * length, rest = count - whole;
+    const Scratch<T> products(parts + 1), others(parts + 1);
+    products_of_others(x, {parts, length, 1}, y);
+    products_of_others(x + whole, {1, rest, 1}, y + whole);
+    prod(x, {parts, length, 1}, products.data());
+    prod(x + whole, {1, rest, 1}, products.data() + parts);
+    products_of_others(products.data(), {1, parts + 1, 1}, others.data());
+    for (std::size_t part = 0; part <= parts; ++part)
+        scale_in_place(y + part * length, others.data()[part], part < parts ? length : rest);
 }
 
 }  // namespace
@@ -116,20 +170,29 @@ template <class T> void products_of_others(const T* x, std::size_t rows, std::si
 template <class T> void products_of_others(const T* x, const Slices& slices, T* y) {
     // Rows are turned into columns, some at a time: along a row each product waits for the one before.
     constexpr std::size_t group = 16, longest = 4096;
-    const std::size_t count = slices.count, inner = slices.inner, size = count * inner;
+    const std::size_t outer = slices.outer, count = slices.count, inner = slices.inner, size = count * inner;
     if (size == 0) return;
-    if (inner > 1 || count > longest)
-        return in_pieces(slices.outer, size, [&](std::size_t begin, std::size_t n) {
-            const Scratch<T> after(inner);
-            for (std::size_t i = begin; i < begin + n; ++i)
-                products_of_others(x + i * size, count, inner, y + i * size, after.data());
+    if (inner == 1 && count > longest) {
+        for (std::size_t row = 0; row < outer; ++row) others_in_parts(x + row * count, count, longest, y + row * count);
+        return;
+    }
+    if (inner > 1 && outer == 1)
+        return columns_in_pieces(count, inner, [&](std::size_t column, std::size_t columns) {
+            const Scratch<T> running(columns);
+            others_in_columns(x + column, count, columns, inner, y + column, running.data());
         });
-    in_pieces((slices.outer + group - 1) / group, group * count, [&](std::size_t begin, std::size_t n) {
-        const Scratch<T> turned(count * group), products(count * group), after(group);
-        for (std::size_t row = begin * group; row < std::min(slices.outer, (begin + n) * group); row += group) {
-            const std::size_t rows = std::min(group, slices.outer - row);
+    if (inner > 1)
+        return in_pieces(outer, size, [&](std::size_t begin, std::size_t n) {
+            const Scratch<T> running(inner);
+            for (std::size_t i = begin; i < begin + n; ++i)
+                others_in_columns(x + i * size, count, inner, inner, y + i * size, running.data());
+        });
+    in_pieces((outer + group - 1) / group, group * count, [&](std::size_t begin, std::size_t n) {
+        const Scratch<T> turned(count * group), products(count * group), running(group);
+        for (std::size_t row = begin * group; row < std::min(outer, (begin + n) * group); row += group) {
+            const std::size_t rows = std::min(group, outer - row);
             transpose(x + row * count, count, count, rows, turned.data(), rows);
-            products_of_others(turned.data(), count, rows, products.data(), after.data());
+            others_in_columns(turned.data(), count, rows, rows, products.data(), running.data());
             transpose(products.data(), rows, rows, count, y + row * count, count);
         }
     });
@@ -137,17 +200,17 @@ template <class T> void products_of_others(const T* x, const Slices& slices, T* 
 
 template <class T> void max(const T* x, const Slices& slices, T* y, Level at) {
     const auto& kernels = reduce_kernels<T>(at);
-    fold<T>(kernels.max, kernels.max, x, nullptr, slices, y);
+    fold<T>(kernels.max, kernels.max, x, nullptr, slices, y, at);
 }
 
 template <class T> void min(const T* x, const Slices& slices, T* y, Level at) {
     const auto& kernels = reduce_kernels<T>(at);
-    fold<T>(kernels.min, kernels.min, x, nullptr, slices, y);
+    fold<T>(kernels.min, kernels.min, x, nullptr, slices, y, at);
 }
 
 template <class T> void sum_of_squares(const T* x, const Slices& slices, T* y, Level at) {
     const auto& kernels = reduce_kernels<T>(at);
-    fold<T>(kernels.sum_of_squares, kernels.sum, x, nullptr, slices, y);
+    fold<T>(kernels.sum_of_squares, kernels.sum, x, nullptr, slices, y, at);
 }
 
 template <class T>
@@ -155,24 +218,26 @@ void mean_and_variance(const T* x, const Slices& slices, std::size_t correction,
     const auto& kernels = reduce_kernels<T>(at);
     const std::size_t results = slices.results();
     const T count = static_cast<T>(slices.count);
-    fold<T>(kernels.sum, kernels.sum, x, nullptr, slices, mean);
+    fold<T>(kernels.sum, kernels.sum, x, nullptr, slices, mean, at);
     for (std::size_t i = 0; i < results; ++i) mean[i] /= count;
     if (!variance) return;
-    fold<T>(kernels.squared_deviations, kernels.sum, x, mean, slices, variance);
+    fold<T>(kernels.squared_deviations, kernels.sum, x, mean, slices, variance, at);
     for (std::size_t i = 0; i < results; ++i) variance[i] /= count - static_cast<T>(correction);
 }
 
 template <class T> void logsumexp(const T* x, const Slices& slices, T* y, Level at) {
-    const auto& kernels = reduce_kernels<T>(at);
-    fold<T>(kernels.logsumexp, kernels.logsumexp, x, nullptr, slices, y);
+    const auto kernel = reduce_kernels<T>(at).logsumexp;
+    Slices all = slices;
+    const Scratch<T> rows = turned_to_rows(x, all, at);
+    fold<T>(kernel, kernel, rows ? rows.data() : x, nullptr, all, y, at);
 }
 
 template <class T> void argmax(const T* x, const Slices& slices, std::int64_t* y, Level at) {
-    find<T>(reduce_kernels<T>(at).argmax, x, slices, y);
+    find<T>(reduce_kernels<T>(at).argmax, x, slices, y, at);
 }
 
 template <class T> void argmin(const T* x, const Slices& slices, std::int64_t* y, Level at) {
-    find<T>(reduce_kernels<T>(at).argmin, x, slices, y);
+    find<T>(reduce_kernels<T>(at).argmin, x, slices, y, at);
 }
 
 template <class T> void extremum_backward(const T* x, const Slices& slices, const T* y, const T* g, T* dx, Level at) {

@@ -149,9 +149,10 @@ template <class Merge, class Leaf>
 [[gnu::noinline]] auto pairwise_halves(std::size_t first, std::size_t n, std::size_t block, const Merge& merge,
                                        const Leaf& leaf) -> decltype(leaf(first, n)) {
     if (n <= block) return leaf(first, n);
+    // One after the other, in the order of memory, in which processors read ahead: a call's arguments may come in any.
     const std::size_t half = (n / block + 1) / 2 * block;
-    return merge(pairwise_halves(first, half, block, merge, leaf),
-                 pairwise_halves(first + half, n - half, block, merge, leaf));
+    const auto low = pairwise_halves(first, half, block, merge, leaf);
+    return merge(low, pairwise_halves(first + half, n - half, block, merge, leaf));
 }
 
 /// Merges leaf(first, n) of blocks of the range [0, n) pairwise, so that rounding errors grow with the logarithm of

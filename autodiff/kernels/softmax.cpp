@@ -1,5 +1,9 @@
+#include <array>
+
+#include <xgrad/autodiff/kernels/move.hpp>
 #include <xgrad/autodiff/kernels/pieces.hpp>
 #include <xgrad/autodiff/kernels/softmax.hpp>
+#include <xgrad/autodiff/memory.hpp>
 
 namespace xgrad::kernels {
 namespace {
@@ -16,33 +20,57 @@ template <class Work> void each_piece(const Slices& slices, const Work& work) {
     });
 }
 
+// Runs work(inputs, slices, y), with few long columns turned to rows. There y may be the first input.
+template <class T, std::size_t N, class Work>
+void with_whole_lanes(const std::array<const T*, N>& inputs, const Slices& slices, T* y, Level at, const Work& work) {
+    const std::size_t outer = slices.outer, count = slices.count, inner = slices.inner;
+    if (!slices.are_few_columns()) return work(inputs, slices, y);
+    std::array<memory::Scratch<T>, N> turned;
+    std::array<const T*, N> rows;
+    for (std::size_t i = 0; i < N; ++i) {
+        turned[i] = memory::Scratch<T>(slices.size());
+        transpose_each(inputs[i], outer, count, inner, turned[i].data(), at);
+        rows[i] = turned[i].data();
+    }
+    work(rows, Slices{outer * inner, count, 1}, turned[0].data());
+    transpose_each(turned[0].data(), outer, inner, count, y, at);
+}
+
 }  // namespace
 
 template <class T> void softmax(const T* x, const Slices& slices, T* y, Level at) {
     const auto kernel = softmax_kernels<T>(at).softmax;
-    each_piece(slices, [&](std::size_t i, std::size_t, const Slices& piece, std::size_t columns) {
-        kernel(x + i, piece, columns, y + i);
+    with_whole_lanes<T, 1>({x}, slices, y, at, [&](const auto& from, const Slices& all, T* to) {
+        each_piece(all, [&](std::size_t i, std::size_t, const Slices& piece, std::size_t columns) {
+            kernel(from[0] + i, piece, columns, to + i);
+        });
     });
 }
 
 template <class T> void log_softmax(const T* x, const Slices& slices, T* y, Level at) {
     const auto kernel = softmax_kernels<T>(at).log_softmax;
-    each_piece(slices, [&](std::size_t i, std::size_t, const Slices& piece, std::size_t columns) {
-        kernel(x + i, piece, columns, y + i);
+    with_whole_lanes<T, 1>({x}, slices, y, at, [&](const auto& from, const Slices& all, T* to) {
+        each_piece(all, [&](std::size_t i, std::size_t, const Slices& piece, std::size_t columns) {
+            kernel(from[0] + i, piece, columns, to + i);
+        });
     });
 }
 
 template <class T> void softmax_backward(const T* y, const T* g, const Slices& slices, T* dx, Level at) {
     const auto kernel = softmax_kernels<T>(at).softmax_backward;
-    each_piece(slices, [&](std::size_t i, std::size_t, const Slices& piece, std::size_t columns) {
-        kernel(y + i, g + i, piece, columns, dx + i);
+    with_whole_lanes<T, 2>({y, g}, slices, dx, at, [&](const auto& from, const Slices& all, T* to) {
+        each_piece(all, [&](std::size_t i, std::size_t, const Slices& piece, std::size_t columns) {
+            kernel(from[0] + i, from[1] + i, piece, columns, to + i);
+        });
     });
 }
 
 template <class T> void log_softmax_backward(const T* y, const T* g, const Slices& slices, T* dx, Level at) {
     const auto kernel = softmax_kernels<T>(at).log_softmax_backward;
-    each_piece(slices, [&](std::size_t i, std::size_t, const Slices& piece, std::size_t columns) {
-        kernel(y + i, g + i, piece, columns, dx + i);
+    with_whole_lanes<T, 2>({y, g}, slices, dx, at, [&](const auto& from, const Slices& all, T* to) {
+        each_piece(all, [&](std::size_t i, std::size_t, const Slices& piece, std::size_t columns) {
+            kernel(from[0] + i, from[1] + i, piece, columns, to + i);
+        });
     });
 }
 

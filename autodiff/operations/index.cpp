@@ -1,9 +1,11 @@
 #include <algorithm>
+#include <cstdlib>
 
 #include <fmt/format.h>
 
 #include <xgrad/autodiff/kernels/move.hpp>
 #include <xgrad/autodiff/kernels/pieces.hpp>
+#include <xgrad/autodiff/kernels/reduce.hpp>
 #include <xgrad/autodiff/operations/index.hpp>
 #include <xgrad/autodiff/operations/shape.hpp>
 #include <xgrad/autodiff/record.hpp>
@@ -11,15 +13,26 @@
 namespace xgrad {
 namespace {
 
+// The same region without the axes of size 1.
+Region squeezed(const Region& region) {
+    Region result{{}, {}, region.offset};
+    for (std::size_t i = 0; i < region.shape.size(); ++i) {
+        if (region.shape[i] == 1) continue;
+        result.shape.push_back(region.shape[i]);
+        result.strides.push_back(region.strides[i]);
+    }
+    return result;
+}
+
 // The innermost rows of a region: how many there are, and how long.
 struct Rows {
-    const Region& region;
+    Region region;
     std::size_t count = 0, length = 0;
 
-    explicit Rows(const Region& of) : region(of) {
-        const std::size_t size = element_count(of.shape);
+    explicit Rows(const Region& of) : region(squeezed(of)) {
+        const std::size_t size = element_count(region.shape);
         if (size == 0) return;
-        length = of.shape.empty() ? 1 : of.shape.back();
+        length = region.shape.empty() ? 1 : region.shape.back();
         count = size / length;
     }
 
@@ -48,6 +61,20 @@ struct Rows {
         }
     }
 };
+
+// Whether no element is named twice: each stride reaches beyond all that the smaller ones reach.
+bool names_each_once(const Region& region) {
+    memory::Vector<std::pair<std::size_t, std::size_t>> axes;  // stride and size
+    for (std::size_t i = 0; i < region.shape.size(); ++i)
+        if (region.shape[i] > 1) axes.emplace_back(std::abs(region.strides[i]), region.shape[i]);
+    std::sort(axes.begin(), axes.end());
+    std::size_t reach = 0;
+    for (const auto& [stride, size] : axes) {
+        if (stride <= reach) return false;
+        reach += stride * (size - 1);
+    }
+    return true;
+}
 
 // The axis along which the whole is contiguous, where the last one is not; as many as there are axes when there is none.
 std::size_t contiguous_axis(const Region& region) {
@@ -112,36 +139,41 @@ void copy_region(T* part, const T* whole, const Region& region) {
     });
 }
 
-// One row after the other, as a region may name elements twice.
 template <class T>
 void add_region(T* whole, const T* part, const Region& region) {
     const Rows rows(region);
-    rows.each(0, rows.count, [&](std::size_t from, std::ptrdiff_t to, std::ptrdiff_t stride) {
-        for (std::size_t i = 0; i < rows.length; ++i) whole[to + static_cast<std::ptrdiff_t>(i) * stride] += part[from + i];
-    });
+    const auto add = [&](std::size_t first, std::size_t count) {
+        rows.each(first, count, [&](std::size_t from, std::ptrdiff_t to, std::ptrdiff_t stride) {
+            for (std::size_t i = 0; i < rows.length; ++i)
+                whole[to + static_cast<std::ptrdiff_t>(i) * stride] += part[from + i];
+        });
+    };
+    if (names_each_once(rows.region))
+        kernels::in_pieces(rows.count, rows.length, add);
+    else
+        add(0, rows.count);
 }
 
-// The contiguous runs that positions name: how many, and how long.
+// The contiguous runs that positions name: in each of `outer` parts of the whole one for each index.
 struct Runs {
-    const Positions& positions;
-    std::size_t count = 1, length = 1, extent;
+    std::span<const std::int64_t> indices;
+    std::size_t outer = 1, length = 1, extent;
 
-    Runs(const Positions& of, const Shape& whole) : positions(of), extent(whole[of.axis]) {
-        for (std::size_t i = 0; i < of.axis; ++i) count *= whole[i];
-        for (std::size_t i = of.axis + 1; i < whole.size(); ++i) length *= whole[i];
-        count *= of.indices.size();
+    Runs(const Positions& positions, const Shape& whole)
+        : indices(positions.indices.data(), positions.indices.size()), extent(whole[positions.axis]) {
+        for (std::size_t i = 0; i < positions.axis; ++i) outer *= whole[i];
+        for (std::size_t i = positions.axis + 1; i < whole.size(); ++i) length *= whole[i];
     }
+    std::size_t count() const { return outer * indices.size(); }
 
     // Calls run(part, whole) for `n` runs from `first` on: the offsets of a run in the part and in the whole.
     template <class Run>
     void each(std::size_t first, std::size_t n, Run run) const {
         if (n == 0) return;
-        const std::size_t positioned = positions.indices.size();
-        const std::int64_t* const indices = positions.indices.data();
-        std::size_t k = first % positioned, start = first / positioned * extent;
+        std::size_t k = first % indices.size(), start = first / indices.size() * extent;
         for (std::size_t i = first; i < first + n; ++i) {
             run(i * length, (start + static_cast<std::size_t>(indices[k])) * length);
-            if (++k == positioned) k = 0, start += extent;
+            if (++k == indices.size()) k = 0, start += extent;
         }
     }
 };
@@ -184,21 +216,37 @@ void copy_from(Array<T>& target, const Array<T>& source, const Place& place) {
     const T* const from = source.data();
     T* const to = target.data();
     const kernels::Copy<T> copy;
-    kernels::in_pieces(runs.count, runs.length, [&](std::size_t first, std::size_t count) {
-        runs.each(first, count,
-                  [&](std::size_t part, std::size_t whole) { copy(from + whole, runs.length, to + part); });
+    kernels::in_pieces(runs.count(), runs.length, [&](std::size_t first, std::size_t count) {
+        if (runs.length == 1)
+            runs.each(first, count, [&](std::size_t part, std::size_t whole) { to[part] = from[whole]; });
+        else
+            runs.each(first, count,
+                      [&](std::size_t part, std::size_t whole) { copy(from + whole, runs.length, to + part); });
     });
 }
 
-// One run after the other, as a position may be named twice.
+// As a position may be named twice, threads share parts of the whole or, where there is one, parts of the runs.
 template <class T>
 void add_at(Array<T>& target, const Array<T>& part, const Place& place) {
     if (const auto* region = std::get_if<Region>(&place)) return add_region(target.data(), part.data(), *region);
     const Runs runs(std::get<Positions>(place), target.shape());
+    const std::size_t positions = runs.indices.size();
     const T* const from = part.data();
     T* const to = target.data();
-    runs.each(0, runs.count, [&](std::size_t at, std::size_t whole) {
-        for (std::size_t i = 0; i < runs.length; ++i) to[whole + i] += from[at + i];
+    const auto add = [&](std::size_t first, std::size_t count, std::size_t begin, std::size_t end) {
+        runs.each(first * positions, count * positions, [&](std::size_t at, std::size_t whole) {
+            for (std::size_t i = begin; i < end; ++i) to[whole + i] += from[at + i];
+        });
+    };
+    if (runs.outer > 1)
+        return kernels::in_pieces(runs.outer, positions * runs.length, [&](std::size_t first, std::size_t count) {
+            add(first, count, 0, runs.length);
+        });
+    constexpr std::size_t line = 64 / sizeof(T);
+    const std::size_t lines = std::max<std::size_t>(1, (runs.length + line - 1) / line);
+    const std::size_t share = (lines + threads() - 1) / threads() * line;
+    kernels::in_pieces((runs.length + share - 1) / share, positions * share, [&](std::size_t first, std::size_t count) {
+        add(0, 1, first * share, std::min(runs.length, (first + count) * share));
     });
 }
 
@@ -217,7 +265,8 @@ Variable<T> scatter(const Variable<T>& part, std::shared_ptr<const Place> place,
     if (part.shape() != part_shape(*place, shape))
         throw Error(fmt::format("scatter: a part of shape {} does not fit its place in {}", describe(part.shape()),
                                 describe(shape)));
-    Array<T> value = full(shape, T{0});
+    Array<T> value = empty<T>(shape);
+    kernels::fill(value.data(), T{0}, value.size());
     detail::add_at(value, part.value(), *place);
     return record("scatter", std::move(value), with("shape", shape),
                   wrt(part, [place](const Variable<T>& g) { return gather(g, place); }));

@@ -110,10 +110,13 @@ Variable<T> matmul(const Variable<T>& a, const std::type_identity_t<Variable<T>>
     if (left.shape(options.transpose_a ? -2 : -1) != right.shape(options.transpose_b ? -1 : -2))
         throw Error(fmt::format("matmul: inner sizes differ: {}{} · {}{}", describe(a.shape()),
                                 options.transpose_a ? "ᵀ" : "", describe(b.shape()), options.transpose_b ? "ᵀ" : ""));
+    if (a.dimension() == 1 && b.dimension() == 1)
+        return record("matmul", full(Shape{}, kernels::dot(a.value().data(), b.value().data(), a.size())),
+                      wrt(a, [b](const Variable<T>& g) { return g * b; }),
+                      wrt(b, [a](const Variable<T>& g) { return g * a; }));
     Variable<T> product = multiply_matrices(left, right, options);
-    if (b.dimension() == 1) product = squeeze(product, -1);
-    if (a.dimension() == 1) product = squeeze(product, b.dimension() == 1 ? -1 : -2);
-    return product;
+    if (a.dimension() == 1) return squeeze(product, -2);
+    return b.dimension() == 1 ? squeeze(product, -1) : product;
 }
 
 namespace {

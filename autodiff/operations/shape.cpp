@@ -212,9 +212,24 @@ std::shared_ptr<const Place> stretch(const Shape& shape, std::size_t axis, std::
     return make_place(std::move(region));
 }
 
-}  // namespace
-
-namespace {
+// Single numbers of each source by turns: target is (length, sources).
+template <class T>
+void interleave(const memory::Vector<std::pair<const T*, std::size_t>>& sources, std::size_t length, T* target) {
+    constexpr std::size_t most = 16, block = 256;
+    const std::size_t row = sources.size();
+    const kernels::Copy<T> copy;
+    kernels::in_pieces(length, row, [&](std::size_t first, std::size_t count) {
+        T columns[most * block];
+        for (const std::size_t end = first + count; first < end; first += block) {
+            const std::size_t some = std::min(block, end - first);
+            for (std::size_t source = 0; source < row; source += most) {
+                const std::size_t group = std::min(most, row - source);
+                for (std::size_t i = 0; i < group; ++i) copy(sources[source + i].first + first, some, columns + i * some);
+                kernels::transpose(columns, some, some, group, target + first * row + source, row);
+            }
+        }
+    });
+}
 
 // The parts side by side along an axis, on which they have the given sizes, and which they lack when it is a new one.
 template <class T>
@@ -239,21 +254,31 @@ Variable<T> join(const char* operation, std::span<const Variable<T>> parts, cons
         else
             sources.push_back({source, run});
     }
-    kernels::in_pieces(sources.empty() ? 0 : outer, row, [&](std::size_t first, std::size_t count) {
-        T* to = target + first * row;
-        for (std::size_t i = first; i < first + count; ++i)
-            for (const auto& [source, run] : sources) {
-                copy(source + i * run, run, to);
-                to += run;
-            }
-    });
-    const bool is_new = parts[0].dimension() < shape.size();
+    const bool are_numbers = std::all_of(sources.begin(), sources.end(), [](const auto& s) { return s.second == 1; });
+    if (are_numbers)
+        interleave(sources, sources.empty() ? 0 : outer, target);
+    else
+        kernels::in_pieces(outer, row, [&](std::size_t first, std::size_t count) {
+            T* to = target + first * row;
+            for (std::size_t i = first; i < first + count; ++i)
+                for (const auto& [source, run] : sources) {
+                    copy(source + i * run, run, to);
+                    to += run;
+                }
+        });
+    const bool is_new = parts[0].dimension() < shape.size(), is_whole_run = outer == 1;
     return record(operation, std::move(value), with("axis", along),
-                  wrt(parts, [sizes = std::move(sizes), along, is_new](const Variable<T>& g, const Needs& needs) {
+                  wrt(parts, [=, sizes = std::move(sizes)](const Variable<T>& g, const Needs& needs) {
                       memory::Vector<Variable<T>> cotangents(sizes.size());
                       for (std::size_t i = 0, begin = 0; i < sizes.size(); begin += sizes[i++]) {
                           if (!needs[i]) continue;
-                          cotangents[i] = gather(g, stretch(g.shape(), along, begin, sizes[i]));
+                          if (is_whole_run && !detail::thread_state.recording) {  // looks at the cotangent's memory
+                              Shape part = g.shape();
+                              part[along] = sizes[i];
+                              cotangents[i] = share(g.value(), part, begin * inner);
+                          } else {
+                              cotangents[i] = gather(g, stretch(g.shape(), along, begin, sizes[i]));
+                          }
                           if (is_new) cotangents[i] = squeeze(cotangents[i], along);
                       }
                       return cotangents;
