@@ -328,6 +328,9 @@ TEMPLATE_TEST_CASE("sum_to and broadcast_to undo and repeat any broadcast", "[re
         {{200, 300}, {}},
         {{50001}, {50001}},
         {{40, 9, 50, 7}, {9, 1, 7}},
+        {{9000, 3}, {3}},
+        {{9000, 15}, {9000, 1}},
+        {{90, 40, 5}, {90, 1, 5}},
     };
     for (const Level at : levels())
         for (const auto& [wide, narrow] : cases) {

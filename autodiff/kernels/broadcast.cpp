@@ -7,31 +7,6 @@
 
 namespace xgrad::kernels {
 
-Extents::Extents(std::span<const std::size_t> shape) : rank_(shape.size()) {
-    if (rank_ > max_rank)
-        throw Error(fmt::format("an array has at most {} dimensions, not {}: {}", max_rank, rank_, describe(shape)));
-    std::copy(shape.begin(), shape.end(), extents_);
-}
-
-Extents broadcast_shapes(std::string_view operation, std::initializer_list<std::span<const std::size_t>> shapes) {
-    // The shape of most dimensions is the frame; the others are laid into it, aligned at the last axis.
-    const auto longest = std::max_element(shapes.begin(), shapes.end(),
-                                          [](const auto& a, const auto& b) { return a.size() < b.size(); });
-    Extents result(*longest);
-    for (const auto& shape : shapes) {
-        const std::size_t lead = result.rank() - shape.size();
-        for (std::size_t axis = 0; axis < shape.size(); ++axis) {
-            std::size_t& extent = result[lead + axis];
-            if (shape[axis] == extent || shape[axis] == 1) continue;
-            if (extent != 1)
-                throw Error(fmt::format("{}: shapes do not broadcast: {} · {}", operation, describe(*shapes.begin()),
-                                        describe(shape)));
-            extent = shape[axis];
-        }
-    }
-    return result;
-}
-
 Broadcast::Broadcast(std::span<const std::size_t> result, std::span<const std::span<const std::size_t>> operands)
     : size(1), rank(0) {
     std::size_t contiguous[max_operands];  // each operand's stride in the dimension at hand
@@ -52,6 +27,11 @@ Broadcast::Broadcast(std::span<const std::size_t> result, std::span<const std::s
         if (continues) {
             extent[rank - 1] *= length;
         } else {
+            if (rank == max_rank)
+                throw Error(
+                    fmt::format("broadcasting to the shape {}: more than {} dimensions take turns in being "
+                                "repeated and not",
+                                describe(result), max_rank));
             extent[rank] = length;
             std::copy_n(here, operands.size(), stride[rank]);
             ++rank;

@@ -5,31 +5,11 @@
 #include <cstddef>
 #include <initializer_list>
 #include <span>
-#include <string_view>
 
 namespace xgrad::kernels {
 
-/// The most dimensions that an array has, and the most operands of one formula.
+/// The most dimensions that are left when neighbours alike are one, and the most operands of one formula.
 inline constexpr std::size_t max_rank = 16, max_operands = 8;
-
-/// A shape that needs no heap.
-class Extents {
-public:
-    Extents() = default;
-    explicit Extents(std::span<const std::size_t> shape);
-
-    std::size_t rank() const { return rank_; }
-    std::size_t& operator[](std::size_t axis) { return extents_[axis]; }
-    operator std::span<const std::size_t>() const { return {extents_, rank_}; }
-
-private:
-    std::size_t rank_ = 0;
-    std::size_t extents_[max_rank];
-};
-
-/// The shape that operands of these shapes broadcast to by NumPy's rule: aligned at the last axis, extents of 1 repeat.
-/// Throws Error, naming the operation and the two shapes, where they do not.
-Extents broadcast_shapes(std::string_view operation, std::initializer_list<std::span<const std::size_t>> shapes);
 
 /// How a pass over a contiguous result walks through contiguous row-major operands that broadcast to its shape, with as
 /// few dimensions as say the same: operands of the result's own shape, or of one element, leave a single one.
@@ -39,7 +19,8 @@ struct Broadcast {
         extent[0] = elements;
         std::fill_n(stride[0], operands, std::size_t{1});
     }
-    /// The operands' shapes must broadcast to that of the result.
+    /// The operands' shapes must broadcast to that of the result. Throws Error where more than max_rank dimensions take
+    /// turns in being repeated and not.
     Broadcast(std::span<const std::size_t> result, std::span<const std::span<const std::size_t>> operands);
     Broadcast(std::span<const std::size_t> result, std::initializer_list<std::span<const std::size_t>> operands)
         : Broadcast(result, std::span(operands.begin(), operands.size())) {}

@@ -3,6 +3,7 @@
 #include <cmath>
 #include <cstring>
 
+#include <xgrad/autodiff/kernels/broadcast.hpp>
 #include <xgrad/autodiff/kernels/move.hpp>
 #include <xgrad/autodiff/kernels/pieces.hpp>
 #include <xgrad/autodiff/kernels/reduce.hpp>
@@ -285,45 +286,20 @@ template <class T>
 void broadcast_to(const T* x, std::span<const std::size_t> from, T* y, std::span<const std::size_t> to, Level at) {
     const auto fill = move_kernels<T>(at).fill;
     const Copy<T> copy(at);
-    memory::Vector<Group> dimensions = groups(to, from);
-    if (product(dimensions) == 0) return;
-    if (dimensions.empty()) {
-        *y = *x;
-        return;
-    }
-    // Runs of the fastest group, each repeating one element of x or copying some, wherever a piece of y begins and
-    // ends.
-    const Group run = dimensions.back();
-    dimensions.pop_back();
-    memory::Vector<std::size_t> stride(dimensions.size(), 0);
-    std::size_t step = run.repeated ? 1 : run.size;
-    for (std::size_t d = dimensions.size(); d-- > 0;) {
-        if (dimensions[d].repeated) continue;
-        stride[d] = step;
-        step *= dimensions[d].size;
-    }
-    in_pieces(product(dimensions) * run.size, 1, [&](std::size_t begin, std::size_t count) {
-        memory::Vector<std::size_t> index(dimensions.size());
-        const T* from_x = x;
-        std::size_t runs = begin / run.size, offset = begin % run.size;
-        for (std::size_t d = dimensions.size(); d-- > 0; runs /= dimensions[d].size) {
-            index[d] = runs % dimensions[d].size;
-            from_x += index[d] * stride[d];
-        }
-        for (T *to_y = y + begin, *const end = to_y + count; to_y < end; offset = 0) {
-            const std::size_t size = std::min(run.size - offset, static_cast<std::size_t>(end - to_y));
-            if (run.repeated)
-                fill(to_y, *from_x, size);
-            else
-                copy(from_x + offset, size, to_y);
-            to_y += size;
-            for (std::size_t d = dimensions.size(); d-- > 0;) {
-                from_x += stride[d];
-                if (++index[d] < dimensions[d].size) break;
-                from_x -= stride[d] * dimensions[d].size;
-                index[d] = 0;
+    const Broadcast loop(to, {from});
+    in_pieces(loop.size, 1, [&](std::size_t first, std::size_t count) {
+        each_stretch<1>(loop, &x, first, first + count, [&](std::size_t begin, const Stretch<T, 1>& stretch) {
+            const T* row = stretch.at[0];
+            T* to_row = y + begin;
+            for (std::size_t r = 0; r < stretch.rows; ++r) {
+                if (stretch.stride[0] == 0)
+                    fill(to_row, *row, stretch.length);
+                else
+                    copy(row, stretch.length, to_row);
+                row += stretch.row_stride[0];
+                to_row += stretch.length;
             }
-        }
+        });
     });
 }
 

@@ -169,11 +169,10 @@ struct Runs {
     // Calls run(part, whole) for `n` runs from `first` on: the offsets of a run in the part and in the whole.
     template <class Run>
     void each(std::size_t first, std::size_t n, Run run) const {
-        if (n == 0) return;
-        std::size_t k = first % indices.size(), start = first / indices.size() * extent;
-        for (std::size_t i = first; i < first + n; ++i) {
-            run(i * length, (start + static_cast<std::size_t>(indices[k])) * length);
-            if (++k == indices.size()) k = 0, start += extent;
+        for (const std::size_t end = first + n; first < end;) {
+            const std::size_t start = first / indices.size() * extent, place = first % indices.size();
+            for (const std::int64_t index : indices.subspan(place, std::min(indices.size() - place, end - first)))
+                run(first++ * length, (start + static_cast<std::size_t>(index)) * length);
         }
     }
 };
@@ -234,19 +233,23 @@ void add_at(Array<T>& target, const Array<T>& part, const Place& place) {
     const T* const from = part.data();
     T* const to = target.data();
     const auto add = [&](std::size_t first, std::size_t count, std::size_t begin, std::size_t end) {
-        runs.each(first * positions, count * positions, [&](std::size_t at, std::size_t whole) {
+        runs.each(first, count, [&](std::size_t at, std::size_t whole) {
             for (std::size_t i = begin; i < end; ++i) to[whole + i] += from[at + i];
         });
     };
     if (runs.outer > 1)
         return kernels::in_pieces(runs.outer, positions * runs.length, [&](std::size_t first, std::size_t count) {
-            add(first, count, 0, runs.length);
+            if (runs.length == 1)
+                runs.each(first * positions, count * positions,
+                          [&](std::size_t at, std::size_t whole) { to[whole] += from[at]; });
+            else
+                add(first * positions, count * positions, 0, runs.length);
         });
     constexpr std::size_t line = 64 / sizeof(T);
     const std::size_t lines = std::max<std::size_t>(1, (runs.length + line - 1) / line);
     const std::size_t share = (lines + threads() - 1) / threads() * line;
     kernels::in_pieces((runs.length + share - 1) / share, positions * share, [&](std::size_t first, std::size_t count) {
-        add(0, 1, first * share, std::min(runs.length, (first + count) * share));
+        add(0, positions, first * share, std::min(runs.length, (first + count) * share));
     });
 }
 
