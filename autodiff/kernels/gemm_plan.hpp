@@ -24,11 +24,13 @@ template <class T> constexpr std::size_t depth_part(std::size_t depth, std::size
 
 // --- Plans: sums depend on sizes, strides and the processor, never on the number of threads --------------------------
 
-// In operations: what is worth sharing with another core, what makes a piece, and up to what a product is brief.
+// In operations: what is worth sharing with another core, what makes a piece, and up to what a product is brief. (Fewer
+// columns than fill a vector, or hardly a depth, take no less time.)
 constexpr double work_to_share = 0.3e6, work_of_a_piece = 0.15e6, brief_work = 4e6;
 
 template <class T> double work(const Gemm<T>& g) {
-    return 2.0 * static_cast<double>(g.rows) * static_cast<double>(g.columns) * static_cast<double>(g.depth);
+    const std::size_t columns = std::max<std::size_t>(8, g.columns), depth = std::max<std::size_t>(4, g.depth);
+    return 2.0 * static_cast<double>(g.rows) * static_cast<double>(columns) * static_cast<double>(depth);
 }
 
 template <class T> bool is_brief(const Gemm<T>& g, std::size_t count = 1) {
@@ -41,12 +43,24 @@ constexpr std::size_t page = 4096, ways = 8;
 template <class T> bool a_competes(const Gemm<T>& g) { return !g.transpose_a && g.a_stride * sizeof(T) % page == 0; }
 template <class T> bool b_competes(const Gemm<T>& g) { return g.b_stride * sizeof(T) % (2 * page) == 0; }
 
+// What is as large as this comes from memory, most likely: others use the last cache as well.
+constexpr std::size_t beyond_caches = 8u << 20;
+
+// Where registers hold what stands in some columns of B. (A large C is better written in long runs, and more steps of a
+// transposed A than a cache has ways drive each other out of it where they are whole pages apart.)
+template <class T> bool is_shallow(const Gemm<T>& g, const GemmKernels<T>& kernels) {
+    if (g.transpose_a && g.depth > ways && g.a_stride * sizeof(T) % page == 0) return false;
+    return g.depth > 0 && g.depth <= kernels.shallow_depth && g.rows >= 16 && !g.accumulate &&
+           (g.columns < 256 || g.rows * g.columns * sizeof(T) < beyond_caches);
+}
+
 // Scalar products pack nothing, which counts when few rows would use what is packed, and waste no lanes on few columns;
 // but every entry of C costs the sum of a vector's lanes, which only a depth makes up for.
 template <class T> bool suits_dots(const Gemm<T>& g, const GemmKernels<T>& kernels) {
     const bool a_runs = !g.transpose_a || (g.rows == 1 && g.a_stride == 1);
     const bool b_runs = g.transpose_b || (g.columns == 1 && g.b_stride == 1);
     if (!a_runs || !b_runs) return false;
+    if (g.columns <= 2 && g.depth <= 5 && is_shallow(g, kernels)) return false;  // hardly anything to add up
     if (g.rows <= 2 || g.columns <= 2 || (g.columns <= 24 && 4 * g.columns <= g.depth)) return true;
     if (b_competes(g) && g.rows > 24 && g.columns >= 512) return false;  // worth packing
     return g.rows <= kernels.dots_rows && g.rows * kernels.dots_depth <= g.depth;
@@ -62,8 +76,6 @@ std::size_t second_level_cache() {
 }
 
 template <class T> std::size_t bytes_of_b(const Gemm<T>& g) { return g.depth * g.columns * sizeof(T); }
-// What is as large as this comes from memory, most likely: others use the last cache as well.
-constexpr std::size_t beyond_caches = 8u << 20;
 
 // For one row of C: what the cache holds is best read in several rows of B at a time, what it does not in the order of
 // memory.
@@ -78,14 +90,6 @@ template <class T> bool is_small(const Gemm<T>& g) { return g.rows <= 48 && g.co
 // and packing them would take as long as multiplying.
 template <class T> bool suits_streams(const Gemm<T>& g) {
     return g.transpose_a && !g.transpose_b && (g.a_stride + g.b_stride) * sizeof(T) <= 512;
-}
-
-// Where registers hold what stands in some columns of B. (A large C is better written in long runs, and more steps of a
-// transposed A than a cache has ways drive each other out of it where they are whole pages apart.)
-template <class T> bool is_shallow(const Gemm<T>& g, const GemmKernels<T>& kernels) {
-    if (g.transpose_a && g.depth > ways && g.a_stride * sizeof(T) % page == 0) return false;
-    return g.depth > 0 && g.depth <= kernels.shallow_depth && g.rows >= 16 && !g.accumulate &&
-           (g.columns < 256 || g.rows * g.columns * sizeof(T) < beyond_caches);
 }
 
 // C of few columns leaves lanes of its vectors empty, its transpose does not. Where enough is summed up for each entry,
