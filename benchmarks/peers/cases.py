@@ -49,6 +49,11 @@ GROUPS = [
                            "sum_columns", "mean_rows", "mean_columns", "variance_rows", "variance_columns"],
                 SHAPES, DIRECTIONS), ["xgrad", "libtorch", "jax"],
           tolerance=1e-4),
+    Group("arrays", "Few numbers to a row, operands that repeat, arrays that are moved; “backward” as before",
+          names(["arrays"], ["max_rows", "logsumexp_rows", "softmax_columns", "times_row", "times_column", "transposed",
+                             "stacked", "taken", "every_second"],
+                ["4096x256", "50000x10", "200000x3"], DIRECTIONS), ["xgrad", "libtorch", "jax"],
+          tolerance=1e-3),  # sums of 200 000 numbers, which LibTorch does not add up pairwise
     Group("matmul", "Products of matrices op(A)·op(B), rows × columns × depth; n: as it is, t: transposed",
           names(["matmul"], ["nn", "nt", "tn", "tt"], CUBES)
           + names(["matmul"], ["nn", "nt"], ["32x32x32/batch64", "128x128x64/batch16"])

@@ -132,6 +132,12 @@ FUNCTIONS = {
     "mean_columns": lambda x: jnp.mean(x, 0),
     "variance_rows": lambda x: jnp.var(x, 1),
     "variance_columns": lambda x: jnp.var(x, 0),
+    "max_rows": lambda x: jnp.max(x, 1),
+    "logsumexp_rows": lambda x: jax.nn.logsumexp(x, 1),
+    "softmax_columns": lambda x: jax.nn.softmax(x, 0),
+    "transposed": jnp.transpose,
+    "stacked": lambda x: jnp.stack([x, x], -1),
+    "every_second": lambda x: x[:, ::2],
 }
 
 
@@ -174,6 +180,16 @@ def function(_, name, shape, direction):
 
         def f(x, scale, shift, statistics):
             return layer_norm(x, scale, shift), statistics
+    elif name in ("times_row", "times_column"):
+        parameters = (jnp.array(values(4, (columns,) if name == "times_row" else (rows, 1))),)
+
+        def f(x, factor, statistics):
+            return x * factor, statistics
+    elif name == "taken":
+        indices = jnp.array(labels(1, columns, columns))
+
+        def f(x, statistics):
+            return jnp.take(x, indices, 1), statistics
     else:
         def f(x, statistics):
             return FUNCTIONS[name](x), statistics
@@ -339,8 +355,8 @@ def digits(_, epochs):
     return {"values": [count / len(test_x)]}
 
 
-GROUPS = {"steps": steps, "start": steps, "elementwise": function, "rows": function, "inference": inference,
-          "digits": digits}
+GROUPS = {"steps": steps, "start": steps, "elementwise": function, "rows": function, "arrays": function,
+          "inference": inference, "digits": digits}
 
 for case in arguments.cases:
     parts = case.split("/")

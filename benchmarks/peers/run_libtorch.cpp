@@ -51,6 +51,12 @@ const std::map<std::string, std::function<Tensor(const Tensor&)>> functions = {
     {"mean_columns", [](const Tensor& x) { return x.mean(0); }},
     {"variance_rows", [](const Tensor& x) { return torch::var(x, 1, false); }},
     {"variance_columns", [](const Tensor& x) { return torch::var(x, 0, false); }},
+    {"max_rows", [](const Tensor& x) { return x.amax(1); }},
+    {"logsumexp_rows", [](const Tensor& x) { return torch::logsumexp(x, 1); }},
+    {"softmax_columns", [](const Tensor& x) { return torch::softmax(x, 0); }},
+    {"transposed", [](const Tensor& x) { return x.t().contiguous(); }},
+    {"stacked", [](const Tensor& x) { return torch::stack({x, x}, -1); }},
+    {"every_second", [](const Tensor& x) { return x.slice(1, 0, x.size(1), 2).contiguous(); }},
 };
 
 Function function_named(const std::string& name, std::int64_t rows, std::int64_t columns) {
@@ -65,6 +71,16 @@ Function function_named(const std::string& name, std::int64_t rows, std::int64_t
     if (name == "layer_norm") {
         torch::nn::LayerNorm layer(torch::nn::LayerNormOptions({columns}));
         return {[layer](const Tensor& x) mutable { return layer(x); }, layer->parameters()};
+    }
+    if (name == "times_row" || name == "times_column") {
+        const std::vector<std::int64_t> shape = name == "times_row" ? std::vector{columns} : std::vector{rows, 1l};
+        const auto size = static_cast<std::size_t>(shape[0]);
+        const Tensor factor = tensor(peers::values(4, size), shape).requires_grad_(true);
+        return {[factor](const Tensor& x) { return x * factor; }, {factor}};
+    }
+    if (name == "taken") {
+        const auto size = static_cast<std::size_t>(columns);
+        return {[indices = tensor(peers::labels(1, size, size))](const Tensor& x) { return x.index_select(1, indices); }};
     }
     return {functions.at(name)};
 }
@@ -187,6 +203,7 @@ int main(int argc, char** argv) {
     seconds = how.seconds;
     const std::map<std::string, Measured (*)(const Case&)> groups = {{"steps", steps},          {"start", steps},
                                                                      {"elementwise", function}, {"rows", function},
-                                                                     {"inference", inference},  {"scalar", scalar}};
+                                                                     {"arrays", function},      {"inference", inference},
+                                                                     {"scalar", scalar}};
     return peers::run("LibTorch " TORCH_VERSION, how, [&](const Case& each) { return groups.at(each.part(0))(each); });
 }

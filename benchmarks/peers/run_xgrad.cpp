@@ -59,8 +59,8 @@ const std::map<std::string, std::function<Variable<>(const Variable<>&)>> formul
     {"composed_swish", elementwise([](auto x) { return x / (1 + exp(-x)); })},
 };
 
-// Along rows, which have `columns` elements, or down columns.
-Function of_rows(const std::string& name, std::size_t rows, std::size_t columns) {
+// Of an array of rows × columns.
+Function function_named(const std::string& name, std::size_t rows, std::size_t columns) {
     if (name == "cross_entropy") {
         auto numbers = peers::labels(1, rows, columns);
         const Array<std::int64_t> labels = borrow(std::span(numbers), Shape{rows});
@@ -74,6 +74,17 @@ Function of_rows(const std::string& name, std::size_t rows, std::size_t columns)
             layer = std::make_shared<nn::LayerNorm<>>(columns);
         return {[layer](const Variable<>& x) { return (*layer)(x); }, layer->parameters()};
     }
+    if (name == "times_row" || name == "times_column") {
+        const Shape shape = name == "times_row" ? Shape{columns} : Shape{rows, 1};
+        Variable<> factor = array(peers::values(4, element_count(shape)), shape);
+        factor.requires_grad(true);
+        return {[factor](const Variable<>& x) { return x * factor; }, {factor}};
+    }
+    if (name == "taken") {
+        auto numbers = peers::labels(1, columns, columns);
+        const Array<std::int64_t> indices = borrow(std::span(numbers), Shape{columns});
+        return {[indices](const Variable<>& x) { return take(x, indices, 1); }};
+    }
     const std::map<std::string, std::function<Variable<>(const Variable<>&)>> others = {
         {"softmax", [](const Variable<>& x) { return softmax(x); }},
         {"log_softmax", [](const Variable<>& x) { return log_softmax(x); }},
@@ -83,6 +94,12 @@ Function of_rows(const std::string& name, std::size_t rows, std::size_t columns)
         {"mean_columns", [](const Variable<>& x) { return mean(x, {0}); }},
         {"variance_rows", [](const Variable<>& x) { return variance(x, {1}); }},
         {"variance_columns", [](const Variable<>& x) { return variance(x, {0}); }},
+        {"max_rows", [](const Variable<>& x) { return max(x, {1}); }},
+        {"logsumexp_rows", [](const Variable<>& x) { return logsumexp(x, {1}); }},
+        {"softmax_columns", [](const Variable<>& x) { return softmax(x, 0); }},
+        {"transposed", [](const Variable<>& x) { return transpose(x); }},
+        {"stacked", [](const Variable<>& x) { return stack({x, x}, -1); }},
+        {"every_second", [](const Variable<>& x) { return view(x, xt::all(), xt::range(0, xt::placeholders::_, 2)); }},
     };
     return {others.at(name)};
 }
@@ -93,7 +110,7 @@ Measured function(const Case& which) {
     const Shape shape{sizes.at(0), sizes.at(1)};
     const Function f = which.part(0) == "elementwise" ? Function{built_in.at(which.part(1))}
                        : which.part(0) == "formula"   ? Function{formulas.at(which.part(1))}
-                                                      : of_rows(which.part(1), sizes[0], sizes[1]);
+                                                      : function_named(which.part(1), sizes[0], sizes[1]);
     Variable<> x = array(peers::values(2, element_count(shape), 4.0), shape), y;
     if (which.part(3) == "forward") {
         const NoGrad no_grad;
@@ -210,7 +227,7 @@ int main(int argc, char** argv) {
     seconds = how.seconds;
     const std::map<std::string, Measured (*)(const Case&)> groups = {
         {"steps", steps},   {"start", steps},   {"elementwise", function}, {"formula", function},
-        {"rows", function}, {"matmul", matmul}, {"inference", inference},  {"scalar", scalar}};
+        {"rows", function}, {"arrays", function}, {"matmul", matmul}, {"inference", inference}, {"scalar", scalar}};
     return peers::run(fmt::format("xgrad ({})", name(level())), how,
                       [&](const Case& each) { return groups.at(each.part(0))(each); });
 }
