@@ -1,4 +1,5 @@
 #include <algorithm>
+#include <type_traits>
 
 #include <fmt/format.h>
 
@@ -58,13 +59,21 @@ bool Broadcast::is_repeated_row(std::size_t operand) const {
 
 template <class T>
 void gather(const Broadcast& loop, std::size_t operand, const T* from, std::size_t begin, std::size_t count, T* to) {
-    const auto append = [&](std::size_t, const Stretch<T, 1>& stretch) {
+    // As many numbers whatever the length, though no more vectors than need be: a loop would take longer.
+    const auto repeat = [&](const Stretch<T, 1>& stretch, auto width) {
         const T* row = stretch.at[0];
         for (std::size_t r = 0; r < stretch.rows; ++r, row += stretch.row_stride[0], to += stretch.length)
-            if (stretch.stride[0] == 0)
-                std::fill_n(to, short_row, *row);  // as many whatever the length: whole vectors
-            else
-                std::copy_n(row, stretch.length, to);
+            std::fill_n(to, width(), *row);
+    };
+    const auto append = [&](std::size_t, const Stretch<T, 1>& stretch) {
+        if (stretch.stride[0] == 0) {
+            if (stretch.length <= 4) return repeat(stretch, std::integral_constant<std::size_t, 4>());
+            if (stretch.length <= 8) return repeat(stretch, std::integral_constant<std::size_t, 8>());
+            return repeat(stretch, std::integral_constant<std::size_t, short_row>());
+        }
+        const T* row = stretch.at[0];
+        for (std::size_t r = 0; r < stretch.rows; ++r, row += stretch.row_stride[0], to += stretch.length)
+            std::copy_n(row, stretch.length, to);
     };
     each_stretch_of_rows<1>(loop, &from, begin, begin + count, append, operand);
 }

@@ -24,40 +24,54 @@ Region squeezed(const Region& region) {
     return result;
 }
 
-// The innermost rows of a region: how many there are, and how long.
+// Calls run(row, place) for each place of each row. Of short rows, one place of many rows after the other: a loop over few
+// takes longer to begin than to run.
+template <class Run>
+void each_place(std::size_t rows, std::size_t places, Run run) {
+    constexpr std::size_t is_short = 16, together = 256;
+    if (places >= is_short) {
+        for (std::size_t row = 0; row < rows; ++row)
+            for (std::size_t place = 0; place < places; ++place) run(row, place);
+        return;
+    }
+    for (std::size_t first = 0; first < rows; first += together)
+        for (std::size_t place = 0; place < places; ++place)
+            for (std::size_t row = first, end = std::min(rows, first + together); row < end; ++row) run(row, place);
+}
+
+// The innermost rows of a region: how many there are, how long, and how far apart in the whole are a row's elements and
+// the rows of one band, which make up the last axis but one.
 struct Rows {
     Region region;
     std::size_t count = 0, length = 0;
+    std::ptrdiff_t stride = 1, row_stride = 0;
 
     explicit Rows(const Region& of) : region(squeezed(of)) {
-        const std::size_t size = element_count(region.shape);
+        const std::size_t size = element_count(region.shape), rank = region.shape.size();
         if (size == 0) return;
-        length = region.shape.empty() ? 1 : region.shape.back();
+        length = rank == 0 ? 1 : region.shape[rank - 1];
         count = size / length;
+        if (rank >= 1) stride = region.strides[rank - 1];
+        if (rank >= 2) row_stride = region.strides[rank - 2];
     }
 
-    // Calls run(part, whole, stride) for `n` rows from `first` on: the offsets of a row's first element in the part and in
-    // the whole, and the distance of its elements in the whole.
+    // Where an element of a band is in the whole, from the band's first on.
+    std::ptrdiff_t place(std::size_t row, std::size_t column) const {
+        return static_cast<std::ptrdiff_t>(row) * row_stride + static_cast<std::ptrdiff_t>(column) * stride;
+    }
+
+    // Calls run(part, whole, rows) for the bands of `n` rows from `first` on: the offsets of a band's first element in the
+    // part and in the whole, and how many rows it has.
     template <class Run>
-    void each(std::size_t first, std::size_t n, Run run) const {
-        if (n == 0) return;
-        const std::size_t outer = region.shape.empty() ? 0 : region.shape.size() - 1;
-        const std::ptrdiff_t stride = region.strides.empty() ? 1 : region.strides.back();
-        Shape index(outer, 0);
-        auto whole = static_cast<std::ptrdiff_t>(region.offset);
-        std::size_t left = first;
-        for (std::size_t d = outer; d-- > 0; left /= region.shape[d]) {
-            index[d] = left % region.shape[d];
-            whole += region.strides[d] * static_cast<std::ptrdiff_t>(index[d]);
-        }
-        for (std::size_t row = first; row < first + n; ++row) {
-            run(row * length, whole, stride);
-            for (std::size_t d = outer; d-- > 0;) {
-                whole += region.strides[d];
-                if (++index[d] < region.shape[d]) break;
-                whole -= region.strides[d] * static_cast<std::ptrdiff_t>(region.shape[d]);
-                index[d] = 0;
-            }
+    void each_band(std::size_t first, std::size_t n, Run run) const {
+        const std::size_t rank = region.shape.size(), height = rank >= 2 ? region.shape[rank - 2] : 1;
+        for (std::size_t rows; n > 0; first += rows, n -= rows) {
+            rows = std::min(n, height - first % height);
+            auto whole = static_cast<std::ptrdiff_t>(region.offset);
+            std::size_t left = first;
+            for (std::size_t d = rank - std::min<std::size_t>(rank, 1); d-- > 0; left /= region.shape[d])
+                whole += region.strides[d] * static_cast<std::ptrdiff_t>(left % region.shape[d]);
+            run(first * length, whole, rows);
         }
     }
 };
@@ -119,6 +133,27 @@ void copy_transposed(T* part, const T* whole, const Region& region, std::size_t 
 }
 
 template <class T>
+void copy_band(const Rows& rows, const kernels::Copy<T>& copy, const T* whole, std::size_t height, T* part) {
+    constexpr std::size_t is_long = 16;
+    const std::size_t length = rows.length;
+    const auto each_row = [&](const auto& copy_row) {
+        for (std::size_t row = 0; row < height; ++row) copy_row(whole + rows.place(row, 0), part + row * length);
+    };
+    if (length >= is_long && rows.stride == 1)
+        each_row([&](const T* from, T* to) { copy(from, length, to); });
+    else if (length >= is_long && rows.stride == -1)
+        each_row([&](const T* from, T* to) { std::reverse_copy(from + 1 - length, from + 1, to); });
+    else if (length >= is_long && rows.stride == 2)
+        each_row([&](const T* from, T* to) {
+            for (std::size_t i = 0; i < length; ++i) to[i] = from[2 * i];  // as vectors, where the stride is known
+        });
+    else
+        each_place(height, length, [&](std::size_t row, std::size_t place) {
+            part[row * length + place] = whole[rows.place(row, place)];
+        });
+}
+
+template <class T>
 void copy_region(T* part, const T* whole, const Region& region) {
     if (element_count(region.shape) == 0) return;
     const std::size_t axis = contiguous_axis(region);
@@ -126,15 +161,8 @@ void copy_region(T* part, const T* whole, const Region& region) {
     const Rows rows(region);
     const kernels::Copy<T> copy;
     kernels::in_pieces(rows.count, rows.length, [&](std::size_t first, std::size_t count) {
-        rows.each(first, count, [&](std::size_t to, std::ptrdiff_t from, std::ptrdiff_t stride) {
-            if (stride == 1) return copy(whole + from, rows.length, part + to);
-            if (stride == -1) {
-                const T* const end = whole + from + 1;
-                std::reverse_copy(end - rows.length, end, part + to);
-                return;
-            }
-            for (std::size_t i = 0; i < rows.length; ++i)
-                part[to + i] = whole[from + static_cast<std::ptrdiff_t>(i) * stride];
+        rows.each_band(first, count, [&](std::size_t to, std::ptrdiff_t from, std::size_t height) {
+            copy_band(rows, copy, whole + from, height, part + to);
         });
     });
 }
@@ -143,9 +171,10 @@ template <class T>
 void add_region(T* whole, const T* part, const Region& region) {
     const Rows rows(region);
     const auto add = [&](std::size_t first, std::size_t count) {
-        rows.each(first, count, [&](std::size_t from, std::ptrdiff_t to, std::ptrdiff_t stride) {
-            for (std::size_t i = 0; i < rows.length; ++i)
-                whole[to + static_cast<std::ptrdiff_t>(i) * stride] += part[from + i];
+        rows.each_band(first, count, [&](std::size_t from, std::ptrdiff_t to, std::size_t height) {
+            each_place(height, rows.length, [&](std::size_t row, std::size_t place) {
+                whole[to + rows.place(row, place)] += part[from + row * rows.length + place];
+            });
         });
     };
     if (names_each_once(rows.region))
@@ -174,6 +203,14 @@ struct Runs {
             for (const std::int64_t index : indices.subspan(place, std::min(indices.size() - place, end - first)))
                 run(first++ * length, (start + static_cast<std::size_t>(index)) * length);
         }
+    }
+    // The same for all runs of `n` parts from `first` on, where a run is one number.
+    template <class Run>
+    void each_number(std::size_t first, std::size_t n, Run run) const {
+        each_place(n, indices.size(), [&](std::size_t row, std::size_t place) {
+            run((first + row) * indices.size() + place,
+                (first + row) * extent + static_cast<std::size_t>(indices[place]));
+        });
     }
 };
 
@@ -214,13 +251,14 @@ void copy_from(Array<T>& target, const Array<T>& source, const Place& place) {
     const Runs runs(std::get<Positions>(place), source.shape());
     const T* const from = source.data();
     T* const to = target.data();
+    if (runs.length == 1)
+        return kernels::in_pieces(runs.outer, runs.indices.size(), [&](std::size_t first, std::size_t count) {
+            runs.each_number(first, count, [&](std::size_t part, std::size_t whole) { to[part] = from[whole]; });
+        });
     const kernels::Copy<T> copy;
     kernels::in_pieces(runs.count(), runs.length, [&](std::size_t first, std::size_t count) {
-        if (runs.length == 1)
-            runs.each(first, count, [&](std::size_t part, std::size_t whole) { to[part] = from[whole]; });
-        else
-            runs.each(first, count,
-                      [&](std::size_t part, std::size_t whole) { copy(from + whole, runs.length, to + part); });
+        runs.each(first, count,
+                  [&](std::size_t part, std::size_t whole) { copy(from + whole, runs.length, to + part); });
     });
 }
 
@@ -240,8 +278,7 @@ void add_at(Array<T>& target, const Array<T>& part, const Place& place) {
     if (runs.outer > 1)
         return kernels::in_pieces(runs.outer, positions * runs.length, [&](std::size_t first, std::size_t count) {
             if (runs.length == 1)
-                runs.each(first * positions, count * positions,
-                          [&](std::size_t at, std::size_t whole) { to[whole] += from[at]; });
+                runs.each_number(first, count, [&](std::size_t at, std::size_t whole) { to[whole] += from[at]; });
             else
                 add(first * positions, count * positions, 0, runs.length);
         });
