@@ -13,23 +13,32 @@
 namespace xgrad {
 namespace {
 
-// The same region without the axes of size 1.
-Region squeezed(const Region& region) {
+// The same region with as few axes as say the same: none of size 1, and neighbours that go on as one.
+Region simplified(const Region& region) {
     Region result{{}, {}, region.offset};
     for (std::size_t i = 0; i < region.shape.size(); ++i) {
-        if (region.shape[i] == 1) continue;
-        result.shape.push_back(region.shape[i]);
-        result.strides.push_back(region.strides[i]);
+        const std::size_t size = region.shape[i];
+        const std::ptrdiff_t stride = region.strides[i], reach = stride * static_cast<std::ptrdiff_t>(size);
+        if (size == 1) continue;
+        if (!result.shape.empty() && result.strides.back() == reach) {
+            result.shape.back() *= size;
+            result.strides.back() = stride;
+        } else {
+            result.shape.push_back(size);
+            result.strides.push_back(stride);
+        }
     }
     return result;
 }
 
-// Calls run(row, place) for each place of each row. Of short rows, one place of many rows after the other: a loop over few
-// takes longer to begin than to run.
+// A loop over fewer takes longer to begin than to run.
+constexpr std::size_t short_row = 16;
+
+// Calls run(row, place) for each place of each row. Of short rows, one place of many rows after the other.
 template <class Run>
 void each_place(std::size_t rows, std::size_t places, Run run) {
-    constexpr std::size_t is_short = 16, together = 256;
-    if (places >= is_short) {
+    constexpr std::size_t together = 256;
+    if (places >= short_row) {
         for (std::size_t row = 0; row < rows; ++row)
             for (std::size_t place = 0; place < places; ++place) run(row, place);
         return;
@@ -39,20 +48,21 @@ void each_place(std::size_t rows, std::size_t places, Run run) {
             for (std::size_t row = first, end = std::min(rows, first + together); row < end; ++row) run(row, place);
 }
 
-// The innermost rows of a region: how many there are, how long, and how far apart in the whole are a row's elements and
-// the rows of one band, which make up the last axis but one.
+// The innermost rows of a region: how many there are, how long, and how far apart in the whole are a row's elements, and
+// the rows of one band, which make up the last axis but one. A region of one axis is taken for rows of one element.
 struct Rows {
     Region region;
-    std::size_t count = 0, length = 0;
+    std::size_t count = 0, length = 1;
     std::ptrdiff_t stride = 1, row_stride = 0;
 
-    explicit Rows(const Region& of) : region(squeezed(of)) {
-        const std::size_t size = element_count(region.shape), rank = region.shape.size();
-        if (size == 0) return;
-        length = rank == 0 ? 1 : region.shape[rank - 1];
-        count = size / length;
+    explicit Rows(const Region& of) : region(simplified(of)), count(element_count(region.shape)) {
+        const std::size_t rank = region.shape.size();
+        if (count == 0) return;
         if (rank >= 1) stride = region.strides[rank - 1];
-        if (rank >= 2) row_stride = region.strides[rank - 2];
+        if (rank < 2) return;
+        length = region.shape[rank - 1];
+        count /= length;
+        row_stride = region.strides[rank - 2];
     }
 
     // Where an element of a band is in the whole, from the band's first on.
@@ -60,18 +70,20 @@ struct Rows {
         return static_cast<std::ptrdiff_t>(row) * row_stride + static_cast<std::ptrdiff_t>(column) * stride;
     }
 
-    // Calls run(part, whole, rows) for the bands of `n` rows from `first` on: the offsets of a band's first element in the
-    // part and in the whole, and how many rows it has.
+    // Calls run(part, whole, height, width) for the bands of `n` rows from `first` on: the offsets of a band's first
+    // element in the part and in the whole, how many rows it has, and of how many elements.
     template <class Run>
     void each_band(std::size_t first, std::size_t n, Run run) const {
-        const std::size_t rank = region.shape.size(), height = rank >= 2 ? region.shape[rank - 2] : 1;
+        const std::size_t rank = region.shape.size();
+        const auto offset = static_cast<std::ptrdiff_t>(region.offset);
+        if (rank < 2) return run(first, offset + place(0, first), std::size_t{1}, n);
         for (std::size_t rows; n > 0; first += rows, n -= rows) {
-            rows = std::min(n, height - first % height);
-            auto whole = static_cast<std::ptrdiff_t>(region.offset);
+            rows = std::min(n, region.shape[rank - 2] - first % region.shape[rank - 2]);
+            std::ptrdiff_t whole = offset;
             std::size_t left = first;
-            for (std::size_t d = rank - std::min<std::size_t>(rank, 1); d-- > 0; left /= region.shape[d])
+            for (std::size_t d = rank - 1; d-- > 0; left /= region.shape[d])
                 whole += region.strides[d] * static_cast<std::ptrdiff_t>(left % region.shape[d]);
-            run(first * length, whole, rows);
+            run(first * length, whole, rows, length);
         }
     }
 };
@@ -133,23 +145,23 @@ void copy_transposed(T* part, const T* whole, const Region& region, std::size_t 
 }
 
 template <class T>
-void copy_band(const Rows& rows, const kernels::Copy<T>& copy, const T* whole, std::size_t height, T* part) {
-    constexpr std::size_t is_long = 16;
-    const std::size_t length = rows.length;
+void copy_band(const Rows& rows, const kernels::Copy<T>& copy, const T* whole, std::size_t height, std::size_t width,
+               T* part) {
     const auto each_row = [&](const auto& copy_row) {
-        for (std::size_t row = 0; row < height; ++row) copy_row(whole + rows.place(row, 0), part + row * length);
+        for (std::size_t row = 0; row < height; ++row) copy_row(whole + rows.place(row, 0), part + row * width);
     };
-    if (length >= is_long && rows.stride == 1)
-        each_row([&](const T* from, T* to) { copy(from, length, to); });
-    else if (length >= is_long && rows.stride == -1)
-        each_row([&](const T* from, T* to) { std::reverse_copy(from + 1 - length, from + 1, to); });
-    else if (length >= is_long && rows.stride == 2)
+    const bool is_long = width >= short_row;
+    if (rows.stride == 1 && width >= short_row / 2)
+        each_row([&](const T* from, T* to) { copy(from, width, to); });
+    else if (is_long && rows.stride == -1)
+        each_row([&](const T* from, T* to) { std::reverse_copy(from + 1 - width, from + 1, to); });
+    else if (is_long && rows.stride == 2)
         each_row([&](const T* from, T* to) {
-            for (std::size_t i = 0; i < length; ++i) to[i] = from[2 * i];  // as vectors, where the stride is known
+            for (std::size_t i = 0; i < width; ++i) to[i] = from[2 * i];  // as vectors, where the stride is known
         });
     else
-        each_place(height, length, [&](std::size_t row, std::size_t place) {
-            part[row * length + place] = whole[rows.place(row, place)];
+        each_place(height, width, [&](std::size_t row, std::size_t place) {
+            part[row * width + place] = whole[rows.place(row, place)];
         });
 }
 
@@ -161,8 +173,8 @@ void copy_region(T* part, const T* whole, const Region& region) {
     const Rows rows(region);
     const kernels::Copy<T> copy;
     kernels::in_pieces(rows.count, rows.length, [&](std::size_t first, std::size_t count) {
-        rows.each_band(first, count, [&](std::size_t to, std::ptrdiff_t from, std::size_t height) {
-            copy_band(rows, copy, whole + from, height, part + to);
+        rows.each_band(first, count, [&](std::size_t to, std::ptrdiff_t from, std::size_t height, std::size_t width) {
+            copy_band(rows, copy, whole + from, height, width, part + to);
         });
     });
 }
@@ -171,9 +183,9 @@ template <class T>
 void add_region(T* whole, const T* part, const Region& region) {
     const Rows rows(region);
     const auto add = [&](std::size_t first, std::size_t count) {
-        rows.each_band(first, count, [&](std::size_t from, std::ptrdiff_t to, std::size_t height) {
-            each_place(height, rows.length, [&](std::size_t row, std::size_t place) {
-                whole[to + rows.place(row, place)] += part[from + row * rows.length + place];
+        rows.each_band(first, count, [&](std::size_t from, std::ptrdiff_t to, std::size_t height, std::size_t width) {
+            each_place(height, width, [&](std::size_t row, std::size_t place) {
+                whole[to + rows.place(row, place)] += part[from + row * width + place];
             });
         });
     };

@@ -204,9 +204,10 @@ Variable<T> logsumexp(const Variable<T>& x, const Axes& axes, bool keep) {
         return record("logsumexp", std::move(value), with("axes", reduction.axes),
                       // Not exp(a − y): a large y has lost the digits that count.
                       wrt(a, [a, reduction](const Variable<T>& g) {
-                          const Slices& s = reduction.slices;
-                          const Variable<T> shares = softmax(reshape(a, Shape{s.outer, s.count, s.inner}), 1);
-                          return reshape(shares, a.shape()) * reshape(g, reduction.kept);
+                          const auto [outer, count, inner] = reduction.slices;
+                          return reshape(softmax(reshape(a, Shape{outer, count, inner}), 1) *
+                                             reshape(g, Shape{outer, 1, inner}),
+                                         a.shape());
                       }));
     });
 }
