@@ -309,7 +309,7 @@ void Variable<T>::assign(const std::type_identity_t<Variable>& values) {
         throw Error(fmt::format("assign: values of shape {} do not fit a variable of shape {}",
                                 describe(values.shape()), describe(shape())));
     Array<T>& target = begin_update();
-    kernels::copy(values.value().data(), target.size(), target.data());
+    std::copy_n(values.value().data(), target.size(), target.data());
     target.storage().touch();
 }
 

@@ -199,7 +199,7 @@ TEMPLATE_TEST_CASE("a product adds to C, then the bias, then applies the activat
 }
 
 TEMPLATE_TEST_CASE("a depth of 0 gives zeros or the bias", "[gemm]", float, double) {
-    for (auto [rows, columns] : {std::array{20, 40}, {20, 300}, {200, 100}, {500, 100}})
+    for (auto [rows, columns] : {std::array{20, 40}, {20, 300}, {200, 100}, {500, 100}, {60, 1100}})
         for (bool transpose_b : {false, true}) {
             Case<TestType> product(rows, columns, 0, false, transpose_b);
             CHECK(product.run(xgrad::level()) == std::vector<TestType>(rows * columns, 0));

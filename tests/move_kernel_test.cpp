@@ -1,4 +1,6 @@
+#include <array>
 #include <memory>
+#include <vector>
 
 #include "kernel_twins.hpp"
 #include <xgrad/autodiff/kernels/move.hpp>
@@ -55,6 +57,29 @@ TEMPLATE_TEST_CASE("a transpose has each number in its place, whatever the strid
                     CHECK(y.numbers() == expected);
                     CHECK(y.is_intact());
                 }
+}
+
+TEMPLATE_TEST_CASE("large arrays are copied, filled and transposed matrix by matrix on any number of threads", "[move]",
+                   float, double) {
+    using T = TestType;
+    for (const auto& [count, rows, columns] : {std::array<std::size_t, 3>{1, 20000, 3}, {1, 5, 9000}, {70, 20, 31}}) {
+        CAPTURE(count, rows, columns);
+        const std::size_t size = rows * columns;
+        const auto x = numbers<T>(count * size, 1);
+        std::vector<T> expected(x.size());
+        for (std::size_t i = 0; i < x.size(); ++i)
+            expected[i / size * size + i % columns * rows + i % size / columns] = x[i];
+        const auto results = [&] {
+            Target<T> copied(x.size()), filled(x.size()), transposed(x.size());
+            kernels::copy(x.data(), x.size(), copied.data());
+            kernels::fill(filled.data(), T(3.5), x.size());
+            kernels::transpose_each(x.data(), count, rows, columns, transposed.data());
+            CHECK((copied.is_intact() && filled.is_intact() && transposed.is_intact()));
+            return std::array{copied.numbers(), filled.numbers(), transposed.numbers()};
+        };
+        CHECK(results() == std::array{x, std::vector<T>(x.size(), T(3.5)), expected});
+        check_any_threads(results);
+    }
 }
 
 TEMPLATE_TEST_CASE("a selection takes each number from where its condition says", "[move]", float, double) {

@@ -145,6 +145,8 @@ TEST_CASE("take gathers with repeats along any axis, by indices of any shape", "
     check([](auto& v) { return take(v, Indices{1, -1, 1}, -1); }, random({2, 2}));
     check([](auto& v) { return take(v, empty<std::int64_t>({0}), 1); }, random({2, 2}));
     check([](auto& v) { return take(v, full(Shape{}, std::int64_t{1}), 1); }, random({2, 2}));
+    check([](auto& v) { return take(v, Indices{1, 2}, 1); }, random({0, 5, 3}));
+    check([](auto& v) { return take(v, Indices{1, 2}, 0); }, random({5, 0}));
     gradcheck([](auto& v) { return prod(take(v, Indices{0, 0, 1})); }, {random({3})}, {.order = 3});
 }
 
@@ -200,37 +202,55 @@ TEST_CASE("elements that a region names more than once are added as often, on an
 }
 
 TEST_CASE("large parts of arrays are copied and added on any number of threads", "[operations][index]") {
-    Array<float> numbers = empty<float>({130, 7, 90});
+    Array<float> numbers = empty<float>({260, 7, 90});
     std::iota(numbers.begin(), numbers.end(), 0.0f);
     for (const std::size_t count : {1, 3}) {
         const Threads scope(count);
         Variable<> x(numbers);
         x.requires_grad(true);
-        const Variable<> part = view(x, xt::range(5, 125), xt::range(0, 7, 2), xt::range(80, 2, -3));
-        const Array<float> expected = xt::view(numbers, xt::range(5, 125), xt::range(0, 7, 2), xt::range(80, 2, -3));
-        CHECK(part.value() == expected);
-        sum(part * part).backward();
-        Array<float> gradient = full(numbers.shape(), 0.0f);
-        xt::view(gradient, xt::range(5, 125), xt::range(0, 7, 2), xt::range(80, 2, -3)) = 2 * expected;
-        CHECK(x.grad().value() == gradient);
+        const auto check_part = [&](const Variable<>& part, const auto& view_of) {
+            const Array<float> expected = view_of(numbers);
+            CHECK(part.value() == expected);
+            x.zero_grad();
+            sum(part * part).backward();
+            Array<float> gradient = full(numbers.shape(), 0.0f);
+            view_of(gradient) = 2 * expected;
+            CHECK(x.grad().value() == gradient);
+        };
+        using xt::all, xt::range, xt::placeholders::_;
+        check_part(view(x, range(5, 255), range(0, 7, 2), range(80, 2, -3)),
+                   [](auto& a) { return xt::view(a, range(5, 255), range(0, 7, 2), range(80, 2, -3)); });
+        check_part(view(x, all(), range(1, 6), range(1, _, 2)),
+                   [](auto& a) { return xt::view(a, all(), range(1, 6), range(1, _, 2)); });
+        check_part(view(x, all(), all(), range(_, _, -1)),
+                   [](auto& a) { return xt::view(a, all(), all(), range(_, _, -1)); });
+        check_part(view(x, all(), all(), range(3, 20)), [](auto& a) { return xt::view(a, all(), all(), range(3, 20)); });
+        check_part(view(x, all(), all(), range(0, 90, 9)),
+                   [](auto& a) { return xt::view(a, all(), all(), range(0, 90, 9)); });
 
-        const Array<std::int64_t> rows{3, 0, 129, 3}, places{88, 2, 2};
-        const Array<float> taken = xt::view(numbers, xt::keep(3, 0, 129, 3));
-        CHECK(take(x, rows, 0).value() == taken);
-        x.zero_grad();
-        const Variable<> last = take(x, places, 2);
-        const Array<float> taken_last = xt::view(numbers, xt::all(), xt::all(), xt::keep(88, 2, 2));
-        CHECK(last.value() == taken_last);
-        sum(last).backward();
-        Array<float> counts = full(numbers.shape(), 0.0f);
-        xt::view(counts, xt::all(), xt::all(), 88) = 1;
-        xt::view(counts, xt::all(), xt::all(), 2) = 2;
-        CHECK(x.grad().value() == counts);
-
-        x.zero_grad();
-        take(x, rows, 0).backward(Variable<>(taken));
-        Array<float> sums = full(numbers.shape(), 0.0f);
-        for (const std::int64_t row : rows) xt::view(sums, row) += xt::view(numbers, row);
-        CHECK(x.grad().value() == sums);
+        const auto check_taken = [&](const Variable<>& taken, const Array<float>& expected, const auto& add_to) {
+            CHECK(taken.value() == expected);
+            x.zero_grad();
+            taken.backward(Variable<>(expected));
+            Array<float> sums = full(numbers.shape(), 0.0f);
+            add_to(sums);
+            CHECK(x.grad().value() == sums);
+        };
+        Array<std::int64_t> rows = empty<std::int64_t>({40}), places = empty<std::int64_t>({12});
+        for (std::size_t i = 0; i < rows.size(); ++i) rows(i) = static_cast<std::int64_t>(i * i % 260);
+        for (std::size_t i = 0; i < places.size(); ++i) places(i) = static_cast<std::int64_t>(i * i % 7);
+        check_taken(take(x, rows, 0), xt::view(numbers, xt::keep(rows)), [&](Array<float>& sums) {
+            for (const std::int64_t row : rows) xt::view(sums, row) += xt::view(numbers, row);
+        });
+        check_taken(take(x, places, 1), xt::view(numbers, all(), xt::keep(places)), [&](Array<float>& sums) {
+            for (const std::int64_t place : places) xt::view(sums, all(), place) += xt::view(numbers, all(), place);
+        });
+        for (const Array<std::int64_t>& last : {places, rows}) {
+            const Array<std::int64_t> within = last % std::int64_t{90};
+            check_taken(take(x, within, 2), xt::view(numbers, all(), all(), xt::keep(within)), [&](Array<float>& sums) {
+                for (const std::int64_t place : within)
+                    xt::view(sums, all(), all(), place) += xt::view(numbers, all(), all(), place);
+            });
+        }
     }
 }

@@ -12,13 +12,13 @@ using kernels::Slices;
 namespace {
 
 const std::vector<Slices> shapes{
-    {0, 3, 1},     {3, 0, 1},     {3, 0, 5},     {2, 3, 0},     {1, 1, 1},     {1, 3, 1},     {5, 1, 1},
-    {1, 1, 7},     {3, 7, 1},     {2, 8, 1},     {2, 9, 1},     {3, 15, 1},    {3, 16, 1},    {3, 17, 1},
-    {1, 31, 1},    {1, 63, 1},    {1, 65, 1},    {2, 257, 1},   {1, 4999, 1},  {1, 5, 2},     {2, 3, 3},
-    {1, 200, 10},  {1, 7, 15},    {2, 7, 16},    {1, 7, 17},    {2, 65, 33},   {1, 130, 64},  {1, 9, 127},
-    {2, 9, 128},   {1, 129, 130}, {3, 4, 257},   {1, 70001, 1}, {1, 40000, 3}, {300, 257, 1}, {2, 300, 129},
-    {1, 3, 40000}, {20, 1, 1},    {20, 3, 1},    {16, 16, 1},   {17, 17, 1},   {600, 10, 1},  {9000, 3, 1},
-    {2, 64, 7},    {3, 9000, 1},  {1, 33, 4099},
+    {0, 3, 1},     {3, 0, 1},     {3, 0, 5},    {2, 3, 0},     {1, 1, 1},     {1, 3, 1},     {5, 1, 1},
+    {1, 1, 7},     {3, 7, 1},     {2, 8, 1},    {2, 9, 1},     {3, 15, 1},    {3, 16, 1},    {3, 17, 1},
+    {1, 31, 1},    {1, 63, 1},    {1, 65, 1},   {2, 257, 1},   {1, 4999, 1},  {1, 5, 2},     {2, 3, 3},
+    {1, 200, 10},  {1, 7, 15},    {2, 7, 16},   {1, 7, 17},    {2, 65, 33},   {1, 130, 64},  {1, 9, 127},
+    {2, 9, 128},   {1, 129, 130}, {3, 4, 257},  {1, 70001, 1}, {1, 40000, 3}, {300, 257, 1}, {2, 300, 129},
+    {1, 3, 40000}, {20, 0, 1},    {1, 8192, 1}, {20, 1, 1},    {20, 3, 1},    {16, 16, 1},   {17, 17, 1},
+    {600, 10, 1},  {9000, 3, 1},  {2, 64, 7},   {3, 9000, 1},  {1, 33, 4099},
 };
 
 // Calls reduce(slice) for the elements of every slice.
@@ -117,6 +117,17 @@ TEMPLATE_TEST_CASE("products of others leave out one element each, with none, on
         kernels::products_of_others(x.data(), s, y.data());
         check_close(y, expected, 12 + 2 * std::sqrt(static_cast<Real>(s.count)));
     }
+}
+
+TEST_CASE("products of others in a long row do not overflow where the whole product does not", "[reduce]") {
+    std::vector<float> x(12288, 1.0f);
+    std::fill_n(x.begin(), 4096, 0.98f);
+    std::fill_n(x.begin() + 4096, 4096, 1.025f);
+    std::vector<float> others(x.size());
+    kernels::products_of_others(x.data(), {1, x.size(), 1}, others.data());
+    float product = 0;
+    kernels::prod(x.data(), {1, x.size(), 1}, &product);
+    for (const std::size_t i : {0, 5000, 12000}) CHECK(others[i] * x[i] == Approx(product).epsilon(1e-3));
 }
 
 TEMPLATE_TEST_CASE("max and min find the extremes of slices", "[reduce]", float, double) {
@@ -399,12 +410,19 @@ TEMPLATE_TEST_CASE("in-place sums, scales and checks treat every element", "[red
 
 TEST_CASE("reductions do not depend on the number of threads", "[reduce]") {
     const auto x = numbers<float>(300000, 1);
-    for (const Slices s :
-         {Slices{1, 300000, 1}, Slices{300, 1000, 1}, Slices{1, 1000, 300}, Slices{1, 3, 100000}, Slices{10, 300, 100}})
+    for (const Slices s : {Slices{1, 300000, 1}, Slices{300, 1000, 1}, Slices{1, 1000, 300}, Slices{1, 3, 100000},
+                           Slices{10, 300, 100}, Slices{100000, 3, 1}, Slices{1, 100000, 3}})
         check_any_threads([&] {
-            std::vector<float> y(s.results()), mean(s.results()), squares(s.results());
+            std::vector<float> y(s.results()), mean(s.results()), squares(s.results()), sums(s.results()),
+                others(s.size());
+            std::vector<std::int64_t> largest(s.results());
             kernels::sum(x.data(), s, y.data());
             kernels::mean_and_variance(x.data(), s, 0, mean.data(), squares.data());
-            return std::array{y, mean, squares, std::vector{kernels::squared_norm(x.data(), x.size())}};
+            kernels::logsumexp(x.data(), s, sums.data());
+            kernels::products_of_others(x.data(), s, others.data());
+            kernels::argmax(x.data(), s, largest.data());
+            const std::vector<float> indices(largest.begin(), largest.end());
+            return std::array{
+                y, mean, squares, sums, others, indices, std::vector{kernels::squared_norm(x.data(), x.size())}};
         });
 }

@@ -202,8 +202,9 @@ std::vector<std::vector<T>> all_results(const Slices& s, const std::vector<T>& x
 TEMPLATE_TEST_CASE("arrays that are shared among threads have the softmax and cross-entropy of each slice by itself",
                    "[softmax]", float, double) {
     using T = TestType;
-    // Rows, a few long columns, many short ones whose last piece is a part of one, and several such arrays.
-    for (const Slices& s : {Slices{60, 1000, 1}, Slices{1, 2000, 70}, Slices{1, 40, 1001}, Slices{7, 30, 200}})
+    // Rows, some long columns, many short ones whose last piece is a part of one, several such arrays, and few columns.
+    for (const Slices& s :
+         {Slices{60, 1000, 1}, Slices{1, 2000, 70}, Slices{1, 40, 1001}, Slices{7, 30, 200}, Slices{1, 9000, 3}})
         for (const Level at : levels()) {
             CAPTURE(name(at), s.outer, s.count, s.inner);
             const auto x = numbers<T>(s.size(), 1), g = numbers<T>(s.size(), 2),

@@ -44,13 +44,13 @@ template <class T, std::size_t N> struct Stretch {
     std::size_t row_stride[N];  // from one row to the next
 };
 
-/// Copies what `count` elements of the result, from `begin` on, need of one operand, one after the other. Up to
-/// short_row numbers behind them are overwritten.
-template <class T>
-void gather(const Broadcast& loop, std::size_t operand, const T* from, std::size_t begin, std::size_t count, T* to);
-
 /// Rows of fewer numbers are short: operands that are broadcast are gathered first.
 inline constexpr std::size_t short_row = 16;
+
+/// Copies what `count` elements of the result, whose rows are short, need of one operand from `begin` on, one after the
+/// other. Up to short_row numbers behind them are overwritten.
+template <class T>
+void gather(const Broadcast& loop, std::size_t operand, const T* from, std::size_t begin, std::size_t count, T* to);
 
 /// Calls run(begin of the stretch, stretch) for the part [begin, end) of a pass, which is not empty, in as many whole
 /// rows at a time as can be. The stretch is of N operands of the loop, from the `first` one on.
@@ -107,7 +107,7 @@ void each_gathered_stretch(const Broadcast& loop, const T* const* inputs, std::s
     bool is_gathered[N];
     for (std::size_t k = 0; k < N; ++k) {
         is_gathered[k] = !loop.is_whole(k);
-        stretch.at[k] = is_gathered[k] ? gathered[k] : inputs[k] + begin;
+        if (is_gathered[k]) stretch.at[k] = gathered[k];
     }
     for (bool is_first = true; begin < end; begin += stretch.length, is_first = false) {
         stretch.length = std::min(longest, end - begin);

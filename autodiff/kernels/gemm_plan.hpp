@@ -29,6 +29,7 @@ template <class T> constexpr std::size_t depth_part(std::size_t depth, std::size
 constexpr double work_to_share = 0.3e6, work_of_a_piece = 0.15e6, brief_work = 4e6;
 
 template <class T> double work(const Gemm<T>& g) {
+    if (g.depth == 0) return 0;
     const std::size_t columns = std::max<std::size_t>(8, g.columns), depth = std::max<std::size_t>(4, g.depth);
     return 2.0 * static_cast<double>(g.rows) * static_cast<double>(columns) * static_cast<double>(depth);
 }

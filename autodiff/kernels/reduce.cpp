@@ -7,6 +7,7 @@
 #include <xgrad/autodiff/kernels/move.hpp>
 #include <xgrad/autodiff/kernels/pieces.hpp>
 #include <xgrad/autodiff/kernels/reduce.hpp>
+#include <xgrad/autodiff/kernels/turned.hpp>
 #include <xgrad/autodiff/memory.hpp>
 
 namespace xgrad::kernels {
@@ -16,34 +17,19 @@ template <class T> using Fold = typename ReduceKernels<T>::Fold;
 
 using memory::Scratch;
 
-// Runs kernel(x, slices, first row) for some rows at a time, turned to columns.
-template <class T, class Kernel>
-void over_short_rows(const T* x, const Slices& slices, Level at, const Kernel& kernel) {
-    constexpr std::size_t most = 256;
-    const std::size_t rows = slices.outer, length = slices.count;
-    const auto transpose = move_kernels<T>(at).transpose;
-    in_pieces(rows, length, [&](std::size_t begin, std::size_t n) {
-        T turned[Slices::short_row * most];
-        for (const std::size_t end = begin + n; begin < end; begin += most) {
-            const std::size_t some = std::min(most, end - begin);
-            transpose(x + begin * length, length, length, some, turned, some);
-            kernel(turned, Slices{1, length, some}, begin);
-        }
-    });
-}
-
 // Folds all slices with `first`; partial results, where slices are long enough to be cut, are put together by `then`.
 template <class T>
 void fold(Fold<T> first, Fold<T> then, const T* x, const T* about, const Slices& slices, T* y, Level at) {
     // Not structured bindings: lambdas of Clang before 16 cannot capture them.
     const std::size_t outer = slices.outer, count = slices.count, inner = slices.inner;
     if (slices.results() == 0) return;
-    if (slices.are_short_rows())
+    if (are_short_rows(slices))
         return over_short_rows(x, slices, at, [&](const T* turned, const Slices& columns, std::size_t row) {
             first(turned, about ? about + row : nullptr, columns, columns.inner, y + row);
         });
     if (outer == 1 && slices.size() >= worth_sharing) {
-        // Long slices: each piece takes some rows of all columns. Few pieces, as their results are put together by one.
+        // Long slices: each piece takes some rows of all columns. Few pieces, as their results are put together by one,
+        // and of enough rows that those are little beside what they are of.
         const std::size_t rows = std::max({piece_length(inner), count / 32, std::size_t{16}});
         if (count >= 4 * rows) {
             const std::size_t pieces = (count + rows - 1) / rows;
@@ -66,21 +52,11 @@ void fold(Fold<T> first, Fold<T> then, const T* x, const T* about, const Slices&
     });
 }
 
-// Few long columns are turned to rows for whatever does more than to add.
-template <class T> Scratch<T> turned_to_rows(const T* x, Slices& slices, Level at) {
-    if (!slices.are_few_columns()) return {};
-    Scratch<T> rows(slices.size());
-    transpose_each(x, slices.outer, slices.count, slices.inner, rows.data(), at);
-    slices = {slices.outer * slices.inner, slices.count, 1};
-    return rows;
-}
-
 template <class T>
-void find(typename ReduceKernels<T>::Find search, const T* x, Slices slices, std::int64_t* y, Level at) {
-    const Scratch<T> rows = turned_to_rows(x, slices, at);
-    if (rows) x = rows.data();
+void find(typename ReduceKernels<T>::Find search, const T* x, const Slices& slices, std::int64_t* y, Level at) {
+    if (are_few_columns(slices)) return find(search, turned_to_rows(x, slices, at).data(), as_rows(slices), y, at);
     const std::size_t count = slices.count, inner = slices.inner;
-    if (slices.are_short_rows())
+    if (are_short_rows(slices))
         return over_short_rows(x, slices, at, [&](const T* turned, const Slices& columns, std::size_t row) {
             search(turned, columns, columns.inner, y + row);
         });
@@ -153,17 +129,21 @@ void others_in_columns(const T* __restrict x, std::size_t rows, std::size_t colu
         }
 }
 
-// A long row as rows of `length` and what is left: an element's others are those in its own row, and the other rows.
-template <class T> void others_in_parts(const T* x, std::size_t count, std::size_t length, T* y) {
-    const std::size_t parts = count / length, whole = parts * length, rest = count - whole;
-    const Scratch<T> products(parts + 1), others(parts + 1);
-    products_of_others(x, {parts, length, 1}, y);
-    products_of_others(x + whole, {1, rest, 1}, y + whole);
-    prod(x, {parts, length, 1}, products.data());
-    prod(x + whole, {1, rest, 1}, products.data() + parts);
-    products_of_others(products.data(), {1, parts + 1, 1}, others.data());
-    for (std::size_t part = 0; part <= parts; ++part)
-        scale_in_place(y + part * length, others.data()[part], part < parts ? length : rest);
+// A long row as the rows of a matrix and a rest: an element's others are those of its column, and the other columns,
+// for which each number of the rest counts as well.
+template <class T> void others_in_long_row(const T* x, std::size_t count, T* y) {
+    constexpr std::size_t columns = 256;
+    const std::size_t rows = count / columns, whole = rows * columns, rest = count % columns;
+    T products[2 * columns], others[2 * columns];
+    prod(x, {1, rows, columns}, products);
+    std::copy_n(x + whole, rest, products + columns);
+    products_of_others(products, {1, columns + rest, 1}, others);
+    products_of_others(x, {1, rows, columns}, y);
+    in_pieces(rows, columns, [&](std::size_t begin, std::size_t n) {
+        for (std::size_t row = begin; row < begin + n; ++row)
+            for (std::size_t i = 0; i < columns; ++i) y[row * columns + i] *= others[i];
+    });
+    std::copy_n(others + columns, rest, y + whole);
 }
 
 }  // namespace
@@ -174,7 +154,7 @@ template <class T> void products_of_others(const T* x, const Slices& slices, T* 
     const std::size_t outer = slices.outer, count = slices.count, inner = slices.inner, size = count * inner;
     if (size == 0) return;
     if (inner == 1 && count > longest) {
-        for (std::size_t row = 0; row < outer; ++row) others_in_parts(x + row * count, count, longest, y + row * count);
+        for (std::size_t row = 0; row < outer; ++row) others_in_long_row(x + row * count, count, y + row * count);
         return;
     }
     if (inner > 1 && outer == 1)
@@ -228,9 +208,8 @@ void mean_and_variance(const T* x, const Slices& slices, std::size_t correction,
 
 template <class T> void logsumexp(const T* x, const Slices& slices, T* y, Level at) {
     const auto kernel = reduce_kernels<T>(at).logsumexp;
-    Slices all = slices;
-    const Scratch<T> rows = turned_to_rows(x, all, at);
-    fold<T>(kernel, kernel, rows ? rows.data() : x, nullptr, all, y, at);
+    if (are_few_columns(slices)) return logsumexp(turned_to_rows(x, slices, at).data(), as_rows(slices), y, at);
+    fold<T>(kernel, kernel, x, nullptr, slices, y, at);
 }
 
 template <class T> void argmax(const T* x, const Slices& slices, std::int64_t* y, Level at) {

@@ -18,13 +18,6 @@ struct Slices {
 
     std::size_t size() const { return outer * count * inner; }
     std::size_t results() const { return outer * inner; }
-
-    /// Many rows, for each of which merging across a lane would take longer than all the rest: better turned to
-    /// columns.
-    bool are_short_rows() const { return inner == 1 && count <= short_row && outer >= short_row; }
-    static constexpr std::size_t short_row = 16;
-    /// Long columns, too few for the places of a lane: better turned to rows.
-    bool are_few_columns() const { return inner > 1 && inner < 8 && count >= 64; }
 };
 
 // Every function takes the level to run at, for tests; everyone else leaves it out. Large inputs are shared among

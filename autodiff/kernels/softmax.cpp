@@ -1,8 +1,8 @@
 #include <array>
 
-#include <xgrad/autodiff/kernels/move.hpp>
 #include <xgrad/autodiff/kernels/pieces.hpp>
 #include <xgrad/autodiff/kernels/softmax.hpp>
+#include <xgrad/autodiff/kernels/turned.hpp>
 #include <xgrad/autodiff/memory.hpp>
 
 namespace xgrad::kernels {
@@ -20,20 +20,18 @@ template <class Work> void each_piece(const Slices& slices, const Work& work) {
     });
 }
 
-// Runs work(inputs, slices, y), with few long columns turned to rows. There y may be the first input.
+// Runs work(inputs, slices, y), with few long columns turned to rows. There y is the last input.
 template <class T, std::size_t N, class Work>
 void with_whole_lanes(const std::array<const T*, N>& inputs, const Slices& slices, T* y, Level at, const Work& work) {
-    const std::size_t outer = slices.outer, count = slices.count, inner = slices.inner;
-    if (!slices.are_few_columns()) return work(inputs, slices, y);
+    if (!are_few_columns(slices)) return work(inputs, slices, y);
     std::array<memory::Scratch<T>, N> turned;
     std::array<const T*, N> rows;
     for (std::size_t i = 0; i < N; ++i) {
-        turned[i] = memory::Scratch<T>(slices.size());
-        transpose_each(inputs[i], outer, count, inner, turned[i].data(), at);
+        turned[i] = turned_to_rows(inputs[i], slices, at);
         rows[i] = turned[i].data();
     }
-    work(rows, Slices{outer * inner, count, 1}, turned[0].data());
-    transpose_each(turned[0].data(), outer, inner, count, y, at);
+    work(rows, as_rows(slices), turned[N - 1].data());
+    transpose_each(turned[N - 1].data(), slices.outer, slices.inner, slices.count, y, at);
 }
 
 }  // namespace

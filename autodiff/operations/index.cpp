@@ -1,11 +1,11 @@
 #include <algorithm>
 #include <cstdlib>
+#include <utility>
 
 #include <fmt/format.h>
 
 #include <xgrad/autodiff/kernels/move.hpp>
 #include <xgrad/autodiff/kernels/pieces.hpp>
-#include <xgrad/autodiff/kernels/reduce.hpp>
 #include <xgrad/autodiff/operations/index.hpp>
 #include <xgrad/autodiff/operations/shape.hpp>
 #include <xgrad/autodiff/record.hpp>
@@ -32,13 +32,13 @@ Region simplified(const Region& region) {
 }
 
 // A loop over fewer takes longer to begin than to run.
-constexpr std::size_t short_row = 16;
+constexpr std::size_t few = 16;
 
 // Calls run(row, place) for each place of each row. Of short rows, one place of many rows after the other.
 template <class Run>
 void each_place(std::size_t rows, std::size_t places, Run run) {
     constexpr std::size_t together = 256;
-    if (places >= short_row) {
+    if (places >= few) {
         for (std::size_t row = 0; row < rows; ++row)
             for (std::size_t place = 0; place < places; ++place) run(row, place);
         return;
@@ -74,16 +74,26 @@ struct Rows {
     // element in the part and in the whole, how many rows it has, and of how many elements.
     template <class Run>
     void each_band(std::size_t first, std::size_t n, Run run) const {
-        const std::size_t rank = region.shape.size();
-        const auto offset = static_cast<std::ptrdiff_t>(region.offset);
-        if (rank < 2) return run(first, offset + place(0, first), std::size_t{1}, n);
-        for (std::size_t rows; n > 0; first += rows, n -= rows) {
-            rows = std::min(n, region.shape[rank - 2] - first % region.shape[rank - 2]);
-            std::ptrdiff_t whole = offset;
-            std::size_t left = first;
-            for (std::size_t d = rank - 1; d-- > 0; left /= region.shape[d])
-                whole += region.strides[d] * static_cast<std::ptrdiff_t>(left % region.shape[d]);
-            run(first * length, whole, rows, length);
+        const Shape& shape = region.shape;
+        const std::size_t rank = shape.size();
+        auto whole = static_cast<std::ptrdiff_t>(region.offset);
+        if (rank < 2) return run(first, whole + place(0, first), std::size_t{1}, n);
+        const std::size_t height = shape[rank - 2];
+        Shape index(rank - 2, 0);  // of the band
+        std::size_t row = first % height, left = first / height;
+        for (std::size_t d = rank - 2; d-- > 0; left /= shape[d]) {
+            index[d] = left % shape[d];
+            whole += region.strides[d] * static_cast<std::ptrdiff_t>(index[d]);
+        }
+        for (std::size_t rows; n > 0; first += rows, n -= rows, row = 0) {
+            rows = std::min(n, height - row);
+            run(first * length, whole + place(row, 0), rows, length);
+            for (std::size_t d = rank - 2; d-- > 0;) {
+                whole += region.strides[d];
+                if (++index[d] < shape[d]) break;
+                whole -= region.strides[d] * static_cast<std::ptrdiff_t>(shape[d]);
+                index[d] = 0;
+            }
         }
     }
 };
@@ -120,7 +130,7 @@ void copy_transposed(T* part, const T* whole, const Region& region, std::size_t 
     const Region in_part = whole_region(region.shape);
     const std::size_t down = (rows + most_rows - 1) / most_rows, across = (columns + most_columns - 1) / most_columns;
     const std::size_t matrices = element_count(region.shape) / (rows * columns);
-    const auto copy_band = [&](std::size_t band) {
+    const auto transpose_band = [&](std::size_t band) {
         const std::size_t row = band % down * most_rows, column = band / down % across * most_columns;
         std::ptrdiff_t from = static_cast<std::ptrdiff_t>(region.offset), to = 0;
         const auto move = [&](std::size_t d, std::size_t steps) {
@@ -140,7 +150,7 @@ void copy_transposed(T* part, const T* whole, const Region& region, std::size_t 
     };
     const std::size_t band_size = std::min(rows, most_rows) * std::min(columns, most_columns);
     kernels::in_pieces(matrices * down * across, band_size, [&](std::size_t first, std::size_t count) {
-        for (std::size_t band = first; band < first + count; ++band) copy_band(band);
+        for (std::size_t band = first; band < first + count; ++band) transpose_band(band);
     });
 }
 
@@ -150,8 +160,8 @@ void copy_band(const Rows& rows, const kernels::Copy<T>& copy, const T* whole, s
     const auto each_row = [&](const auto& copy_row) {
         for (std::size_t row = 0; row < height; ++row) copy_row(whole + rows.place(row, 0), part + row * width);
     };
-    const bool is_long = width >= short_row;
-    if (rows.stride == 1 && width >= short_row / 2)
+    const bool is_long = width >= few;
+    if (rows.stride == 1 && width >= few / 2)
         each_row([&](const T* from, T* to) { copy(from, width, to); });
     else if (is_long && rows.stride == -1)
         each_row([&](const T* from, T* to) { std::reverse_copy(from + 1 - width, from + 1, to); });
@@ -263,14 +273,18 @@ void copy_from(Array<T>& target, const Array<T>& source, const Place& place) {
     const Runs runs(std::get<Positions>(place), source.shape());
     const T* const from = source.data();
     T* const to = target.data();
-    if (runs.length == 1)
+    const auto assign = [=](std::size_t part, std::size_t whole) { to[part] = from[whole]; };
+    if (runs.length == 1 && runs.indices.size() < few)
         return kernels::in_pieces(runs.outer, runs.indices.size(), [&](std::size_t first, std::size_t count) {
-            runs.each_number(first, count, [&](std::size_t part, std::size_t whole) { to[part] = from[whole]; });
+            runs.each_number(first, count, assign);
         });
     const kernels::Copy<T> copy;
     kernels::in_pieces(runs.count(), runs.length, [&](std::size_t first, std::size_t count) {
-        runs.each(first, count,
-                  [&](std::size_t part, std::size_t whole) { copy(from + whole, runs.length, to + part); });
+        if (runs.length == 1)
+            runs.each(first, count, assign);
+        else
+            runs.each(first, count,
+                      [&](std::size_t part, std::size_t whole) { copy(from + whole, runs.length, to + part); });
     });
 }
 
@@ -287,7 +301,7 @@ void add_at(Array<T>& target, const Array<T>& part, const Place& place) {
             for (std::size_t i = begin; i < end; ++i) to[whole + i] += from[at + i];
         });
     };
-    if (runs.outer > 1)
+    if (runs.outer != 1)
         return kernels::in_pieces(runs.outer, positions * runs.length, [&](std::size_t first, std::size_t count) {
             if (runs.length == 1)
                 runs.each_number(first, count, [&](std::size_t at, std::size_t whole) { to[whole] += from[at]; });

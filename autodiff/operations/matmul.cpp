@@ -96,6 +96,15 @@ Variable<T> multiply_matrices(const Variable<T>& a, const Variable<T>& b, Matmul
                   }));
 }
 
+// The scalar product.
+template <class T>
+Variable<T> multiply_vectors(const Variable<T>& a, const Variable<T>& b) {
+    return record("matmul", full(Shape{}, kernels::dot(a.value().data(), b.value().data(), a.size())),
+                  with("transpose_a", false), with("transpose_b", false),
+                  wrt(a, [b](const Variable<T>& g) { return g * b; }),
+                  wrt(b, [a](const Variable<T>& g) { return g * a; }));
+}
+
 }  // namespace
 
 template <class T>
@@ -105,15 +114,12 @@ Variable<T> matmul(const Variable<T>& a, const std::type_identity_t<Variable<T>>
                                 describe(b.shape())));
     if ((a.dimension() == 1 && options.transpose_a) || (b.dimension() == 1 && options.transpose_b))
         throw Error(fmt::format("matmul: {} · {}: a vector has no transpose", describe(a.shape()), describe(b.shape())));
+    if (a.dimension() == 1 && b.dimension() == 1 && a.size() == b.size()) return multiply_vectors(a, b);
     const Variable<T> left = a.dimension() == 1 ? expand_dims(a, 0) : a;
     const Variable<T> right = b.dimension() == 1 ? expand_dims(b, 1) : b;
     if (left.shape(options.transpose_a ? -2 : -1) != right.shape(options.transpose_b ? -1 : -2))
         throw Error(fmt::format("matmul: inner sizes differ: {}{} · {}{}", describe(a.shape()),
                                 options.transpose_a ? "ᵀ" : "", describe(b.shape()), options.transpose_b ? "ᵀ" : ""));
-    if (a.dimension() == 1 && b.dimension() == 1)
-        return record("matmul", full(Shape{}, kernels::dot(a.value().data(), b.value().data(), a.size())),
-                      wrt(a, [b](const Variable<T>& g) { return g * b; }),
-                      wrt(b, [a](const Variable<T>& g) { return g * a; }));
     Variable<T> product = multiply_matrices(left, right, options);
     if (a.dimension() == 1) return squeeze(product, -2);
     return b.dimension() == 1 ? squeeze(product, -1) : product;

@@ -254,10 +254,9 @@ Variable<T> join(const char* operation, std::span<const Variable<T>> parts, cons
         else
             sources.push_back({source, run});
     }
-    const bool are_numbers = std::all_of(sources.begin(), sources.end(), [](const auto& s) { return s.second == 1; });
-    if (are_numbers)
-        interleave(sources, sources.empty() ? 0 : outer, target);
-    else
+    if (outer > 1 && std::all_of(sources.begin(), sources.end(), [](const auto& s) { return s.second == 1; }))
+        interleave(sources, outer, target);
+    else if (outer > 1)
         kernels::in_pieces(outer, row, [&](std::size_t first, std::size_t count) {
             T* to = target + first * row;
             for (std::size_t i = first; i < first + count; ++i)
@@ -266,19 +265,13 @@ Variable<T> join(const char* operation, std::span<const Variable<T>> parts, cons
                     to += run;
                 }
         });
-    const bool is_new = parts[0].dimension() < shape.size(), is_whole_run = outer == 1;
+    const bool is_new = parts[0].dimension() < shape.size();
     return record(operation, std::move(value), with("axis", along),
-                  wrt(parts, [=, sizes = std::move(sizes)](const Variable<T>& g, const Needs& needs) {
+                  wrt(parts, [sizes = std::move(sizes), along, is_new](const Variable<T>& g, const Needs& needs) {
                       memory::Vector<Variable<T>> cotangents(sizes.size());
                       for (std::size_t i = 0, begin = 0; i < sizes.size(); begin += sizes[i++]) {
                           if (!needs[i]) continue;
-                          if (is_whole_run && !detail::thread_state.recording) {  // looks at the cotangent's memory
-                              Shape part = g.shape();
-                              part[along] = sizes[i];
-                              cotangents[i] = share(g.value(), part, begin * inner);
-                          } else {
-                              cotangents[i] = gather(g, stretch(g.shape(), along, begin, sizes[i]));
-                          }
+                          cotangents[i] = gather(g, stretch(g.shape(), along, begin, sizes[i]));
                           if (is_new) cotangents[i] = squeeze(cotangents[i], along);
                       }
                       return cotangents;
