@@ -1,4 +1,5 @@
 #include <array>
+#include <tuple>
 
 #include <xgrad/autodiff/kernels/pieces.hpp>
 #include <xgrad/autodiff/kernels/softmax.hpp>
@@ -20,56 +21,40 @@ template <class Work> void each_piece(const Slices& slices, const Work& work) {
     });
 }
 
-// Runs work(inputs, slices, y), with few long columns turned to rows. There y is the last input.
-template <class T, std::size_t N, class Work>
-void with_whole_lanes(const std::array<const T*, N>& inputs, const Slices& slices, T* y, Level at, const Work& work) {
-    if (!are_few_columns(slices)) return work(inputs, slices, y);
-    std::array<memory::Scratch<T>, N> turned;
-    std::array<const T*, N> rows;
-    for (std::size_t i = 0; i < N; ++i) {
-        turned[i] = turned_to_rows(inputs[i], slices, at);
-        rows[i] = turned[i].data();
+// Runs kernel(inputs…, slices, columns, y), with few long columns turned to rows. y may be the last input.
+template <class T, std::size_t N, class Kernel>
+void run(Kernel kernel, const std::array<const T*, N>& inputs, const Slices& slices, T* y, Level at) {
+    if (are_few_columns(slices)) {
+        std::array<memory::Scratch<T>, N> turned;
+        std::array<const T*, N> rows;
+        for (std::size_t i = 0; i < N; ++i) {
+            turned[i] = turned_to_rows(inputs[i], slices, at);
+            rows[i] = turned[i].data();
+        }
+        run(kernel, rows, as_rows(slices), turned[N - 1].data(), at);
+        return transpose_each(turned[N - 1].data(), slices.outer, slices.inner, slices.count, y, at);
     }
-    work(rows, as_rows(slices), turned[N - 1].data());
-    transpose_each(turned[N - 1].data(), slices.outer, slices.inner, slices.count, y, at);
+    each_piece(slices, [&](std::size_t i, std::size_t, const Slices& piece, std::size_t columns) {
+        std::apply([&](auto... from) { kernel((from + i)..., piece, columns, y + i); }, inputs);
+    });
 }
 
 }  // namespace
 
 template <class T> void softmax(const T* x, const Slices& slices, T* y, Level at) {
-    const auto kernel = softmax_kernels<T>(at).softmax;
-    with_whole_lanes<T, 1>({x}, slices, y, at, [&](const auto& from, const Slices& all, T* to) {
-        each_piece(all, [&](std::size_t i, std::size_t, const Slices& piece, std::size_t columns) {
-            kernel(from[0] + i, piece, columns, to + i);
-        });
-    });
+    run<T, 1>(softmax_kernels<T>(at).softmax, {x}, slices, y, at);
 }
 
 template <class T> void log_softmax(const T* x, const Slices& slices, T* y, Level at) {
-    const auto kernel = softmax_kernels<T>(at).log_softmax;
-    with_whole_lanes<T, 1>({x}, slices, y, at, [&](const auto& from, const Slices& all, T* to) {
-        each_piece(all, [&](std::size_t i, std::size_t, const Slices& piece, std::size_t columns) {
-            kernel(from[0] + i, piece, columns, to + i);
-        });
-    });
+    run<T, 1>(softmax_kernels<T>(at).log_softmax, {x}, slices, y, at);
 }
 
 template <class T> void softmax_backward(const T* y, const T* g, const Slices& slices, T* dx, Level at) {
-    const auto kernel = softmax_kernels<T>(at).softmax_backward;
-    with_whole_lanes<T, 2>({y, g}, slices, dx, at, [&](const auto& from, const Slices& all, T* to) {
-        each_piece(all, [&](std::size_t i, std::size_t, const Slices& piece, std::size_t columns) {
-            kernel(from[0] + i, from[1] + i, piece, columns, to + i);
-        });
-    });
+    run<T, 2>(softmax_kernels<T>(at).softmax_backward, {y, g}, slices, dx, at);
 }
 
 template <class T> void log_softmax_backward(const T* y, const T* g, const Slices& slices, T* dx, Level at) {
-    const auto kernel = softmax_kernels<T>(at).log_softmax_backward;
-    with_whole_lanes<T, 2>({y, g}, slices, dx, at, [&](const auto& from, const Slices& all, T* to) {
-        each_piece(all, [&](std::size_t i, std::size_t, const Slices& piece, std::size_t columns) {
-            kernel(from[0] + i, from[1] + i, piece, columns, to + i);
-        });
-    });
+    run<T, 2>(softmax_kernels<T>(at).log_softmax_backward, {y, g}, slices, dx, at);
 }
 
 std::size_t find_invalid_label(const std::int64_t* labels, std::size_t samples, std::size_t classes,
