@@ -24,8 +24,9 @@ void fold(Fold<T> first, Fold<T> then, const T* x, const T* about, const Slices&
     const std::size_t outer = slices.outer, count = slices.count, inner = slices.inner;
     if (slices.results() == 0) return;
     if (are_short_rows(slices))
-        return over_short_rows(x, slices, at, [&](const T* turned, const Slices& columns, std::size_t row) {
-            first(turned, about ? about + row : nullptr, columns, columns.inner, y + row);
+        return over_short_rows<T, 1>({x}, slices, nullptr, at, [&](const auto& turned) {
+            first(turned.inputs[0], about ? about + turned.first : nullptr, turned.slices, turned.slices.inner,
+                  y + turned.first);
         });
     if (outer == 1 && slices.size() >= worth_sharing) {
         // Long slices: each piece takes some rows of all columns. Few pieces, as their results are put together by one,
@@ -57,8 +58,8 @@ void find(typename ReduceKernels<T>::Find search, const T* x, const Slices& slic
     if (are_few_columns(slices)) return find(search, turned_to_rows(x, slices, at).data(), as_rows(slices), y, at);
     const std::size_t count = slices.count, inner = slices.inner;
     if (are_short_rows(slices))
-        return over_short_rows(x, slices, at, [&](const T* turned, const Slices& columns, std::size_t row) {
-            search(turned, columns, columns.inner, y + row);
+        return over_short_rows<T, 1>({x}, slices, nullptr, at, [&](const auto& turned) {
+            search(turned.inputs[0], turned.slices, turned.slices.inner, y + turned.first);
         });
     if (slices.outer == 1) {
         return columns_in_pieces(count, inner, [&](std::size_t column, std::size_t columns) {
@@ -222,6 +223,10 @@ template <class T> void argmin(const T* x, const Slices& slices, std::int64_t* y
 
 template <class T> void extremum_backward(const T* x, const Slices& slices, const T* y, const T* g, T* dx, Level at) {
     const auto backward = reduce_kernels<T>(at).extremum_backward;
+    if (are_short_rows(slices))
+        return over_short_rows<T, 1>({x}, slices, dx, at, [&](auto& turned) {
+            backward(turned.inputs[0], turned.slices, y + turned.first, g + turned.first, turned.results);
+        });
     const std::size_t inner = slices.inner, size = slices.count * inner;
     in_pieces(slices.outer, size, [&](std::size_t begin, std::size_t n) {
         backward(x + begin * size, {n, slices.count, inner}, y + begin * inner, g + begin * inner, dx + begin * size);

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <algorithm>
+#include <array>
 #include <cstddef>
 
 #include <xgrad/autodiff/kernels/move.hpp>
@@ -18,18 +19,31 @@ inline bool are_short_rows(const Slices& slices) {
     return slices.inner == 1 && slices.count <= longest_turned_row && slices.outer >= 16;
 }
 
-/// Runs kernel(x, slices, first row) for some short rows at a time, turned to columns. Threads share them.
-template <class T, class Kernel>
-void over_short_rows(const T* x, const Slices& slices, Level at, const Kernel& kernel) {
-    constexpr std::size_t most = 256;
+/// Some short rows of N arrays, turned to columns, with memory for as many results.
+template <class T, std::size_t N> struct TurnedRows {
+    static constexpr std::size_t most = 112;  // whole lanes, and still what softmax takes as it stands
+    Slices slices;                            // (1, length of a row, rows)
+    std::size_t first;                        // row
+    std::array<T[longest_turned_row * most], N> inputs;
+    T results[longest_turned_row * most];
+};
+
+/// Calls run(turned rows) for some short rows at a time, which threads share, and where y is not null turns the results
+/// back.
+template <class T, std::size_t N, class Run>
+void over_short_rows(const std::array<const T*, N>& inputs, const Slices& slices, T* y, Level at, const Run& run) {
     const std::size_t length = slices.count;
     const auto transpose = move_kernels<T>(at).transpose;
     in_pieces(slices.outer, length, [&](std::size_t begin, std::size_t n) {
-        T turned[longest_turned_row * most];
-        for (const std::size_t end = begin + n; begin < end; begin += most) {
-            const std::size_t some = std::min(most, end - begin);
-            transpose(x + begin * length, length, length, some, turned, some);
-            kernel(turned, Slices{1, length, some}, begin);
+        TurnedRows<T, N> turned;
+        for (std::size_t rows; n > 0; begin += rows, n -= rows) {
+            rows = std::min(n, turned.most);
+            turned.slices = {1, length, rows};
+            turned.first = begin;
+            for (std::size_t i = 0; i < N; ++i)
+                transpose(inputs[i] + begin * length, length, length, rows, turned.inputs[i], rows);
+            run(turned);
+            if (y) transpose(turned.results, rows, rows, length, y + begin * length, length);
         }
     });
 }
