@@ -157,6 +157,16 @@ TEST_CASE("flip reverses along some axes or all", "[operations][shape]") {
     check_refused([&] { return flip(x, {0, -2}); }, {"flip", "axis -2", "twice"});
 }
 
+TEST_CASE("shapes broadcast by NumPy's rule, and an error names both", "[operations][shape]") {
+    const auto broadcast = [](const Shape& a, const Shape& b) { return broadcast_shape("add", a, b); };
+    CHECK(broadcast({3, 1}, {4}) == Shape{3, 4});
+    CHECK(broadcast({}, {2, 3}) == Shape{2, 3});
+    CHECK(broadcast({0}, {1}) == Shape{0});
+    CHECK(broadcast({1}, {5, 0}) == Shape{5, 0});
+    check_refused([&] { return broadcast({32, 784}, {512, 10}); }, {"add", "(32, 784)", "(512, 10)"});
+    check_refused([&] { return broadcast({2}, {0}); }, {"add", "(2,)", "(0,)"});
+}
+
 TEST_CASE("concatenate joins arrays along any axis", "[operations][shape]") {
     const V a{{1, 2}, {3, 4}}, b{{5, 6}}, c = reshape(V{7, 8}, {2, 1});
     CHECK(same(concatenate({a, b}), {{1, 2}, {3, 4}, {5, 6}}));

@@ -21,9 +21,10 @@ inline bool are_short_rows(const Slices& slices) {
 
 /// Some short rows of N arrays, turned to columns, with memory for as many results.
 template <class T, std::size_t N> struct TurnedRows {
-    static constexpr std::size_t most = 112;  // whole lanes, and still what softmax takes as it stands
-    Slices slices;                            // (1, length of a row, rows)
-    std::size_t first;                        // row
+    // Whole lanes, and so few that softmax takes them as they stand.
+    static constexpr std::size_t most = 448 / sizeof(T);
+    Slices slices;      // (1, length of a row, rows)
+    std::size_t first;  // row
     std::array<T[longest_turned_row * most], N> inputs;
     T results[longest_turned_row * most];
 };

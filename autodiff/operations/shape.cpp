@@ -248,9 +248,7 @@ Variable<T> join(const char* operation, std::span<const Variable<T>> parts, cons
         const T* const source = parts[part].value().data();
         const std::size_t run = sizes[part] * inner;
         if (outer == 1)
-            kernels::in_pieces(run, 1, [=](std::size_t first, std::size_t count) {
-                copy(source + first, count, target + offset + first);
-            });
+            kernels::copy(source, run, target + offset);
         else
             sources.push_back({source, run});
     }
