@@ -130,6 +130,17 @@ TEMPLATE_TEST_CASE("a formula runs over operands that broadcast", "[elementwise]
     }
 }
 
+TEMPLATE_TEST_CASE("a formula runs over rows of any length that are repeated, and numbers that are", "[elementwise]",
+                   float, double) {
+    for (std::size_t length = 1; length <= 34; ++length) {
+        check_broadcast<TestType>({9, 11, length}, {9, 1, length}, {11, length});
+        check_broadcast<TestType>({9, 11, 1}, {9, 11, length}, {11, 1});
+        check_broadcast<TestType>({3, 4, 5, length}, {3, 1, 5, length}, {4, 1, 1});
+    }
+    check_broadcast<TestType>({1500, 11, 3}, {1500, 1, 3}, {11, 3});  // pieces begin within rows
+    check_broadcast<TestType>({2, 500, 31}, {2, 1, 31}, {500, 1});
+}
+
 TEST_CASE("dimensions that say the same collapse into one", "[elementwise]") {
     const Shape full{4, 5, 6, 7}, channel{5, 1, 1}, row{7}, one{1, 1}, rows{4, 5, 1, 1};
     CHECK(Broadcast(full, {full, full}).rank == 1);

@@ -1,4 +1,5 @@
 #include <algorithm>
+#include <cstring>
 #include <type_traits>
 
 #include <fmt/format.h>
@@ -51,29 +52,63 @@ bool Broadcast::is_whole(std::size_t operand) const {
     return true;
 }
 
-bool Broadcast::is_repeated_row(std::size_t operand) const {
-    for (std::size_t d = 1; d < rank; ++d)
+bool Broadcast::is_repeated(std::size_t operand, std::size_t along) const {
+    for (std::size_t d = along; d < rank; ++d)
         if (stride[d][operand] != 0) return false;
     return true;
 }
 
+namespace {
+
+/// Writes the rows of a stretch one after the other: of at most Width numbers, and of more than half as many where
+/// Width is not 2. Each is written by a fixed width, as a loop over so few numbers would take longer, and the last
+/// beyond its end.
+template <std::size_t Width, class T> void append_rows(const Stretch<T, 1>& stretch, T* to) {
+    const T* row = stretch.at[0];
+    const std::size_t length = stretch.length, row_stride = stretch.row_stride[0];
+    T* const end = to + stretch.rows * length;
+    if (stretch.stride[0] == 0) {  // a number, repeated
+        for (; to != end; to += length, row += row_stride) std::fill_n(to, std::max(Width, std::size_t{4}), *row);
+        return;
+    }
+    // By halves, which overlap.
+    const auto append = [&] {
+        constexpr std::size_t half = Width / 2;
+        std::memcpy(to, row, half * sizeof(T));
+        std::memcpy(to + length - half, row + length - half, half * sizeof(T));
+        to += length, row += row_stride;
+    };
+    if (row_stride == 0 && Width < short_row) {  // a row, repeated: as many at a time as the widest holds
+        T rows[short_row];
+        const T* const first = to;
+        const std::size_t together = short_row / Width * length;
+        while (to != end && to != first + together) append();
+        std::memcpy(rows, first, sizeof(rows));
+        for (; to < end; to += together) std::memcpy(to, rows, sizeof(rows));
+    } else {
+        while (to != end) append();
+    }
+}
+
+}  // namespace
+
 template <class T>
 void gather(const Broadcast& loop, std::size_t operand, const T* from, std::size_t begin, std::size_t count, T* to) {
-    // As many numbers whatever the length, though no more vectors than need be: a loop would take longer.
-    const auto repeat = [&](const Stretch<T, 1>& stretch, auto width) {
-        const T* row = stretch.at[0];
-        for (std::size_t r = 0; r < stretch.rows; ++r, row += stretch.row_stride[0], to += stretch.length)
-            std::fill_n(to, width(), *row);
-    };
     const auto append = [&](std::size_t, const Stretch<T, 1>& stretch) {
-        if (stretch.stride[0] == 0) {
-            if (stretch.length <= 4) return repeat(stretch, std::integral_constant<std::size_t, 4>());
-            if (stretch.length <= 8) return repeat(stretch, std::integral_constant<std::size_t, 8>());
-            return repeat(stretch, std::integral_constant<std::size_t, short_row>());
-        }
-        const T* row = stretch.at[0];
-        for (std::size_t r = 0; r < stretch.rows; ++r, row += stretch.row_stride[0], to += stretch.length)
-            std::copy_n(row, stretch.length, to);
+        const std::size_t length = stretch.length, total = stretch.rows * length;
+        if (stretch.stride[0] == 1 && stretch.row_stride[0] == length)
+            std::copy_n(stretch.at[0], total, to);
+        else if (length <= 2)
+            append_rows<2>(stretch, to);
+        else if (length <= 4)
+            append_rows<4>(stretch, to);
+        else if (length <= 8)
+            append_rows<8>(stretch, to);
+        else if (length <= 16)
+            append_rows<16>(stretch, to);
+        else
+            append_rows<short_row>(stretch, to);
+        to += total;
     };
     each_stretch_of_rows<1>(loop, &from, begin, begin + count, append, operand);
 }

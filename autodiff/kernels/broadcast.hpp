@@ -27,8 +27,8 @@ struct Broadcast {
 
     /// Whether an operand has the result's own shape.
     bool is_whole(std::size_t operand) const;
-    /// Whether an operand is one row, the same for all rows of the result.
-    bool is_repeated_row(std::size_t operand) const;
+    /// Whether an operand is the same all along the dimensions from `along` on: with 1, one row for all of the result.
+    bool is_repeated(std::size_t operand, std::size_t along) const;
 
     std::size_t size;                            // of the result
     std::size_t rank;                            // at least 1; dimension 0 is the innermost
@@ -45,7 +45,7 @@ template <class T, std::size_t N> struct Stretch {
 };
 
 /// Rows of fewer numbers are short: operands that are broadcast are gathered first.
-inline constexpr std::size_t short_row = 16;
+inline constexpr std::size_t short_row = 32;
 
 /// Copies what `count` elements of the result, whose rows are short, need of one operand from `begin` on, one after the
 /// other. Up to short_row numbers behind them are overwritten.
@@ -97,13 +97,15 @@ template <std::size_t N, class T, class Run>
 void each_gathered_stretch(const Broadcast& loop, const T* const* inputs, std::size_t begin, std::size_t end,
                            const Run& run) {
     constexpr std::size_t most = 512;
-    const std::size_t longest =
-        most / loop.extent[0] * loop.extent[0];  // whole rows, of which each stretch has as many
+    // As many whole rows in each stretch, or whole blocks of rows: what repeats with them is gathered once.
+    std::size_t block = loop.extent[0], along = 1;
+    while (along + 1 < loop.rank && block * loop.extent[along] <= most) block *= loop.extent[along++];
+    const std::size_t longest = most / block * block;
     Stretch<T, N> stretch;
     std::fill_n(stretch.stride, N, std::size_t{1});
     std::fill_n(stretch.row_stride, N, std::size_t{0});  // there is one row only
     stretch.rows = 1;
-    T gathered[N][most + short_row];
+    alignas(64) T gathered[N][most + short_row];
     bool is_gathered[N];
     for (std::size_t k = 0; k < N; ++k) {
         is_gathered[k] = !loop.is_whole(k);
@@ -114,7 +116,7 @@ void each_gathered_stretch(const Broadcast& loop, const T* const* inputs, std::s
         for (std::size_t k = 0; k < N; ++k)
             if (!is_gathered[k])
                 stretch.at[k] = inputs[k] + begin;
-            else if (is_first || !loop.is_repeated_row(k))
+            else if (is_first || !loop.is_repeated(k, along))
                 gather(loop, k, inputs[k], begin, stretch.length, gathered[k]);
         run(begin, stretch);
     }
