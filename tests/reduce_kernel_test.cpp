@@ -18,7 +18,8 @@ const std::vector<Slices> shapes{
     {1, 200, 10},  {1, 7, 15},    {2, 7, 16},   {1, 7, 17},    {2, 65, 33},   {1, 130, 64},  {1, 9, 127},
     {2, 9, 128},   {1, 129, 130}, {3, 4, 257},  {1, 70001, 1}, {1, 40000, 3}, {300, 257, 1}, {2, 300, 129},
     {1, 3, 40000}, {20, 0, 1},    {1, 8192, 1}, {20, 1, 1},    {20, 3, 1},    {16, 16, 1},   {17, 17, 1},
-    {600, 10, 1},  {9000, 3, 1},  {2, 64, 7},   {3, 9000, 1},  {1, 33, 4099},
+    {600, 10, 1},  {9000, 3, 1},  {2, 64, 7},   {3, 9000, 1},  {1, 33, 4099}, {40, 16, 2},   {100, 5, 7},
+    {17, 42, 3},
 };
 
 // Calls reduce(slice) for the elements of every slice.
@@ -411,7 +412,7 @@ TEMPLATE_TEST_CASE("in-place sums, scales and checks treat every element", "[red
 TEST_CASE("reductions do not depend on the number of threads", "[reduce]") {
     const auto x = numbers<float>(300000, 1);
     for (const Slices s : {Slices{1, 300000, 1}, Slices{300, 1000, 1}, Slices{1, 1000, 300}, Slices{1, 3, 100000},
-                           Slices{10, 300, 100}, Slices{100000, 3, 1}, Slices{1, 100000, 3}})
+                           Slices{10, 300, 100}, Slices{100000, 3, 1}, Slices{1, 100000, 3}, Slices{9000, 11, 3}})
         check_any_threads([&] {
             std::vector<float> y(s.results()), mean(s.results()), squares(s.results()), sums(s.results()),
                 others(s.size());

@@ -11,10 +11,11 @@ using kernels::Slices;
 namespace {
 
 const std::vector<Slices> shapes{
-    {0, 3, 1},  {3, 0, 1},  {2, 3, 0},   {1, 1, 1},    {4, 1, 1},     {3, 2, 1},     {5, 3, 1},  {7, 10, 1},
-    {3, 15, 1}, {3, 16, 1}, {3, 17, 1},  {2, 63, 1},   {2, 65, 1},    {1, 4999, 1},  {1, 3, 2},  {2, 10, 7},
-    {2, 4, 15}, {1, 5, 16}, {2, 5, 17},  {2, 67, 33},  {300, 257, 1}, {20, 30, 129}, {2, 64, 7}, {1, 9000, 3},
-    {40, 1, 1}, {40, 3, 1}, {120, 6, 1}, {300, 10, 1}, {16, 16, 1},   {17, 17, 1},
+    {0, 3, 1},     {3, 0, 1},   {2, 3, 0},    {1, 1, 1},  {4, 1, 1},   {3, 2, 1},   {5, 3, 1},
+    {7, 10, 1},    {3, 15, 1},  {3, 16, 1},   {3, 17, 1}, {2, 63, 1},  {2, 65, 1},  {1, 4999, 1},
+    {1, 3, 2},     {2, 10, 7},  {2, 4, 15},   {1, 5, 16}, {2, 5, 17},  {2, 67, 33}, {300, 257, 1},
+    {20, 30, 129}, {2, 64, 7},  {1, 9000, 3}, {40, 1, 1}, {40, 3, 1},  {120, 6, 1}, {300, 10, 1},
+    {16, 16, 1},   {17, 17, 1}, {40, 16, 2},  {17, 2, 3}, {100, 5, 7}, {16, 64, 2}, {70, 42, 3},
 };
 
 Reals log_softmax_of(const Reals& x, const Slices& s) {
@@ -203,10 +204,10 @@ std::vector<std::vector<T>> all_results(const Slices& s, const std::vector<T>& x
 TEMPLATE_TEST_CASE("arrays that are shared among threads have the softmax and cross-entropy of each slice by itself",
                    "[softmax]", float, double) {
     using T = TestType;
-    // Rows, some long columns, many short ones whose last piece is a part of one, several such arrays, few columns, and
-    // short rows.
+    // Rows, some long columns, many short ones whose last piece is a part of one, several such arrays, few columns,
+    // short rows, and few short columns.
     for (const Slices& s : {Slices{60, 1000, 1}, Slices{1, 2000, 70}, Slices{1, 40, 1001}, Slices{7, 30, 200},
-                            Slices{1, 9000, 3}, Slices{9000, 3, 1}})
+                            Slices{1, 9000, 3}, Slices{9000, 3, 1}, Slices{4000, 4, 3}})
         for (const Level at : levels()) {
             CAPTURE(name(at), s.outer, s.count, s.inner);
             const auto x = numbers<T>(s.size(), 1), g = numbers<T>(s.size(), 2),

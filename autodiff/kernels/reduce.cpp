@@ -24,7 +24,7 @@ void fold(Fold<T> first, Fold<T> then, const T* x, const T* about, const Slices&
     const std::size_t outer = slices.outer, count = slices.count, inner = slices.inner;
     if (slices.results() == 0) return;
     if (are_short_rows(slices))
-        return over_short_rows<T, 1>({x}, slices, nullptr, at, [&](const auto& turned) {
+        return over_blocks<T, 1>({x}, slices, 1, nullptr, at, [&](const auto& turned) {
             first(turned.inputs[0], about ? about + turned.first : nullptr, turned.slices, turned.slices.inner,
                   y + turned.first);
         });
@@ -58,7 +58,7 @@ void find(typename ReduceKernels<T>::Find search, const T* x, const Slices& slic
     if (are_few_columns(slices)) return find(search, turned_to_rows(x, slices, at).data(), as_rows(slices), y, at);
     const std::size_t count = slices.count, inner = slices.inner;
     if (are_short_rows(slices))
-        return over_short_rows<T, 1>({x}, slices, nullptr, at, [&](const auto& turned) {
+        return over_blocks<T, 1>({x}, slices, 1, nullptr, at, [&](const auto& turned) {
             search(turned.inputs[0], turned.slices, turned.slices.inner, y + turned.first);
         });
     if (slices.outer == 1) {
@@ -209,6 +209,10 @@ void mean_and_variance(const T* x, const Slices& slices, std::size_t correction,
 
 template <class T> void logsumexp(const T* x, const Slices& slices, T* y, Level at) {
     const auto kernel = reduce_kernels<T>(at).logsumexp;
+    if (are_short_columns(slices))
+        return over_blocks<T, 1>({x}, slices, slices.inner, y, at, [&](auto& turned) {
+            kernel(turned.inputs[0], nullptr, turned.slices, turned.slices.inner, turned.results);
+        });
     if (are_few_columns(slices)) return logsumexp(turned_to_rows(x, slices, at).data(), as_rows(slices), y, at);
     fold<T>(kernel, kernel, x, nullptr, slices, y, at);
 }
@@ -224,7 +228,7 @@ template <class T> void argmin(const T* x, const Slices& slices, std::int64_t* y
 template <class T> void extremum_backward(const T* x, const Slices& slices, const T* y, const T* g, T* dx, Level at) {
     const auto backward = reduce_kernels<T>(at).extremum_backward;
     if (are_short_rows(slices))
-        return over_short_rows<T, 1>({x}, slices, dx, at, [&](auto& turned) {
+        return over_blocks<T, 1>({x}, slices, slices.count, dx, at, [&](auto& turned) {
             backward(turned.inputs[0], turned.slices, y + turned.first, g + turned.first, turned.results);
         });
     const std::size_t inner = slices.inner, size = slices.count * inner;

@@ -21,13 +21,13 @@ template <class Work> void each_piece(const Slices& slices, const Work& work) {
     });
 }
 
-// Runs kernel(inputs…, slices, columns, y), with short rows turned to columns and few long columns to rows. y may be
-// the last input.
+// Runs kernel(inputs…, slices, columns, y), with short rows and columns turned to many columns, and few long columns
+// to rows. y may be the last input.
 template <class T, std::size_t N, class Kernel>
 void run(Kernel kernel, const std::array<const T*, N>& inputs, const Slices& slices, T* y, Level at) {
-    constexpr std::size_t longest = N == 1 ? longest_turned_row : 6;  // to turn more arrays takes longer
-    if (are_short_rows(slices) && slices.count <= longest)
-        return over_short_rows<T, N>(inputs, slices, y, at, [&](auto& turned) {
+    constexpr std::size_t longest = N == 1 ? longest_turned_row : 6;  // row; to turn more arrays takes longer
+    if ((are_short_rows(slices) && slices.count <= longest) || are_short_columns(slices))
+        return over_blocks<T, N>(inputs, slices, slices.count * slices.inner, y, at, [&](auto& turned) {
             std::apply(
                 [&](const auto&... from) { kernel(from..., turned.slices, turned.slices.inner, turned.results); },
                 turned.inputs);

@@ -1,4 +1,4 @@
-// Slices that lie badly for lanes are turned: short rows to columns, few long columns to rows.
+// Slices that lie badly for lanes are turned: short rows and columns to many columns, few long columns to rows.
 #pragma once
 
 #include <algorithm>
@@ -19,38 +19,52 @@ inline bool are_short_rows(const Slices& slices) {
     return slices.inner == 1 && slices.count <= longest_turned_row && slices.outer >= 16;
 }
 
-/// Some short rows of N arrays, turned to columns, with memory for as many results.
-template <class T, std::size_t N> struct TurnedRows {
-    // Whole lanes, and so few that softmax takes them as they stand.
-    static constexpr std::size_t most = 448 / sizeof(T);
-    Slices slices;      // (1, length of a row, rows)
-    std::size_t first;  // row
-    std::array<T[longest_turned_row * most], N> inputs;
-    T results[longest_turned_row * most];
+/// Fewer columns leave most places of a lane empty.
+inline constexpr std::size_t many_columns = 8;
+
+/// Whether slices are few short columns, again and again. It pays for kernels that compute much for each number.
+inline bool are_short_columns(const Slices& slices) {
+    return slices.inner > 1 && slices.inner < many_columns && slices.count * slices.inner <= 128 && slices.outer >= 16;
+}
+
+/// Blocks of N arrays, short rows or short columns, each of which has become as many columns as it has of its own, or
+/// one; with memory for as many results.
+template <class T, std::size_t N> struct TurnedBlocks {
+    // Whole lanes of rows, and so few that softmax takes them as they stand.
+    static constexpr std::size_t most = 448 / sizeof(T), size = longest_turned_row * most;
+    Slices slices;      // (1, count, a block's columns · blocks)
+    std::size_t first;  // block
+    std::array<T[size], N> inputs;
+    T results[size];
 };
 
-/// Calls run(turned rows) for some short rows at a time, which threads share, and where y is not null turns the results
-/// back.
+/// Calls run(turned blocks) for some blocks at a time, which threads share, and where y is not null turns the results
+/// back, of which there are so many for a block.
 template <class T, std::size_t N, class Run>
-void over_short_rows(const std::array<const T*, N>& inputs, const Slices& slices, T* y, Level at, const Run& run) {
-    const std::size_t length = slices.count;
+void over_blocks(const std::array<const T*, N>& inputs, const Slices& slices, std::size_t results, T* y, Level at,
+                 const Run& run) {
+    using Turned = TurnedBlocks<T, N>;
+    const std::size_t length = slices.count * slices.inner;
+    const std::size_t most = Turned::size / std::max(slices.count, longest_turned_row) / slices.inner;
     const auto transpose = move_kernels<T>(at).transpose;
     in_pieces(slices.outer, length, [&](std::size_t begin, std::size_t n) {
-        TurnedRows<T, N> turned;
-        for (std::size_t rows; n > 0; begin += rows, n -= rows) {
-            rows = std::min(n, turned.most);
-            turned.slices = {1, length, rows};
+        Turned turned;
+        for (std::size_t blocks; n > 0; begin += blocks, n -= blocks) {
+            blocks = std::min(n, most);
+            turned.slices = {1, slices.count, slices.inner * blocks};
             turned.first = begin;
             for (std::size_t i = 0; i < N; ++i)
-                transpose(inputs[i] + begin * length, length, length, rows, turned.inputs[i], rows);
+                transpose(inputs[i] + begin * length, length, length, blocks, turned.inputs[i], blocks);
             run(turned);
-            if (y) transpose(turned.results, rows, rows, length, y + begin * length, length);
+            if (y) transpose(turned.results, blocks, blocks, results, y + begin * results, results);
         }
     });
 }
 
 /// Whether slices are long columns, too few for the places of a lane.
-inline bool are_few_columns(const Slices& slices) { return slices.inner > 1 && slices.inner < 8 && slices.count >= 64; }
+inline bool are_few_columns(const Slices& slices) {
+    return slices.inner > 1 && slices.inner < many_columns && slices.count >= 64;
+}
 
 /// The slices as rows in memory of their own.
 template <class T> memory::Scratch<T> turned_to_rows(const T* x, const Slices& slices, Level at) {
