@@ -491,6 +491,12 @@ template <class T = float>  // for braces: grad({loss}, {x, y})
 std::vector<Variable<T>> grad(const std::vector<Variable<T>>& outputs, const std::vector<Variable<T>>& inputs,
                               const std::vector<Variable<T>>& cotangents = {}, BackwardOptions options = {});
 
+/// The gradients of one output with respect to several inputs.
+template <class T>
+std::vector<Variable<T>> grad(const Variable<T>& output, const std::vector<Variable<T>>& inputs, BackwardOptions options = {}) {
+    return grad<T>(std::vector{output}, inputs, {}, options);
+}
+
 /// The gradient of one output with respect to one input.
 template <class T>
 Variable<T> grad(const Variable<T>& output, const std::type_identity_t<Variable<T>>& input, BackwardOptions options = {}) {

@@ -285,6 +285,17 @@ TEST_CASE("grad takes interior inputs, duplicates, several outputs and inputs th
     CHECK(holds(g[4], {26, 92}));
 }
 
+TEST_CASE("grad of one output gives the gradients of several inputs, and those again", "[tape]") {
+    const Variable<> x = leaf({1, 2}), w = leaf({3, 4});
+    const auto first = grad(sum(x * x * w), {x, w}, {.create_graph = true});
+    REQUIRE(first.size() == 2);
+    CHECK(holds(first[0], {6, 16}));
+    CHECK(holds(first[1], {1, 4}));
+    const auto second = grad(sum(first[0]), std::vector{x, w});
+    CHECK(holds(second[0], {6, 8}));
+    CHECK(holds(second[1], {2, 4}));
+}
+
 TEST_CASE("grad of a variable by itself is its cotangent", "[tape]") {
     const Variable<> x = leaf(2);
     CHECK(grad(x, x).item() == 1);
