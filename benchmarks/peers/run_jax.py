@@ -142,7 +142,7 @@ FUNCTIONS = {
 
 
 def layer_norm(x, scale, shift, eps=1e-5):
-    mean, var = jnp.mean(x, 1, keepdims=True), jnp.var(x, 1, keepdims=True)
+    mean, var = jnp.mean(x, -1, keepdims=True), jnp.var(x, -1, keepdims=True)
     return (x - mean) * jax.lax.rsqrt(var + eps) * scale + shift
 
 
@@ -308,6 +308,78 @@ def steps(group, name):
     return result
 
 
+# Losses, as in models.hpp: the shapes of inputs and parameters, and what is computed.
+
+def affine(x, weight, bias=0):
+    return x @ weight.T + bias
+
+
+def transformer(p, x):
+    normalized = layer_norm(x, p[0], p[1])
+    q, k, v = affine(normalized, p[2], p[3]).reshape(8, 64, 3, 4, 32).transpose(2, 0, 3, 1, 4)
+    attention = jax.nn.softmax(q @ k.swapaxes(-1, -2) / np.sqrt(32).astype(np.float32))
+    y = x + affine((attention @ v).transpose(0, 2, 1, 3).reshape(8, 64, 128), p[4], p[5])
+    up = affine(layer_norm(y, p[6], p[7]), p[8], p[9])
+    return jnp.mean(jnp.square(y + affine(jax.nn.gelu(up, approximate=False), p[10], p[11])))
+
+
+def lstm(p, x):
+    def step(state, x):
+        h, c = state
+        gates = jnp.split(affine(x, p[0]) + affine(h, p[1]), 4, 1)
+        c = jax.nn.sigmoid(gates[1]) * c + jax.nn.sigmoid(gates[0]) * jnp.tanh(gates[2])
+        return (jax.nn.sigmoid(gates[3]) * jnp.tanh(c), c), None
+
+    (h, _), _ = jax.lax.scan(step, (jnp.zeros((32, 128)), jnp.zeros((32, 128))), x)
+    return jnp.mean(jnp.square(h))
+
+
+def burgers(p, x, t):
+    def u(x, t):
+        y = jnp.concatenate([x, t])
+        for layer in range(3):
+            y = jnp.tanh(affine(y, p[2 * layer], p[2 * layer + 1]))
+        return affine(y, p[6], p[7])[0]
+
+    def residual(x, t):
+        first = jax.grad(u, (0, 1))(x, t)
+        second = jax.grad(lambda x: jax.grad(u)(x, t)[0])(x)
+        return first[1] + u(x, t) * first[0] - 0.01 * second
+
+    return jnp.mean(jnp.square(jax.vmap(residual)(x, t)))
+
+
+def mixture(p, x):
+    distance = (x - p[1]) * jnp.exp(-p[2])
+    log_density = jax.nn.log_softmax(p[0]) - jnp.sum(p[2], 1) - 0.5 * jnp.sum(jnp.square(distance), -1)
+    return -jnp.mean(jax.nn.logsumexp(log_density, 1))
+
+
+MODELS = {
+    transformer: ([(8, 64, 128)], [128, 128, (384, 128), 384, (128, 128), 128, 128, 128, (512, 128), 512, (128, 512), 128]),
+    lstm: ([(32, 32, 128)], [(512, 128), (512, 128)]),
+    burgers: ([(1024, 1), (1024, 1)], [(64, 2), 64, (64, 64), 64, (64, 64), 64, (1, 64), 1]),
+    mixture: ([(4096, 1, 2)], [16, (16, 2), (16, 2)]),
+}
+
+
+def models(_, name):
+    loss, (inputs, parameters) = next((loss, sizes) for loss, sizes in MODELS.items() if loss.__name__ == name)
+    inputs = [jnp.array(values(k, shape)) for k, shape in enumerate(inputs)]
+    parameters = [jnp.array(values(100 + k, shape, np.sqrt(1.0 / np.atleast_1d(shape)[-1])))
+                  for k, shape in enumerate(parameters)]
+    value_and_grad = jax.jit(jax.value_and_grad(loss))
+    result = None
+
+    def step():
+        nonlocal result
+        result = value_and_grad(parameters, *inputs)
+
+    measured = measure(step, lambda: jax.block_until_ready(result))
+    measured["values"] = [float(result[0])] + sum(map(fingerprint, result[1]), [])
+    return measured
+
+
 def inference(_, name, batch):
     network = Network(name, int(batch))
     parameters, statistics = network.initial()
@@ -356,7 +428,7 @@ def digits(_, epochs):
 
 
 GROUPS = {"steps": steps, "start": steps, "elementwise": function, "rows": function, "arrays": function,
-          "inference": inference, "digits": digits}
+          "models": models, "inference": inference, "digits": digits}
 
 for case in arguments.cases:
     parts = case.split("/")

@@ -4,6 +4,7 @@
 #include <torch/torch.h>
 #include <torch/version.h>
 
+#include "models.hpp"
 #include "workload.hpp"
 
 using peers::Case;
@@ -164,6 +165,66 @@ Measured steps(const Case& which) {
     return {{}, {static_cast<double>(read_loss())}};
 }
 
+using Tensors = std::vector<Tensor>;
+
+const std::map<std::string, Tensor (*)(const Tensors& p, const Tensors& inputs)> losses = {
+    {"transformer",
+     [](const Tensors& p, const Tensors& inputs) {
+         const auto& x = inputs[0];
+         const auto normalized = torch::layer_norm(x, {128}, p[0], p[1]);
+         const auto heads = torch::linear(normalized, p[2], p[3]).view({8, 64, 3, 4, 32}).permute({2, 0, 3, 1, 4});
+         const auto attended = torch::scaled_dot_product_attention(heads[0], heads[1], heads[2]);
+         const auto y = x + torch::linear(attended.permute({0, 2, 1, 3}).reshape({8, 64, 128}), p[4], p[5]);
+         const auto up = torch::linear(torch::layer_norm(y, {128}, p[6], p[7]), p[8], p[9]);
+         return (y + torch::linear(torch::gelu(up), p[10], p[11])).square().mean();
+     }},
+    {"lstm",
+     [](const Tensors& p, const Tensors& inputs) {
+         const auto zeros = torch::zeros({1, 32, 128});
+         const auto result = torch::lstm(inputs[0], {zeros, zeros}, {p[0], p[1]}, false, 1, 0, true, false, false);
+         return std::get<1>(result).square().mean();
+     }},
+    {"burgers",
+     [](const Tensors& p, const Tensors& inputs) {
+         const auto x = inputs[0].detach().requires_grad_(true), t = inputs[1].detach().requires_grad_(true);
+         auto u = torch::cat({x, t}, 1);
+         for (std::size_t layer = 0; layer < 3; ++layer) u = torch::linear(u, p[2 * layer], p[2 * layer + 1]).tanh();
+         u = torch::linear(u, p[6], p[7]);
+         const auto first = torch::autograd::grad({u.sum()}, {x, t}, {}, true, true);
+         const auto second = torch::autograd::grad({first[0].sum()}, {x}, {}, true, true)[0];
+         return (first[1] + u * first[0] - 0.01 * second).square().mean();
+     }},
+    {"mixture",
+     [](const Tensors& p, const Tensors& inputs) {
+         const auto distance = (inputs[0] - p[1]) * torch::exp(-p[2]);
+         const auto log_density = torch::log_softmax(p[0], 0) - p[2].sum(1) - 0.5 * distance.square().sum(-1);
+         return -torch::logsumexp(log_density, 1).mean();
+     }},
+};
+
+// "models/lstm": the loss and its gradient.
+Measured models(const Case& which) {
+    const auto model = peers::model(which.part(1));
+    const auto shape = [](const peers::Shape& extents) {
+        return std::vector<std::int64_t>(extents.begin(), extents.end());
+    };
+    Tensors inputs, parameters;
+    for (std::size_t k = 0; k < model.inputs.size(); ++k)
+        inputs.push_back(tensor(peers::input(model, k), shape(model.inputs[k])));
+    for (std::size_t k = 0; k < model.parameters.size(); ++k)
+        parameters.push_back(tensor(peers::parameter(model, k), shape(model.parameters[k])).requires_grad_(true));
+    Tensor loss;
+    Measured result = peers::measure(seconds, [&] {
+        for (Tensor& parameter : parameters) parameter.mutable_grad().reset();
+        loss = losses.at(model.name)(parameters, inputs);
+        loss.backward();
+    });
+    result.values = {loss.item<double>()};
+    for (const Tensor& parameter : parameters)
+        result.values = peers::joined(result.values, fingerprint(parameter.grad()));
+    return result;
+}
+
 // "inference/mnist/1": the last part is the batch.
 Measured inference(const Case& which) {
     const torch::InferenceMode no_grad;
@@ -203,7 +264,7 @@ int main(int argc, char** argv) {
     seconds = how.seconds;
     const std::map<std::string, Measured (*)(const Case&)> groups = {{"steps", steps},          {"start", steps},
                                                                      {"elementwise", function}, {"rows", function},
-                                                                     {"arrays", function},      {"inference", inference},
-                                                                     {"scalar", scalar}};
+                                                                     {"arrays", function},      {"models", models},
+                                                                     {"inference", inference},  {"scalar", scalar}};
     return peers::run("LibTorch " TORCH_VERSION, how, [&](const Case& each) { return groups.at(each.part(0))(each); });
 }

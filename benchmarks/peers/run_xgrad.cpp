@@ -6,6 +6,7 @@
 #include <fmt/format.h>
 
 #include "matmul.hpp"
+#include "models.hpp"
 #include "workload.hpp"
 #include <xgrad/autodiff/kernels/gemm.hpp>
 #include <xgrad/xgrad.hpp>
@@ -190,6 +191,74 @@ Measured steps(const Case& which) {
     return {{}, {loss}};
 }
 
+using Variables = std::vector<Variable<>>;
+
+const std::map<std::string, Variable<> (*)(const Variables& p, const Variables& inputs)> losses = {
+    {"transformer",
+     [](const Variables& p, const Variables& inputs) {
+         const auto& x = inputs[0];
+         const auto normalized = layer_norm(x, {128}, p[0], p[1]);
+         const auto heads = transpose(reshape(linear(normalized, p[2], p[3]), {8, 64, 3, 4, 32}), {2, 0, 3, 1, 4});
+         const auto q = view(heads, 0), k = view(heads, 1), v = view(heads, 2);
+         const auto attention = softmax(matmul(q, k, {.transpose_b = true}) / std::sqrt(32.0));
+         const auto attended = reshape(transpose(matmul(attention, v), {0, 2, 1, 3}), {8, 64, 128});
+         const auto y = x + linear(attended, p[4], p[5]);
+         const auto z = linear(gelu(linear(layer_norm(y, {128}, p[6], p[7]), p[8], p[9])), p[10], p[11]);
+         return mean(square(y + z));
+     }},
+    {"lstm",
+     [](const Variables& p, const Variables& inputs) {
+         Variable<> h = full({32, 128}, 0.0f), c = h;
+         for (int step = 0; step < 32; ++step) {
+             const auto x = view(inputs[0], step);
+             const auto gates = split(linear(x, p[0]) + linear(h, p[1]), 4, 1);
+             c = sigmoid(gates[1]) * c + sigmoid(gates[0]) * tanh(gates[2]);
+             h = sigmoid(gates[3]) * tanh(c);
+         }
+         return mean(square(h));
+     }},
+    {"burgers",
+     [](const Variables& p, const Variables& inputs) {
+         auto x = inputs[0].detach(), t = inputs[1].detach();
+         x.requires_grad(true), t.requires_grad(true);
+         auto u = concatenate({x, t}, 1);
+         for (std::size_t layer = 0; layer < 3; ++layer) u = tanh(linear(u, p[2 * layer], p[2 * layer + 1]));
+         u = linear(u, p[6], p[7]);
+         const auto first = grad(sum(u), {x, t}, {.create_graph = true});
+         const auto second = grad(sum(first[0]), x, {.create_graph = true});
+         return mean(square(first[1] + u * first[0] - 0.01 * second));
+     }},
+    {"mixture",
+     [](const Variables& p, const Variables& inputs) {
+         const auto distance = (inputs[0] - p[1]) * exp(-p[2]);
+         const auto log_density = log_softmax(p[0]) - sum(p[2], 1) - 0.5 * sum(square(distance), -1);
+         return -mean(logsumexp(log_density, 1));
+     }},
+};
+
+// "models/lstm": the loss and its gradient.
+Measured models(const Case& which) {
+    const auto model = peers::model(which.part(1));
+    Variables inputs, parameters;
+    const auto shape = [](const peers::Shape& extents) { return Shape(extents.begin(), extents.end()); };
+    for (std::size_t k = 0; k < model.inputs.size(); ++k)
+        inputs.emplace_back(array(peers::input(model, k), shape(model.inputs[k])));
+    for (std::size_t k = 0; k < model.parameters.size(); ++k) {
+        parameters.emplace_back(array(peers::parameter(model, k), shape(model.parameters[k])));
+        parameters.back().requires_grad(true);
+    }
+    Variable<> loss;
+    Measured result = peers::measure(seconds, [&] {
+        for (Variable<>& parameter : parameters) parameter.zero_grad();
+        loss = losses.at(model.name)(parameters, inputs);
+        loss.backward();
+    });
+    result.values = {static_cast<double>(loss.item())};
+    for (const Variable<>& parameter : parameters)
+        result.values = peers::joined(result.values, fingerprint(parameter.grad()));
+    return result;
+}
+
 // "inference/mnist/1": the last part is the batch.
 Measured inference(const Case& which) {
     const auto workload = peers::workload(which.part(1));
@@ -227,7 +296,8 @@ int main(int argc, char** argv) {
     seconds = how.seconds;
     const std::map<std::string, Measured (*)(const Case&)> groups = {
         {"steps", steps},   {"start", steps},   {"elementwise", function}, {"formula", function},
-        {"rows", function}, {"arrays", function}, {"matmul", matmul}, {"inference", inference}, {"scalar", scalar}};
+        {"rows", function}, {"arrays", function}, {"matmul", matmul},      {"models", models},
+        {"inference", inference}, {"scalar", scalar}};
     return peers::run(fmt::format("xgrad ({})", name(level())), how,
                       [&](const Case& each) { return groups.at(each.part(0))(each); });
 }
