@@ -491,16 +491,18 @@ template <class T = float>  // for braces: grad({loss}, {x, y})
 std::vector<Variable<T>> grad(const std::vector<Variable<T>>& outputs, const std::vector<Variable<T>>& inputs,
                               const std::vector<Variable<T>>& cotangents = {}, BackwardOptions options = {});
 
-/// The gradients of one output with respect to several inputs.
-template <class T>
-std::vector<Variable<T>> grad(const Variable<T>& output, const std::vector<Variable<T>>& inputs, BackwardOptions options = {}) {
+/// The gradients of one output with respect to several inputs. (`{x}` is one input; with T written out, as in
+/// `grad<float>({y}, {x}, {1})`, braces are always lists, as above.)
+template <auto..., class T>
+std::vector<Variable<T>> grad(const Variable<T>& output, const std::vector<Variable<T>>& inputs,
+                              BackwardOptions options = {}) {
     return grad<T>(std::vector{output}, inputs, {}, options);
 }
 
 /// The gradient of one output with respect to one input.
-template <class T>
+template <auto..., class T>
 Variable<T> grad(const Variable<T>& output, const std::type_identity_t<Variable<T>>& input, BackwardOptions options = {}) {
-    return grad<T>(std::vector{output}, std::vector{input}, {}, options)[0];
+    return grad(output, std::vector{input}, options)[0];
 }
 
 }  // namespace xgrad

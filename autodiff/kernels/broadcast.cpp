@@ -1,6 +1,5 @@
 #include <algorithm>
 #include <cstring>
-#include <type_traits>
 
 #include <fmt/format.h>
 
@@ -60,34 +59,27 @@ bool Broadcast::is_repeated(std::size_t operand, std::size_t along) const {
 
 namespace {
 
-/// Writes the rows of a stretch one after the other: of at most Width numbers, and of more than half as many where
-/// Width is not 2. Each is written by a fixed width, as a loop over so few numbers would take longer, and the last
-/// beyond its end.
+/// Writes a stretch's rows of Width/2 to Width numbers: each a number that is repeated, or all the same row. By fixed
+/// widths, also beyond the end, as a loop over so few numbers would take longer.
 template <std::size_t Width, class T> void append_rows(const Stretch<T, 1>& stretch, T* to) {
     const T* row = stretch.at[0];
-    const std::size_t length = stretch.length, row_stride = stretch.row_stride[0];
+    const std::size_t length = stretch.length;
     T* const end = to + stretch.rows * length;
-    if (stretch.stride[0] == 0) {  // a number, repeated
-        for (; to != end; to += length, row += row_stride) std::fill_n(to, std::max(Width, std::size_t{4}), *row);
+    if (stretch.stride[0] == 0) {
+        for (; to < end; to += length, row += stretch.row_stride[0])
+            std::fill_n(to, std::max(Width, std::size_t{4}), *row);
         return;
     }
-    // By halves, which overlap.
-    const auto append = [&] {
-        constexpr std::size_t half = Width / 2;
+    // Of two halves, which overlap; then as many at a time as the widest holds.
+    constexpr std::size_t half = Width / 2, copies = short_row / Width;
+    const T* const first = to;
+    for (std::size_t r = 0; r < copies && to != end; ++r, to += length) {
         std::memcpy(to, row, half * sizeof(T));
         std::memcpy(to + length - half, row + length - half, half * sizeof(T));
-        to += length, row += row_stride;
-    };
-    if (row_stride == 0 && Width < short_row) {  // a row, repeated: as many at a time as the widest holds
-        T rows[short_row];
-        const T* const first = to;
-        const std::size_t together = short_row / Width * length;
-        while (to != end && to != first + together) append();
-        std::memcpy(rows, first, sizeof(rows));
-        for (; to < end; to += together) std::memcpy(to, rows, sizeof(rows));
-    } else {
-        while (to != end) append();
     }
+    T rows[short_row];
+    std::memcpy(rows, first, sizeof(rows));
+    for (; to < end; to += copies * length) std::memcpy(to, rows, sizeof(rows));
 }
 
 }  // namespace
@@ -96,7 +88,7 @@ template <class T>
 void gather(const Broadcast& loop, std::size_t operand, const T* from, std::size_t begin, std::size_t count, T* to) {
     const auto append = [&](std::size_t, const Stretch<T, 1>& stretch) {
         const std::size_t length = stretch.length, total = stretch.rows * length;
-        if (stretch.stride[0] == 1 && stretch.row_stride[0] == length)
+        if (stretch.stride[0] == 1 && (stretch.rows == 1 || stretch.row_stride[0] == length))
             std::copy_n(stretch.at[0], total, to);
         else if (length <= 2)
             append_rows<2>(stretch, to);

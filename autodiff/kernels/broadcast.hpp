@@ -97,15 +97,16 @@ template <std::size_t N, class T, class Run>
 void each_gathered_stretch(const Broadcast& loop, const T* const* inputs, std::size_t begin, std::size_t end,
                            const Run& run) {
     constexpr std::size_t most = 512;
-    // As many whole rows in each stretch, or whole blocks of rows: what repeats with them is gathered once.
+    // Stretches of whole blocks, which are the inner dimensions that fit. What is the same for all blocks is gathered
+    // once.
     std::size_t block = loop.extent[0], along = 1;
-    while (along + 1 < loop.rank && block * loop.extent[along] <= most) block *= loop.extent[along++];
+    while (along < loop.rank && block * loop.extent[along] <= most) block *= loop.extent[along++];
     const std::size_t longest = most / block * block;
     Stretch<T, N> stretch;
     std::fill_n(stretch.stride, N, std::size_t{1});
     std::fill_n(stretch.row_stride, N, std::size_t{0});  // there is one row only
     stretch.rows = 1;
-    alignas(64) T gathered[N][most + short_row];
+    alignas(64) T gathered[N][most + short_row];  // a lane that is no line of the cache takes two
     bool is_gathered[N];
     for (std::size_t k = 0; k < N; ++k) {
         is_gathered[k] = !loop.is_whole(k);

@@ -25,8 +25,8 @@ template <class Work> void each_piece(const Slices& slices, const Work& work) {
 // to rows. y may be the last input.
 template <class T, std::size_t N, class Kernel>
 void run(Kernel kernel, const std::array<const T*, N>& inputs, const Slices& slices, T* y, Level at) {
-    constexpr std::size_t longest = N == 1 ? longest_turned_row : 6;  // row; to turn more arrays takes longer
-    if ((are_short_rows(slices) && slices.count <= longest) || are_short_columns(slices))
+    constexpr std::size_t longest_row = N == 1 ? longest_turned_row : 6;  // to turn more arrays takes longer
+    if ((are_short_rows(slices) && slices.count <= longest_row) || are_short_columns(slices))
         return over_blocks<T, N>(inputs, slices, slices.count * slices.inner, y, at, [&](auto& turned) {
             std::apply(
                 [&](const auto&... from) { kernel(from..., turned.slices, turned.slices.inner, turned.results); },

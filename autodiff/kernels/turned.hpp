@@ -22,16 +22,16 @@ inline bool are_short_rows(const Slices& slices) {
 /// Fewer columns leave most places of a lane empty.
 inline constexpr std::size_t many_columns = 8;
 
-/// Whether slices are few short columns, again and again. It pays for kernels that compute much for each number.
+/// Whether slices are few short columns, again and again. To turn them pays where much is computed for each number.
 inline bool are_short_columns(const Slices& slices) {
     return slices.inner > 1 && slices.inner < many_columns && slices.count * slices.inner <= 128 && slices.outer >= 16;
 }
 
-/// Blocks of N arrays, short rows or short columns, each of which has become as many columns as it has of its own, or
-/// one; with memory for as many results.
+/// Blocks of N arrays with memory for as many results: a short row has become one column, a block of short columns as
+/// many as it has.
 template <class T, std::size_t N> struct TurnedBlocks {
-    // Whole lanes of rows, and so few that softmax takes them as they stand.
-    static constexpr std::size_t most = 448 / sizeof(T), size = longest_turned_row * most;
+    // So few, whole lanes where they were rows, that softmax takes them as they stand.
+    static constexpr std::size_t most_columns = 448 / sizeof(T), size = longest_turned_row * most_columns;
     Slices slices;      // (1, count, a block's columns · blocks)
     std::size_t first;  // block
     std::array<T[size], N> inputs;
@@ -39,24 +39,25 @@ template <class T, std::size_t N> struct TurnedBlocks {
 };
 
 /// Calls run(turned blocks) for some blocks at a time, which threads share, and where y is not null turns the results
-/// back, of which there are so many for a block.
+/// back, `results_each` of a block.
 template <class T, std::size_t N, class Run>
-void over_blocks(const std::array<const T*, N>& inputs, const Slices& slices, std::size_t results, T* y, Level at,
+void over_blocks(const std::array<const T*, N>& inputs, const Slices& slices, std::size_t results_each, T* y, Level at,
                  const Run& run) {
     using Turned = TurnedBlocks<T, N>;
     const std::size_t length = slices.count * slices.inner;
-    const std::size_t most = Turned::size / std::max(slices.count, longest_turned_row) / slices.inner;
+    const std::size_t columns = Turned::size / std::max(slices.count, longest_turned_row);  // at most most_columns
+    const std::size_t most_blocks = columns / slices.inner;
     const auto transpose = move_kernels<T>(at).transpose;
     in_pieces(slices.outer, length, [&](std::size_t begin, std::size_t n) {
         Turned turned;
         for (std::size_t blocks; n > 0; begin += blocks, n -= blocks) {
-            blocks = std::min(n, most);
+            blocks = std::min(n, most_blocks);
             turned.slices = {1, slices.count, slices.inner * blocks};
             turned.first = begin;
             for (std::size_t i = 0; i < N; ++i)
                 transpose(inputs[i] + begin * length, length, length, blocks, turned.inputs[i], blocks);
             run(turned);
-            if (y) transpose(turned.results, blocks, blocks, results, y + begin * results, results);
+            if (y) transpose(turned.results, blocks, blocks, results_each, y + begin * results_each, results_each);
         }
     });
 }

@@ -113,6 +113,15 @@ inline std::vector<double> fingerprint(const float* data, std::size_t size) {
     return result;
 }
 
+// The same in units of the array's own size, where arrays of many sizes are compared together: the root of the mean square
+// becomes its logarithm.
+inline std::vector<double> relative(std::vector<double> fingerprint) {
+    const double size = fingerprint.back();
+    for (double& number : fingerprint) number /= size;
+    fingerprint.back() = std::log(size);
+    return fingerprint;
+}
+
 inline std::vector<double> joined(std::vector<double> a, const std::vector<double>& b) {
     a.insert(a.end(), b.begin(), b.end());
     return a;

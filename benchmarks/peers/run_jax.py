@@ -68,6 +68,11 @@ def fingerprint(x):
     return [float(number) for number in (*some, x.mean(), np.sqrt(np.mean(x * x)))]
 
 
+def relative(fingerprint):
+    *numbers, size = fingerprint
+    return [number / size for number in numbers] + [float(np.log(size))]
+
+
 def measure(step, finish):
     step()
     finish()
@@ -356,7 +361,8 @@ def mixture(p, x):
 
 
 MODELS = {
-    transformer: ([(8, 64, 128)], [128, 128, (384, 128), 384, (128, 128), 128, 128, 128, (512, 128), 512, (128, 512), 128]),
+    transformer: ([(8, 64, 128)], [128, 128, (384, 128), 384, (128, 128), 128,
+                                   128, 128, (512, 128), 512, (128, 512), 128]),
     lstm: ([(32, 32, 128)], [(512, 128), (512, 128)]),
     burgers: ([(1024, 1), (1024, 1)], [(64, 2), 64, (64, 64), 64, (64, 64), 64, (1, 64), 1]),
     mixture: ([(4096, 1, 2)], [16, (16, 2), (16, 2)]),
@@ -376,7 +382,7 @@ def models(_, name):
         result = value_and_grad(parameters, *inputs)
 
     measured = measure(step, lambda: jax.block_until_ready(result))
-    measured["values"] = [float(result[0])] + sum(map(fingerprint, result[1]), [])
+    measured["values"] = sum((relative(fingerprint(gradient)) for gradient in result[1]), [float(result[0])])
     return measured
 
 

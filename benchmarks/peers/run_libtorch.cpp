@@ -214,14 +214,14 @@ Measured models(const Case& which) {
     for (std::size_t k = 0; k < model.parameters.size(); ++k)
         parameters.push_back(tensor(peers::parameter(model, k), shape(model.parameters[k])).requires_grad_(true));
     Tensor loss;
+    Tensors gradients;
     Measured result = peers::measure(seconds, [&] {
-        for (Tensor& parameter : parameters) parameter.mutable_grad().reset();
         loss = losses.at(model.name)(parameters, inputs);
-        loss.backward();
+        gradients = torch::autograd::grad({loss}, parameters);
     });
     result.values = {loss.item<double>()};
-    for (const Tensor& parameter : parameters)
-        result.values = peers::joined(result.values, fingerprint(parameter.grad()));
+    for (const Tensor& gradient : gradients)
+        result.values = peers::joined(result.values, peers::relative(fingerprint(gradient)));
     return result;
 }
 

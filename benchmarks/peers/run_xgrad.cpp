@@ -248,14 +248,14 @@ Measured models(const Case& which) {
         parameters.back().requires_grad(true);
     }
     Variable<> loss;
+    Variables gradients;
     Measured result = peers::measure(seconds, [&] {
-        for (Variable<>& parameter : parameters) parameter.zero_grad();
         loss = losses.at(model.name)(parameters, inputs);
-        loss.backward();
+        gradients = grad(loss, parameters);
     });
     result.values = {static_cast<double>(loss.item())};
-    for (const Variable<>& parameter : parameters)
-        result.values = peers::joined(result.values, fingerprint(parameter.grad()));
+    for (const Variable<>& gradient : gradients)
+        result.values = peers::joined(result.values, peers::relative(fingerprint(gradient)));
     return result;
 }
 
