@@ -106,7 +106,7 @@ void each_gathered_stretch(const Broadcast& loop, const T* const* inputs, std::s
     std::fill_n(stretch.stride, N, std::size_t{1});
     std::fill_n(stretch.row_stride, N, std::size_t{0});  // there is one row only
     stretch.rows = 1;
-    alignas(64) T gathered[N][most + short_row];  // a lane that is no line of the cache takes two
+    alignas(64) T gathered[N][most + short_row];  // so that no lane is on two lines of the cache
     bool is_gathered[N];
     for (std::size_t k = 0; k < N; ++k) {
         is_gathered[k] = !loop.is_whole(k);
