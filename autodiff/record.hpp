@@ -31,6 +31,17 @@ public:
         return inputs_[input] && sweep_.expects(*inputs_[input].get());
     }
 
+    /// What an input has received so far, for a vjp that adds to it in place and then gives an empty cotangent, as
+    /// products do whose weights are used several times. Null when nothing has arrived, when it is somebody else's as
+    /// well, or when this backward is recorded.
+    template <class T>
+    Array<T>* arrived(std::size_t input) const noexcept {
+        if (sweep_.create_graph || !(*this)[input]) return nullptr;
+        auto* const node = static_cast<detail::ValueNode<T>*>(inputs_[input].get());
+        if (node->in_flight != &sweep_ || !detail::is_sole_owner(node->cotangent)) return nullptr;
+        return &node->cotangent.node()->value;
+    }
+
 private:
     std::span<const detail::Edge> inputs_;
     const detail::Sweep& sweep_;

@@ -101,6 +101,23 @@ TEST_CASE("matmul of a matrix with itself and chains of products have right deri
               {random({2, 2}, 1), random({2, 2}, 2)});
 }
 
+TEST_CASE("an operand of several products receives the sum of their cotangents", "[operations][matmul]") {
+    const V x = random({5, 3}, 1), y = random({2, 5, 3}, 2), z = random({3, 5}, 3), bias = random({3}, 4);
+    // Weights of a network that goes round in circles, and a product with a batch.
+    const auto several = [&](auto& w, auto& b) {
+        auto h = linear(x, w, b);
+        for (int i = 0; i < 2; ++i) h = tanh(linear(h, w, b, Activation::relu) + matmul(z, w, {true, i == 0}));
+        return sum(h) + sum(square(matmul(y, w))) + sum(w);
+    };
+    gradcheck(several, {random({3, 3}, 5), bias});
+    // They are added up where they stand, unless that is another one's cotangent as well.
+    V w = random({3, 3}, 5).requires_grad(true), other = random({3, 3}, 6).requires_grad(true);
+    const V before = matmul(x, w), passes_on = w + other;
+    (before + matmul(x, passes_on)).backward(full(Shape{5, 3}, 1.0));
+    CHECK(close(other.grad().value(), matmul(x, full(Shape{5, 3}, 1.0), {.transpose_a = true}).value()));
+    CHECK(close(w.grad().value(), Array<double>(2 * other.grad().value())));
+}
+
 TEST_CASE("matmul of sizes beyond one tile has right derivatives", "[operations][matmul]") {
     gradcheck([](auto& x, auto& y) { return matmul(x, y); }, {random({37, 70}, 1), random({70, 53}, 2)});
     gradcheck([](auto& x, auto& y) { return matmul(x, y, {true, true}); }, {random({70, 37}, 1), random({53, 70}, 2)});

@@ -134,6 +134,37 @@ TEST_CASE("a joint vjp is told which inputs need a cotangent", "[record]") {
     CHECK_FALSE(b.grad().defined());
 }
 
+TEST_CASE("a joint vjp may add to what its input has received, which nobody else sees", "[record]") {
+    const Variable<> x = leaf({1, 2}), w = leaf({1, 2});
+    int in_place = 0;
+    const auto doubled = [&] {
+        return record("mine", Array<>(2 * x.value()), wrt(std::tie(x), [&](const Variable<>& g, const Needs& needs) {
+                          std::array<Variable<>, 1> cotangents;
+                          if (Array<>* const sum = needs.arrived<float>(0)) {
+                              *sum += 2 * g.value();
+                              ++in_place;
+                          } else {
+                              cotangents[0] = g * 2;
+                          }
+                          return cotangents;
+                      }));
+    };
+    (doubled() + doubled() + doubled()).backward(Variable<>{1, 2});
+    CHECK(holds(x.grad(), {6, 12}));
+    CHECK(in_place == 2);
+    (doubled() + doubled()).backward(Variable<>{1, 2});  // into a gradient that is there
+    CHECK(holds(x.grad(), {10, 20}));
+    CHECK(in_place == 3);
+
+    const Variable<> first = doubled(), passes_on = x + w;
+    const auto gradients = grad<float>({first + passes_on}, {x, w}, {Variable<>{1, 2}});
+    CHECK(holds(gradients[0], {3, 6}));
+    CHECK(holds(gradients[1], {1, 2}));
+    CHECK(in_place == 3);  // what x had received was w's cotangent, too
+    CHECK(holds(grad(sum(doubled() + doubled()), x, {.create_graph = true}), {4, 4}));
+    CHECK(in_place == 3);
+}
+
 TEST_CASE("a joint vjp serves a number of inputs that is known at run time", "[record]") {
     std::vector<Variable<>> parts{leaf({1, 2}), Variable<>{3, 4}, leaf({5, 6})};
     parts.push_back(parts[0]);

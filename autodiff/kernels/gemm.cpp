@@ -285,19 +285,42 @@ template <class T> void multiply_turned(const Gemm<T>& g, Level at) {
     });
 }
 
+// Where multiply_tiny is as fast as products one by one: finding its permutations takes as long as some of them.
+constexpr std::size_t enough_tiny = 16;
+
+template <class T> bool is_tiny(const Batch<T>& batch, const GemmKernels<T>& kernels) {
+    const Gemm<T>& g = batch.first;
+    const std::size_t a_size = g.rows * g.depth, b_size = g.depth * g.columns, c_size = g.rows * g.columns;
+    return batch.count >= enough_tiny && g.depth > 0 && g.depth <= kernels.tiny_depth &&
+           std::max({a_size, b_size, c_size}) <= kernels.tiny_size && !g.bias && g.activation == Activation::none &&
+           g.a_stride == (g.transpose_a ? g.rows : g.depth) && g.b_stride == (g.transpose_b ? g.depth : g.columns) &&
+           g.c_stride == g.columns && (batch.a_step == 0 || batch.a_step == a_size) &&
+           (batch.b_step == 0 || batch.b_step == b_size) && batch.c_step == c_size;
+}
+
+template <class T> void multiply_tiny(const Batch<T>& batch, const GemmKernels<T>& kernels) {
+    const Gemm<T>& g = batch.first;
+    const std::size_t largest = std::max({g.rows * g.depth, g.depth * g.columns, g.rows * g.columns});
+    in_pieces(batch.count, largest, [&](std::size_t first, std::size_t count) {
+        kernels.multiply_tiny(batch[first], count, batch.a_step == 0, batch.b_step == 0);
+    });
+}
+
 }  // namespace
 
 template <class T>
 void gemm_batch(const Gemm<T>& first, std::size_t count, std::size_t a_step, std::size_t b_step, std::size_t c_step,
                 Level at) {
     if (first.rows == 0 || first.columns == 0 || count == 0) return;
-    if (is_row_on_end(first)) return gemm_batch(turned(first), count, b_step, a_step, c_step, at);
     const GemmKernels<T>& kernels = gemm_kernels<T>(at);
+    const Batch<T> batch{first, count, a_step, b_step, c_step};
+    if (is_tiny(batch, kernels)) return multiply_tiny(batch, kernels);
+    if (is_row_on_end(first)) return gemm_batch(turned(first), count, b_step, a_step, c_step, at);
     if (count == 1 && suits_turning(first, kernels)) return multiply_turned(first, at);
     // (A plan would take as long as multiplying 8³.)
     if (count == 1 && is_small(first) && !suits_dots(first, kernels))
         return is_shallow(first, kernels) ? kernels.multiply_shallow(first) : kernels.multiply_small(first);
-    Multiplication<T>(first, at).run({first, count, a_step, b_step, c_step});
+    Multiplication<T>(first, at).run(batch);
 }
 
 template <class T> void gemm(const Gemm<T>& product, Level at) { gemm_batch(product, 1, 0, 0, 0, at); }

@@ -91,6 +91,10 @@ template <class T> struct GemmKernels {
     // The same for a depth of 1 to shallow_depth. It does not add to what C holds.
     std::size_t shallow_depth;
     void (*multiply_shallow)(const Gemm<T>& product);
+    // Computes `count` products one after the other in memory without a gap, or with one A, or one B, for all: of
+    // matrices of at most tiny_size numbers and a depth of 1 to tiny_depth, without bias and activation.
+    std::size_t tiny_size, tiny_depth;
+    void (*multiply_tiny)(const Gemm<T>& first, std::size_t count, bool one_a, bool one_b);
     // Computes a piece where rows of both A and B run along the depth, for few rows or columns, or for a single row.
     void (*multiply_dots)(const Gemm<T>& piece, bool b_is_longer, bool fetch_next);
     void (*multiply_row)(const Gemm<T>& piece);

@@ -12,6 +12,7 @@
 #include <xgrad/autodiff/kernels/gemm_runs.hpp>
 #include <xgrad/autodiff/kernels/gemm_shallow.hpp>
 #include <xgrad/autodiff/kernels/gemm_tile.hpp>
+#include <xgrad/autodiff/kernels/gemm_tiny.hpp>
 
 namespace xgrad::kernels::XGRAD_LEVEL {
 namespace {
@@ -198,6 +199,9 @@ constexpr GemmKernels<T> kernels = [] {
                          .multiply_small = multiply_small<T>,
                          .shallow_depth = most_steps,
                          .multiply_shallow = multiply_shallow<T>,
+                         .tiny_size = tiny_size<T>,
+                         .tiny_depth = tiny_depth,
+                         .multiply_tiny = multiply_tiny<T>,
                          .multiply_dots = multiply_dots<T>,
                          .multiply_row = multiply_row<T>,
                          .unit_workspace_size = nullptr,

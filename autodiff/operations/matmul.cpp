@@ -3,7 +3,9 @@
 #include <fmt/format.h>
 
 #include <xgrad/autodiff/elementwise.hpp>
+#include <xgrad/autodiff/kernels/broadcast.hpp>
 #include <xgrad/autodiff/kernels/gemm.hpp>
+#include <xgrad/autodiff/kernels/move.hpp>
 #include <xgrad/autodiff/kernels/reduce.hpp>
 #include <xgrad/autodiff/operations/index.hpp>
 #include <xgrad/autodiff/operations/matmul.hpp>
@@ -13,6 +15,8 @@
 
 namespace xgrad {
 namespace {
+
+using detail::as_span;
 
 // The last two sizes as they enter the product.
 struct Operand {
@@ -35,18 +39,51 @@ bool broadcasts(const Shape& a, const Shape& b) {
     return true;
 }
 
-// One product of a batch: where its matrices begin, counted in matrices.
-std::size_t matrix_of(std::size_t product, const Shape& batch, const Shape& operand) {
-    std::size_t index = 0, stride = 1;
-    for (std::size_t i = 0; i < batch.size(); ++i) {  // from the last axis
-        const std::size_t place = product % batch[batch.size() - 1 - i];
-        product /= batch[batch.size() - 1 - i];
-        if (i >= operand.size()) continue;
-        const std::size_t extent = operand[operand.size() - 1 - i];
-        if (extent != 1) index += place * stride;
-        stride *= extent;
+// C = op(A)·op(B), or C += op(A)·op(B), for each product of a batch; products that share a C are added up.
+template <class T>
+void multiply(const Array<T>& a, const Array<T>& b, MatmulOptions options, Array<T>& c, bool accumulate = false) {
+    if (c.size() == 0) return;
+    const Operand left(a.shape(), options.transpose_a), right(b.shape(), options.transpose_b), result(c.shape(), false);
+    const Shape shape = broadcast_shape("matmul", left.batch, right.batch);
+    const kernels::Broadcast batch(as_span(shape), {as_span(left.batch), as_span(right.batch), as_span(result.batch)});
+    kernels::Gemm<T> product{.rows = result.rows, .columns = result.columns, .depth = left.columns,
+                             .a_stride = left.stride, .transpose_a = options.transpose_a,
+                             .b_stride = right.stride, .transpose_b = options.transpose_b,
+                             .c_stride = result.columns};
+    const std::size_t a_size = left.rows * left.columns, b_size = right.rows * right.columns, c_size = left.rows * right.columns;
+
+    // Along the innermost axis of the batch matrices may be one: rows of A, or steps of the depth of A and B.
+    const bool a_moves = batch.stride[0][0] != 0, b_moves = batch.stride[0][1] != 0, c_moves = batch.stride[0][2] != 0;
+    std::size_t count = batch.extent[0];
+    if (a_moves && c_moves && !b_moves && !product.transpose_a)
+        product.rows *= std::exchange(count, 1);
+    else if (a_moves && b_moves && !c_moves && product.transpose_a && !product.transpose_b)
+        product.depth *= std::exchange(count, 1);
+
+    bool is_sum = batch.size == 0;
+    for (std::size_t d = 1; d < batch.rank; ++d) is_sum = is_sum || batch.stride[d][2] == 0;
+    if (is_sum && !accumulate) kernels::fill(c.data(), T{0}, c.size());
+    product.accumulate = accumulate || is_sum;
+
+    std::size_t index[kernels::max_rank] = {};
+    for (std::size_t done = 0; done < batch.size; done += batch.extent[0]) {
+        std::size_t place[3] = {};
+        for (std::size_t d = 1; d < batch.rank; ++d)
+            for (std::size_t k = 0; k < 3; ++k) place[k] += index[d] * batch.stride[d][k];
+        product.a = a.data() + place[0] * a_size;
+        product.b = b.data() + place[1] * b_size;
+        product.c = c.data() + place[2] * c_size;
+        if (c_moves) {
+            kernels::gemm_batch(product, count, a_moves ? a_size : 0, b_moves ? b_size : 0, c_size);
+        } else {
+            kernels::Gemm<T> term = product;
+            for (std::size_t i = 0; i < count; ++i, term.a += a_moves ? a_size : 0, term.b += b_moves ? b_size : 0) {
+                kernels::gemm(term);
+                term.accumulate = true;
+            }
+        }
+        for (std::size_t d = 1; d < batch.rank && ++index[d] == batch.extent[d]; ++d) index[d] = 0;
     }
-    return index;
 }
 
 template <class T>
@@ -56,28 +93,40 @@ Array<T> multiply(const Variable<T>& a, const Variable<T>& b, MatmulOptions opti
         throw Error(fmt::format("matmul: the axes before the last two do not broadcast: {} · {}", describe(a.shape()),
                                 describe(b.shape())));
     Shape shape = broadcast_shape("matmul", left.batch, right.batch);
-    const Shape batch = shape;
     shape.push_back(left.rows);
     shape.push_back(right.columns);
     Array<T> value = empty<T>(shape);
-    kernels::Gemm<T> product{.rows = left.rows, .columns = right.columns, .depth = left.columns,
-                             .a = a.value().data(), .a_stride = left.stride, .transpose_a = options.transpose_a,
-                             .b = b.value().data(), .b_stride = right.stride, .transpose_b = options.transpose_b,
-                             .c = value.data(), .c_stride = right.columns};
-    const std::size_t count = element_count(batch), a_size = left.rows * left.columns, b_size = right.rows * right.columns;
-    if (value.size() == 0) return value;
-    if (left.batch == right.batch || element_count(left.batch) == 1 || element_count(right.batch) == 1) {
-        kernels::gemm_batch(product, count, element_count(left.batch) == 1 ? 0 : a_size,
-                            element_count(right.batch) == 1 ? 0 : b_size, left.rows * right.columns);
-        return value;
-    }
-    for (std::size_t i = 0; i < count; ++i) {
-        product.a = a.value().data() + matrix_of(i, batch, left.batch) * a_size;
-        product.b = b.value().data() + matrix_of(i, batch, right.batch) * b_size;
-        product.c = value.data() + i * left.rows * right.columns;
-        kernels::gemm(product);
-    }
+    multiply(a.value(), b.value(), options, value);
     return value;
+}
+
+// The cotangent of an input from compute(array, accumulate): added to what the input has received, or else new.
+template <class T, class F>
+Variable<T> cotangent_of(std::size_t input, const Shape& shape, const Needs& needs, const F& compute) {
+    if (!needs[input]) return {};
+    if (Array<T>* const sum = needs.arrived<T>(input)) {
+        compute(*sum, true);
+        return {};
+    }
+    Array<T> cotangent = empty<T>(shape);
+    compute(cotangent, false);
+    return cotangent;
+}
+
+// With C = op(A)·op(B): dop(A) = G·op(B)ᵀ and dop(B) = op(A)ᵀ·G, transposed once more where op did.
+template <class T>
+std::array<Variable<T>, 2> matmul_cotangents(const Variable<T>& g, const Variable<T>& a, const Variable<T>& b,
+                                             MatmulOptions options, const Needs& needs) {
+    const auto product = [&](std::size_t input, const Variable<T>& left, const Variable<T>& right, MatmulOptions as) {
+        if (detail::thread_state.recording) return needs[input] ? matmul(left, right, as) : Variable<T>();
+        return cotangent_of<T>(input, (input == 0 ? a : b).shape(), needs, [&](Array<T>& c, bool accumulate) {
+            multiply(left.value(), right.value(), as, c, accumulate);
+        });
+    };
+    return {options.transpose_a ? product(0, b, g, {options.transpose_b, true})
+                                : product(0, g, b, {false, !options.transpose_b}),
+            options.transpose_b ? product(1, g, a, {true, options.transpose_a})
+                                : product(1, a, g, {!options.transpose_a, false})};
 }
 
 // The product of arrays that both have two axes or more.
@@ -85,14 +134,8 @@ template <class T>
 Variable<T> multiply_matrices(const Variable<T>& a, const Variable<T>& b, MatmulOptions options) {
     return record("matmul", multiply(a, b, options), with("transpose_a", options.transpose_a),
                   with("transpose_b", options.transpose_b),
-                  // With C = op(A)·op(B): dop(A) = G·op(B)ᵀ and dop(B) = op(A)ᵀ·G, transposed once more where op did.
-                  wrt(a, [b, options](const Variable<T>& g) {
-                      return options.transpose_a ? matmul(b, g, {options.transpose_b, true})
-                                                 : matmul(g, b, {false, !options.transpose_b});
-                  }),
-                  wrt(b, [a, options](const Variable<T>& g) {
-                      return options.transpose_b ? matmul(g, a, {true, options.transpose_a})
-                                                 : matmul(a, g, {!options.transpose_a, false});
+                  wrt(std::tie(a, b), [a, b, options](const Variable<T>& g, const Needs& needs) {
+                      return matmul_cotangents(g, a, b, options, needs);
                   }));
 }
 
@@ -167,22 +210,18 @@ std::array<Variable<T>, 3> linear_cotangents(const Variable<T>& g, const Variabl
     const std::size_t out = weight.shape()[0], in = weight.shape()[1], rows = g.size() / std::max<std::size_t>(out, 1);
     const T* const cotangent = g.value().data();
     std::array<Variable<T>, 3> cotangents;
-    if (needs[0]) {
-        Array<T> dx = empty<T>(x.shape());
+    cotangents[0] = cotangent_of<T>(0, x.shape(), needs, [&](Array<T>& dx, bool accumulate) {
         kernels::gemm<T>({.rows = rows, .columns = in, .depth = out,
                           .a = cotangent, .a_stride = out,
                           .b = weight.value().data(), .b_stride = in,
-                          .c = dx.data(), .c_stride = in});
-        cotangents[0] = std::move(dx);
-    }
-    if (needs[1]) {
-        Array<T> dweight = empty<T>(weight.shape());
+                          .c = dx.data(), .c_stride = in, .accumulate = accumulate});
+    });
+    cotangents[1] = cotangent_of<T>(1, weight.shape(), needs, [&](Array<T>& dweight, bool accumulate) {
         kernels::gemm<T>({.rows = out, .columns = in, .depth = rows,
                           .a = cotangent, .a_stride = out, .transpose_a = true,
                           .b = x.value().data(), .b_stride = in,
-                          .c = dweight.data(), .c_stride = in});
-        cotangents[1] = std::move(dweight);
-    }
+                          .c = dweight.data(), .c_stride = in, .accumulate = accumulate});
+    });
     if (needs[2]) {
         Array<T> dbias = empty<T>(Shape{out});
         kernels::sum(cotangent, {1, rows, out}, dbias.data());
