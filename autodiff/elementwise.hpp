@@ -127,24 +127,25 @@ template <class T, std::size_t N>
                                                           const void* formula, Variable<T>&& g,
                                                           const std::array<Variable<T>, N>& inputs,
                                                           const Needs& needs) {
-    std::array<const T*, N> data;
-    std::array<std::span<const std::size_t>, N> shapes;
-    std::array<T*, N> gradients{};
-    for (std::size_t i = 0; i < N; ++i) {
-        data[i] = inputs[i].value().data();
-        shapes[i] = as_span(inputs[i].shape());
-    }
-    const Shape shape = g.shape();
+    std::array<const Variable<T>*, N> pointers;
+    for (std::size_t i = 0; i < N; ++i) pointers[i] = &inputs[i];
     const T* const cotangent = g.value().data();
     std::array<Variable<T>, N> cotangents;
-    bool may_reuse = is_sole_owner(g);  // the first gradient can be written over the cotangent
-    for (std::size_t i = 0; i < N; ++i) {
-        if (!needs[i]) continue;
-        cotangents[i] = std::exchange(may_reuse, false) ? g : Variable<T>(empty<T>(shape));
-        gradients[i] = cotangents[i].node()->value.data();
-    }
-    const kernels::Broadcast loop(as_span(shape), shapes);
-    kernel.backward(formula, loop, cotangent, data.data(), gradients.data());
+    over_broadcast("backward", pointers, [&](const Shape& shape, const kernels::Broadcast& loop, const auto& data) {
+        std::array<T*, N> gradients{};
+        std::array<bool, N> summed{};
+        bool may_reuse = is_sole_owner(g);  // the first gradient can be written over the cotangent
+        for (std::size_t i = 0; i < N; ++i) {
+            if (!needs[i]) continue;
+            summed[i] = kernels::sums_up(loop, i);
+            if (!summed[i] && std::exchange(may_reuse, false))
+                cotangents[i] = g;
+            else
+                cotangents[i] = empty<T>(summed[i] ? inputs[i].shape() : shape);
+            gradients[i] = cotangents[i].node()->value.data();
+        }
+        kernel.backward(formula, loop, cotangent, data.data(), gradients.data(), summed);
+    });
     return cotangents;
 }
 

@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "catch.hpp"
+#include "threads.hpp"
 #include <xgrad/autodiff/error.hpp>
 #include <xgrad/autodiff/kernels/broadcast.hpp>
 #include <xgrad/autodiff/kernels/elementwise.hpp>
@@ -84,6 +85,35 @@ template <class T> void check_broadcast(const Shape& a, const Shape& b, const Sh
     }
     CHECK(right);
 
+    // The gradients of operands, summed up.
+    const Shape shapes[] = {a, b, c};
+    std::vector<std::vector<double>> sums(3);
+    for (unsigned k = 0; k < 3; ++k) {
+        sums[k].resize(size_of(shapes[k]));
+        for (std::size_t i = 0; i < size; ++i) sums[k][source(i, result, shapes[k])] += expected[k][i];
+    }
+    for (unsigned needed = 1; needed < 8; ++needed) {
+        std::vector<std::vector<T>> gradients(3);
+        T* pointers[3];
+        std::array<bool, 3> summed;
+        for (unsigned k = 0; k < 3; ++k) {
+            summed[k] = (needed >> k & 1) && kernels::sums_up(loop, k);
+            gradients[k].assign((summed[k] ? sums[k].size() : size) + 1, T(-99));
+            pointers[k] = needed >> k & 1 ? gradients[k].data() : nullptr;
+        }
+        kernel.backward(&formula, loop, g.data(), inputs, pointers, summed);
+        for (unsigned k = 0; k < 3; ++k) {
+            if (!pointers[k]) continue;
+            bool good = gradients[k].back() == T(-99);
+            for (std::size_t i = 0; i + 1 < gradients[k].size(); ++i) {
+                const double right_one = summed[k] ? sums[k][i] : static_cast<double>(expected[k][i]);
+                good = good && gradients[k][i] == Approx(right_one).epsilon(3e-5);
+            }
+            INFO("gradient " << k << " of " << needed << (summed[k] ? ", summed" : ""));
+            CHECK(good);
+        }
+    }
+
     for (unsigned needed = 0; needed < 8; ++needed) {
         std::vector<std::vector<T>> gradients(3, std::vector<T>(size + 1, T(-99)));
         T* pointers[3];
@@ -141,6 +171,58 @@ TEMPLATE_TEST_CASE("a formula runs over rows of any length that are repeated, an
     check_broadcast<TestType>({1500, 40, 2}, {1500, 1, 2}, {40, 1});
     check_broadcast<TestType>({2, 500, 31}, {2, 1, 31}, {500, 1});
     check_broadcast<TestType>({60, 3, 4, 5}, {3, 1, 5}, {60, 1, 4, 1});
+}
+
+TEMPLATE_TEST_CASE("gradients of what was broadcast are summed up in blocks and pieces of any size", "[elementwise]", float,
+                   double) {
+    for (const std::vector<Shape>& shapes : std::vector<std::vector<Shape>>{
+             {{70001}, {}, {1}},                    // all to one number
+             {{300, 1024}, {1024}, {}},             // a block is a row
+             {{130, 700}, {700}, {130, 1}},         // or some rows
+             {{20, 4096}, {4096}, {20, 1}},         // the longest row
+             {{9, 4097}, {4097}, {9, 1}},           // one that is too long
+             {{6, 30000}, {6, 1}, {}},
+             {{50, 40, 40}, {50, 1, 40}, {40, 1}},  // a middle axis, and two that are not neighbours
+             {{2, 3000, 3}, {2, 1, 3}, {3}}}) {
+        check_broadcast<TestType>(shapes[0], shapes[1], shapes[2]);
+        check_broadcast<TestType>(shapes[1], shapes[2], shapes[0]);
+    }
+}
+
+TEST_CASE("gradients are summed up along one group of axes, where what is within is not long", "[elementwise]") {
+    const auto sums_up = [](const Shape& result, const Shape& operand) {
+        return kernels::sums_up(Broadcast(result, {result, operand}), 1);
+    };
+    CHECK(sums_up({70001}, {}));
+    CHECK(sums_up({9, 4096}, {4096}));
+    CHECK_FALSE(sums_up({9, 4097}, {4097}));
+    CHECK(sums_up({9, 4096}, {9, 1}));
+    CHECK_FALSE(sums_up({9, 4097}, {9, 1}));
+    CHECK(sums_up({5, 64, 64}, {5, 1, 64}));
+    CHECK_FALSE(sums_up({5, 6, 7}, {6, 1}));
+    CHECK_FALSE(sums_up({5, 6}, {5, 6}));
+    CHECK_FALSE(sums_up({0, 6}, {6}));
+}
+
+TEST_CASE("any number of threads gives bitwise the same summed gradients", "[elementwise][threads]") {
+    const std::size_t rows = 3000, columns = 50;
+    const auto x = random<float>(rows * columns, 1), y = random<float>(columns, 2), z = random<float>(rows, 3),
+               g = random<float>(rows * columns, 4);
+    const auto& kernel = elementwise_kernel<decltype(formula), float, 3>();
+    const Broadcast loop(Shape{rows, columns}, {Shape{rows, columns}, Shape{columns}, Shape{rows, 1}});
+    const float* inputs[] = {x.data(), y.data(), z.data()};
+    const auto run = [&] {
+        std::vector<float> dy(columns), dz(rows);
+        float* gradients[] = {nullptr, dy.data(), dz.data()};
+        kernel.backward(&formula, loop, g.data(), inputs, gradients, {false, true, true});
+        return std::pair(dy, dz);
+    };
+    const xgrad::testing::Threads scope(1);
+    const auto expected = run();
+    for (std::size_t threads : {2, 3}) {
+        xgrad::set_threads(threads);
+        CHECK(run() == expected);
+    }
 }
 
 TEMPLATE_TEST_CASE("gathering writes at most short_row numbers behind its own", "[elementwise]", float, double) {

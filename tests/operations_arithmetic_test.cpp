@@ -8,6 +8,7 @@
 
 #include "catch.hpp"
 #include "random.hpp"
+#include "record_log.hpp"
 #include "threads.hpp"
 #include <xgrad/autodiff/elementwise.hpp>
 #include <xgrad/autodiff/gradcheck.hpp>
@@ -75,6 +76,26 @@ TEST_CASE("the four operators have right derivatives over shapes that broadcast"
     check_binary([](auto& x, auto& y) { return x - y; });
     check_binary([](auto& x, auto& y) { return x * y; });
     check_binary([](auto& x, auto& y) { return x / y; });
+}
+
+TEST_CASE("products and quotients have the cotangents of those operands that require one", "[operations][arithmetic]") {
+    for (const auto& [a, b, result] : broadcasts) {
+        INFO("shapes " << describe(a) << " and " << describe(b));
+        const V x = random(a, 1, -2, 2, 0.2), y = random(b, 2, -2, 2, 0.2);
+        gradcheck([&](auto& v) { return v * y; }, {x});
+        gradcheck([&](auto& v) { return x * v; }, {y});
+        gradcheck([&](auto& v) { return v / y; }, {x});
+        gradcheck([&](auto& v) { return x / v; }, {y});
+    }
+}
+
+TEST_CASE("a variable times itself has right derivatives and is a product of two", "[operations][arithmetic]") {
+    check_unary([](auto& x) { return x * x; }, -2, 2);
+    V x = V(3).requires_grad(true);
+    const testing::RecordLog log;
+    CHECK((x * x).item() == 9);
+    CHECK(log.names == std::vector<std::string>{"multiply"});
+    CHECK(log.inputs[0] == std::vector<const detail::Node*>{x.node(), x.node()});
 }
 
 TEST_CASE("pow, maximum and minimum have right derivatives over shapes that broadcast", "[operations][arithmetic]") {

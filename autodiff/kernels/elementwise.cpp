@@ -3,8 +3,110 @@
 #include <xgrad/autodiff/kernels/broadcast.hpp>
 #include <xgrad/autodiff/kernels/elementwise.hpp>
 #include <xgrad/autodiff/kernels/pieces.hpp>
+#include <xgrad/autodiff/kernels/reduce.hpp>
+#include <xgrad/autodiff/memory.hpp>
 
 namespace xgrad::kernels {
+namespace {
+
+// About so many numbers of a gradient that is summed up are in the nearest cache at a time, and at most so many.
+constexpr std::size_t block_size = 2048, largest_block = 4096;
+
+// What the gradient of an operand is summed up over. The operand repeats along one group of neighbouring dimensions; a
+// count of 0 says that there are several.
+Slices repeated(const Broadcast& loop, std::size_t operand) {
+    Slices slices;
+    std::size_t d = 0;
+    const auto take = [&](bool repeats, std::size_t& size) {
+        for (; d < loop.rank && (loop.stride[d][operand] == 0) == repeats; ++d) size *= loop.extent[d];
+    };
+    take(false, slices.inner);
+    take(true, slices.count);
+    take(false, slices.outer);
+    return d == loop.rank ? slices : Slices{0, 0, 0};
+}
+
+// How many numbers of the result have to be in one block: a row to be added to others, or all that makes up some sums.
+std::size_t unit(const Slices& slices) { return slices.outer == 1 ? slices.inner : slices.count * slices.inner; }
+
+// Gradients that are summed up, block by block of the result. Units are products of the innermost dimensions, so that
+// the largest one is made of whole others.
+template <class T, std::size_t N> class GradientSums {
+public:
+    GradientSums(const Broadcast& loop, T* const* gradients, const std::array<bool, N>& summed)
+        : size_(loop.size), gradients_(gradients), summed_(summed) {
+        std::size_t largest = 1;
+        for (std::size_t k = 0; k < N; ++k) {
+            if (!summed[k]) continue;
+            slices_[k] = repeated(loop, k);
+            largest = std::max(largest, unit(slices_[k]));
+            room_ += largest_block + (adds(k) ? slices_[k].inner : 0);
+        }
+        block_ = largest >= block_size / 2 ? largest : block_size / largest * largest;  // long rows one by one
+        // A piece adds up its blocks one after the other. What it gives is little beside what that is of, and so are
+        // all pieces, as their sums are put together by one thread.
+        const std::size_t blocks = (size_ + block_ - 1) / block_;
+        if (size_ >= worth_sharing)
+            piece_ = std::clamp(blocks / 32, std::max<std::size_t>(2, 16 * largest / block_), std::size_t{64}) * block_;
+        else
+            piece_ = size_;
+        pieces_ = (size_ + piece_ - 1) / piece_;
+        for (std::size_t k = 0; k < N; ++k)
+            if (summed[k] && adds(k) && pieces_ > 1) partial_[k] = memory::Scratch<T>(pieces_ * slices_[k].inner);
+    }
+
+    /// Has compute(begin, end, where) write the gradients of a part of the result, for all parts, and sums them up.
+    template <class Compute> void run(const Compute& compute) {
+        const auto piece = [&](std::size_t i) { run_piece(i, compute); };
+        parallel(pieces_, piece, size_ < brief_size);
+        for (std::size_t k = 0; k < N; ++k)
+            if (partial_[k]) sum(partial_[k].data(), {1, pieces_, slices_[k].inner}, gradients_[k]);
+    }
+
+private:
+    // Whether all blocks add to the same sums.
+    bool adds(std::size_t k) const { return slices_[k].outer == 1; }
+
+    template <class Compute> void run_piece(std::size_t piece, const Compute& compute) const {
+        const memory::Scratch<T> room(room_);
+        const std::size_t first = piece * piece_, last = std::min(size_, first + piece_);
+        for (std::size_t begin = first; begin < last; begin += block_) {
+            const std::size_t end = std::min(last, begin + block_);
+            T *to[N], *free = room.data();
+            for (std::size_t k = 0; k < N; ++k) {
+                to[k] = summed_[k] ? free : gradients_[k] ? gradients_[k] + begin : nullptr;
+                if (summed_[k]) free += largest_block;
+            }
+            compute(begin, end, to);
+            for (std::size_t k = 0; k < N; ++k) {
+                if (!summed_[k]) continue;
+                const auto [outer, count, inner] = slices_[k];
+                if (!adds(k)) {
+                    sum(to[k], {(end - begin) / (count * inner), count, inner}, gradients_[k] + begin / count);
+                    continue;
+                }
+                T* const total = partial_[k] ? partial_[k].data() + piece * inner : gradients_[k];
+                const std::size_t rows = (end - begin) / inner;
+                if (begin == first || rows > 1) sum(to[k], {1, rows, inner}, begin == first ? total : free);
+                if (begin > first) add_in_place(total, rows > 1 ? free : to[k], inner);
+            }
+        }
+    }
+
+    const std::size_t size_;
+    T* const* const gradients_;
+    const std::array<bool, N>& summed_;
+    Slices slices_[N];
+    std::size_t block_, piece_, pieces_, room_ = 0;
+    memory::Scratch<T> partial_[N];
+};
+
+}  // namespace
+
+bool sums_up(const Broadcast& loop, std::size_t operand) {
+    const Slices slices = repeated(loop, operand);
+    return slices.count > 1 && unit(slices) <= largest_block && loop.size > 0;
+}
 
 template <class T, std::size_t N>
 void ElementwiseValues<T, N>::forward(const void* formula, const Broadcast& loop, T* out,
@@ -18,17 +120,18 @@ void ElementwiseValues<T, N>::forward(const void* formula, const Broadcast& loop
 
 template <class T, std::size_t N>
 void ElementwiseKernel<T, N>::backward(const void* formula, const Broadcast& loop, const T* cotangent,
-                                       const T* const* inputs, T* const* gradients) const {
+                                       const T* const* inputs, T* const* gradients,
+                                       const std::array<bool, N>& summed) const {
     if (std::all_of(gradients, gradients + N, [](const T* gradient) { return !gradient; })) return;
-    in_pieces(loop.size, 1, [&](std::size_t first, std::size_t count) {
-        each_stretch<N>(loop, inputs, first, first + count, [&](std::size_t begin, const Stretch<T, N>& stretch) {
+    const auto compute = [&](std::size_t first, std::size_t last, T* const* to) {
+        each_stretch<N>(loop, inputs, first, last, [&](std::size_t begin, const Stretch<T, N>& stretch) {
             Stretch<T, N + 1> with_cotangent;
             T* here[N];
             for (std::size_t k = 0; k < N; ++k) {
                 with_cotangent.at[k] = stretch.at[k];
                 with_cotangent.stride[k] = stretch.stride[k];
                 with_cotangent.row_stride[k] = stretch.row_stride[k];
-                here[k] = gradients[k] ? gradients[k] + begin : nullptr;
+                here[k] = to[k] ? to[k] + (begin - first) : nullptr;
             }
             with_cotangent.length = stretch.length;
             with_cotangent.rows = stretch.rows;
@@ -37,6 +140,13 @@ void ElementwiseKernel<T, N>::backward(const void* formula, const Broadcast& loo
             with_cotangent.row_stride[N] = stretch.length;
             stretch_gradients(formula, with_cotangent, here);
         });
+    };
+    if (std::find(summed.begin(), summed.end(), true) != summed.end())
+        return GradientSums<T, N>(loop, gradients, summed).run(compute);
+    in_pieces(loop.size, 1, [&](std::size_t first, std::size_t count) {
+        T* to[N];
+        for (std::size_t k = 0; k < N; ++k) to[k] = gradients[k] ? gradients[k] + first : nullptr;
+        compute(first, first + count, to);
     });
 }
 

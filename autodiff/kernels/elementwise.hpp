@@ -5,6 +5,7 @@
 // is compiled for each formula is as little as can be: the loops over a stretch.
 #pragma once
 
+#include <array>
 #include <concepts>
 #include <cstddef>
 #include <type_traits>
@@ -36,13 +37,17 @@ template <class T, std::size_t N> struct ElementwiseValues {
     void (*stretch_values)(const void* formula, const Stretch<T, N>& stretch, T* out);  // the same for one stretch
 };
 
+/// Whether the gradient of an operand that was broadcast can be summed up to its shape while it is computed: where it
+/// repeats along neighbouring dimensions, and what is within them is not long.
+bool sums_up(const Broadcast& loop, std::size_t operand);
+
 /// The kernel of a formula: its values and its gradients.
 template <class T, std::size_t N> struct ElementwiseKernel : ElementwiseValues<T, N> {
-    /// gradients[i] = cotangent · ∂formula/∂inputs[i] for every i whose gradients[i] is not null, all of the loop's
-    /// full shape: summing to the shape of an input that was broadcast is the caller's. Each may be the cotangent
-    /// itself or an input that has the full shape.
+    /// gradients[i] = cotangent · ∂formula/∂inputs[i] for every i whose gradients[i] is not null. Those that are
+    /// `summed`, which sums_up must allow, have the shape of their input; the others have the loop's full shape, and
+    /// each of them may be the cotangent itself or an input that has this shape.
     void backward(const void* formula, const Broadcast& loop, const T* cotangent, const T* const* inputs,
-                  T* const* gradients) const;
+                  T* const* gradients, const std::array<bool, N>& summed = {}) const;
 
     // The same for one stretch, whose last operand is the cotangent. At least one gradient is not null.
     void (*stretch_gradients)(const void* formula, const Stretch<T, N + 1>& stretch, T* const* gradients);

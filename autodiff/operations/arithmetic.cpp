@@ -69,6 +69,28 @@ template <class T>
                   wrt(b, OneVjp{by_b, needs_a ? a : Variable<T>()}));
 }
 
+// Whether the cotangent of an input that was broadcast is wanted.
+template <class T>
+bool is_repeated_and_differentiated(const Variable<T>& a, const Variable<T>& b) {
+    return a.shape() != b.shape() && ((a.size() <= b.size() && detail::is_differentiated(a)) ||
+                                      (b.size() <= a.size() && detail::is_differentiated(b)));
+}
+
+// An operation of two inputs whose cotangents the formula's own kernel computes in one pass. It sums up those of what was
+// broadcast on the way. (A vjp that is recorded itself is `recorded`. The formula has to outlive the result.)
+template <class T>
+using JointVjp = std::array<Variable<T>, 2> (*)(const Variable<T>& g, const Variable<T>& a, const Variable<T>& b,
+                                                const Needs& needs);
+template <class T>
+[[gnu::noinline]] Variable<T> apply_joint(const detail::AnyFormula<T, 2>& f, const Variable<T>& a, const Variable<T>& b,
+                                             JointVjp<T> recorded) {
+    return record(f.name, detail::run_forward<T, 2>(f, {&a, &b}),
+                  wrt(std::tie(a, b), [f, recorded, a, b](Variable<T> g, const Needs& needs) {
+                      if (detail::thread_state.recording) return recorded(g, a, b, needs);
+                      return detail::run_backward<T, 2>(f.kernel, f.formula, std::move(g), {a, b}, needs);
+                  }));
+}
+
 }  // namespace
 
 template <class T>
@@ -172,22 +194,44 @@ Variable<T> subtract(Variable<T>&& a, Variable<T>&& b) {
     return apply_binary<T>(any_formula<T, 2>("subtract", formulas::Subtract{}), std::move(a), std::move(b),
                            pass_on<T, Variable<T>>, negate<T, Variable<T>>, false);
 }
+// x·x, whose cotangent is one array rather than the sum of two.
+template <class T>
+Variable<T> multiply_by_itself(const Variable<T>& x) {
+    const formulas::Square square;
+    return record("multiply", run_forward<T, 1>(any_formula<T, 1>("multiply", square), {&x}),
+                  wrt(std::tie(x, x), [x](Variable<T> g, const Needs& needs) {
+                      auto [cotangent] = elementwise_cotangents<T, formulas::Square, 1>({}, std::move(g), {x}, needs);
+                      return std::array{std::move(cotangent), Variable<T>()};
+                  }));
+}
 template <class T>
 Variable<T> multiply(Variable<T>&& a, Variable<T>&& b) {
+    static constexpr formulas::Multiply formula;
+    const AnyFormula<T, 2> product = any_formula<T, 2>("multiply", formula);
+    if (a.node() == b.node() && is_differentiated(a)) return multiply_by_itself(a);
+    if (is_repeated_and_differentiated(a, b))
+        return apply_joint<T>(product, a, b, [](const auto& g, const auto& x, const auto& y, const Needs& needs) {
+            return std::array{needs[0] ? g * y : Variable<T>(), needs[1] ? g * x : Variable<T>()};
+        });
     const OperandVjp<T> times = [](Variable<T>&& g, const Variable<T>& other) { return std::move(g) * other; };
-    return apply_binary<T>(any_formula<T, 2>("multiply", formulas::Multiply{}), std::move(a), std::move(b),
-                           times, times, true);
+    return apply_binary<T>(product, std::move(a), std::move(b), times, times, true);
 }
 template <class T>
 Variable<T> divide(Variable<T>&& a, Variable<T>&& b) {
-    const formulas::Divide formula;
+    static constexpr formulas::Divide formula;
     const AnyFormula<T, 2> quotient = any_formula<T, 2>("divide", formula);
     if (!is_recorded(a, b)) return run_unrecorded<T, 2>(quotient, {&a, &b}, {&a, &b});
+    const auto by_divisor = [](Variable<T> g, const Variable<T>& y, const Variable<T>& divisor) {
+        return elementwise_operation("divide", formulas::DivideVjp{}, std::move(g), y, divisor);
+    };
+    if (is_repeated_and_differentiated(a, b))
+        return apply_joint<T>(quotient, a, b, [](const auto& g, const auto& x, const auto& z, const Needs& needs) {
+            return std::array{needs[0] ? g / z : Variable<T>(),
+                              needs[1] ? decltype(by_divisor){}(g, x / z, z) : Variable<T>()};
+        });
     Array<T> value = run_forward<T, 2>(quotient, {&a, &b}, {&a, nullptr});
     return record("divide", std::move(value), wrt(a, [b](Variable<T> g) { return std::move(g) / b; }),
-                  wrt(b, [b](Variable<T> g, const Variable<T>& y) {
-                      return elementwise_operation("divide", formulas::DivideVjp{}, std::move(g), y, b);
-                  }));
+                  wrt(b, [b, by_divisor](Variable<T> g, const Variable<T>& y) { return by_divisor(std::move(g), y, b); }));
 }
 template <class T>
 Variable<T> negative(Variable<T>&& x) {
