@@ -191,8 +191,15 @@ Variable<T> add(Variable<T>&& a, Variable<T>&& b) {
 }
 template <class T>
 Variable<T> subtract(Variable<T>&& a, Variable<T>&& b) {
-    return apply_binary<T>(any_formula<T, 2>("subtract", formulas::Subtract{}), std::move(a), std::move(b),
-                           pass_on<T, Variable<T>>, negate<T, Variable<T>>, false);
+    const formulas::Subtract formula;
+    const AnyFormula<T, 2> difference = any_formula<T, 2>("subtract", formula);
+    if (!is_repeated_and_differentiated(a, b))
+        return apply_binary<T>(difference, std::move(a), std::move(b), pass_on<T, Variable<T>>, negate<T, Variable<T>>,
+                               false);
+    // What is summed up is less to negate.
+    Array<T> value = run_forward<T, 2>(difference, {&a, &b}, {&a, &b});
+    return record("subtract", std::move(value), wrt(a, [](Variable<T> g) { return g; }),
+                  wrt(b, [shape = b.shape()](Variable<T> g) { return g.shape() == shape ? -std::move(g) : -sum_to(g, shape); }));
 }
 // x·x, whose cotangent is one array rather than the sum of two.
 template <class T>
