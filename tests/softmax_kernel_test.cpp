@@ -35,6 +35,15 @@ Reals log_softmax_of(const Reals& x, const Slices& s) {
     return y;
 }
 
+Reals logsumexp_of(const Reals& x, const Slices& s) {
+    const Reals y = log_softmax_of(x, s);
+    Reals sums;
+    each_slice(s, [&](auto place) {
+        sums.push_back(s.count > 0 ? x[place(0)] - y[place(0)] : -std::numeric_limits<Real>::infinity());
+    });
+    return sums;
+}
+
 Reals softmax_of(const Reals& x, const Slices& s) {
     Reals y = log_softmax_of(x, s);
     for (Real& number : y) number = std::exp(number);
@@ -103,6 +112,10 @@ TEMPLATE_TEST_CASE("softmax and log_softmax equal their twins", "[softmax]", flo
             kernels::log_softmax(shifted.data(), s, log_y.data(), at);
             check_close(y, softmax_of(reals(shifted), s), 8, 0);
             check_close(log_y, log_softmax_of(reals(shifted), s));
+            std::vector<T> sums(s.results());
+            kernels::softmax_and_logsumexp(shifted.data(), s, log_y.data(), sums.data(), at);
+            CHECK(log_y == y);
+            check_close(sums, logsumexp_of(reals(shifted), s));
             kernels::softmax(shifted.data(), s, shifted.data(), at);
             CHECK(shifted == y);
         }
@@ -120,6 +133,10 @@ TEMPLATE_TEST_CASE("softmax of the largest and of infinite numbers is what PyTor
         check_close(y, Reals{1, 0, 1, 0, nan, nan, nan, nan, nan, nan}, 1);
         kernels::log_softmax(x.data(), {5, 2, 1}, y.data(), at);
         check_close(std::vector<T>(y.begin() + 2, y.end()), Reals{0, -infinity, nan, nan, nan, nan, nan, nan}, 1);
+        std::vector<T> sums(5);
+        kernels::softmax_and_logsumexp(x.data(), {5, 2, 1}, y.data(), sums.data(), at);
+        check_close(sums, Reals{huge, 0, nan, -infinity, infinity}, 1);
+        check_close(y, Reals{1, 0, 1, 0, nan, nan, nan, nan, nan, 0}, 1);
     }
 }
 
@@ -206,8 +223,8 @@ template <class T>
 std::vector<std::vector<T>> all_results(const Slices& s, const std::vector<T>& x, const std::vector<T>& g,
                                         const CrossEntropyTarget<T>& target, bool one_scale, Level at) {
     std::vector<std::vector<T>> results(6, std::vector<T>(s.size()));
-    std::vector<T> losses(s.results()), weights(s.results());
-    kernels::softmax(x.data(), s, results[0].data(), at);
+    std::vector<T> sums(s.results()), losses(s.results()), weights(s.results());
+    kernels::softmax_and_logsumexp(x.data(), s, results[0].data(), sums.data(), at);
     kernels::log_softmax(x.data(), s, results[1].data(), at);
     kernels::softmax_backward(results[0].data(), g.data(), s, results[2].data(), at);
     kernels::log_softmax_backward(results[1].data(), g.data(), s, results[3].data(), at);
@@ -215,7 +232,7 @@ std::vector<std::vector<T>> all_results(const Slices& s, const std::vector<T>& x
     const T half = T(0.5);
     kernels::softmax_cross_entropy_backward(results[4].data(), s, target, one_scale ? &half : losses.data(), one_scale,
                                             results[5].data(), at);
-    results.insert(results.end(), {losses, weights});
+    results.insert(results.end(), {sums, losses, weights});
     return results;
 }
 
@@ -253,7 +270,7 @@ TEMPLATE_TEST_CASE("arrays that are shared among threads have the softmax and cr
                 const Real probability = 1 / static_cast<Real>(s.count);  // about
                 for (std::size_t i = 0; i < 6; ++i)
                     check_close(alone(together[i]), reals(expected[i]), 32, probability);
-                for (std::size_t i = 6; i < 8; ++i)
+                for (std::size_t i = 6; i < 9; ++i)
                     check_close(std::vector<T>{together[i][slice]}, reals(expected[i]), 32);
             }
             target.labels = labels.data();

@@ -50,7 +50,24 @@ void run(Kernel kernel, const std::array<const T*, N>& inputs, const Slices& sli
 }  // namespace
 
 template <class T> void softmax(const T* x, const Slices& slices, T* y, Level at) {
-    run<T, 1>(softmax_kernels<T>(at).softmax, {x}, slices, y, at);
+    const auto kernel = [softmax = softmax_kernels<T>(at).softmax](const T* from, const Slices& s, std::size_t columns,
+                                                                   T* to) { softmax(from, s, columns, to, nullptr); };
+    run<T, 1>(kernel, {x}, slices, y, at);
+}
+
+template <class T> void softmax_and_logsumexp(const T* x, const Slices& slices, T* y, T* sums, Level at) {
+    const auto kernel = softmax_kernels<T>(at).softmax;
+    if (are_short_rows(slices))
+        return over_blocks<T, 1>({x}, slices, slices.count, y, at, [&](auto& turned) {
+            kernel(turned.inputs[0], turned.slices, turned.slices.inner, turned.results, sums + turned.first);
+        });
+    if (are_short_columns(slices) || are_few_columns(slices)) {  // which are turned in other ways for either
+        logsumexp(x, slices, sums, at);
+        return softmax(x, slices, y, at);
+    }
+    each_piece(slices, [&](std::size_t i, std::size_t first, const Slices& piece, std::size_t columns) {
+        kernel(x + i, piece, columns, y + i, sums + first);
+    });
 }
 
 template <class T> void log_softmax(const T* x, const Slices& slices, T* y, Level at) {
@@ -104,6 +121,7 @@ void softmax_cross_entropy_backward(const T* probabilities, const Slices& slices
 
 #define XGRAD_SOFTMAX(T)                                                                                          \
     template void softmax(const T*, const Slices&, T*, Level);                                                    \
+    template void softmax_and_logsumexp(const T*, const Slices&, T*, T*, Level);                                  \
     template void log_softmax(const T*, const Slices&, T*, Level);                                                \
     template void softmax_backward(const T*, const T*, const Slices&, T*, Level);                                 \
     template void log_softmax_backward(const T*, const T*, const Slices&, T*, Level);                             \

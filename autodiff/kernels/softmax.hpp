@@ -13,6 +13,10 @@ namespace xgrad::kernels {
 /// y = exp(x) / sum(exp(x)) over each slice. y may be x.
 template <class T> void softmax(const T* x, const Slices& slices, T* y, Level at = level());
 
+/// The same with log(sum(exp(x))) of each slice, (outer, inner), whose derivatives these are. (Where the largest element
+/// is infinite, its own is NaN, and those of finite ones are 0; softmax alone gives NaN for all.)
+template <class T> void softmax_and_logsumexp(const T* x, const Slices& slices, T* y, T* sums, Level at = level());
+
 /// y = x - log(sum(exp(x))) over each slice. y may be x.
 template <class T> void log_softmax(const T* x, const Slices& slices, T* y, Level at = level());
 
@@ -57,7 +61,7 @@ void softmax_cross_entropy_backward(const T* probabilities, const Slices& slices
 
 /// The level's share of the work: one thread's piece, a range of outer, of whose arrays it takes the first columns.
 template <class T> struct SoftmaxKernels {
-    void (*softmax)(const T* x, const Slices& slices, std::size_t columns, T* y);
+    void (*softmax)(const T* x, const Slices& slices, std::size_t columns, T* y, T* logsumexp);  // which may be null
     void (*log_softmax)(const T* x, const Slices& slices, std::size_t columns, T* y);
     void (*softmax_backward)(const T* y, const T* g, const Slices& slices, std::size_t columns, T* dx);
     void (*log_softmax_backward)(const T* y, const T* g, const Slices& slices, std::size_t columns, T* dx);

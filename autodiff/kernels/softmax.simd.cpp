@@ -1,3 +1,5 @@
+#include <limits>
+
 #include <xgrad/autodiff/kernels/rows.hpp>
 #include <xgrad/autodiff/kernels/softmax.hpp>
 
@@ -8,16 +10,19 @@ template <class T, class Slice> Lane<T> largest(const Slice& slice, const T* x) 
     return slice.template fold<Top>([&](std::size_t i, auto part) { return part.load(x + i); });
 }
 
-template <class T> XGRAD_FLATTEN void softmax_slices(const T* x, const Slices& slices, std::size_t columns, T* y) {
-    each_slice<T>(slices, columns, [&](std::size_t offset, std::size_t, auto slice) {
+template <class T>
+XGRAD_FLATTEN void softmax_slices(const T* x, const Slices& slices, std::size_t columns, T* y, T* logsumexp) {
+    each_slice<T>(slices, columns, [&](std::size_t offset, std::size_t result, auto slice) {
         const T* from = x + offset;
         T* to = y + offset;
-        const Lane<T> top = largest(slice, from);
+        Lane<T> top = largest(slice, from);
+        if (logsumexp) top = where(abs(top) < std::numeric_limits<T>::infinity(), top, Lane<T>(0));
         const Lane<T> total = slice.template fold<Sum>([&](std::size_t i, auto part) {
             const Lane<T> power = exp(part.load(from + i) - top);
             part.store(power, to + i);
             return power;
         });
+        if (logsumexp) slice.put(top + log(total), logsumexp + result);
         const Lane<T> scale = 1 / total;
         slice.each([&](std::size_t i, auto part) { part.store(part.load(to + i) * scale, to + i); });
     });
@@ -215,10 +220,11 @@ void gathering(const T* x, const Slices& slices, std::size_t columns, T* y, cons
     }
 }
 
-template <class T> void softmax(const T* x, const Slices& slices, std::size_t columns, T* y) {
-    gathering(x, slices, columns, y, [](const T* from, const Slices& s, std::size_t its_columns, T* to, std::size_t) {
-        softmax_slices(from, s, its_columns, to);
-    });
+template <class T> void softmax(const T* x, const Slices& slices, std::size_t columns, T* y, T* logsumexp) {
+    const auto kernel = [&](const T* from, const Slices& s, std::size_t its_columns, T* to, std::size_t first) {
+        softmax_slices(from, s, its_columns, to, logsumexp ? logsumexp + first : nullptr);
+    };
+    gathering(x, slices, columns, y, kernel);
 }
 
 template <class T> void log_softmax(const T* x, const Slices& slices, std::size_t columns, T* y) {

@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <xgrad/autodiff/kernels/reduce.hpp>
+#include <xgrad/autodiff/kernels/softmax.hpp>
 #include <xgrad/autodiff/operations/arithmetic.hpp>
 #include <xgrad/autodiff/operations/index.hpp>
 #include <xgrad/autodiff/operations/reduce.hpp>
@@ -199,14 +200,22 @@ template <Real T>
 Variable<T> logsumexp(const Variable<T>& x, const Axes& axes, bool keep) {
     return over_adjacent_axes("logsumexp", x, axes, keep, [=](const Variable<T>& a, const Reduction& reduction) {
         check_not_empty("logsumexp", a.shape(), reduction.slices);
+        const auto [outer, count, inner] = reduction.slices;
+        const Shape as_slices{outer, count, inner}, as_results{outer, 1, inner};
         Array<T> value = empty<T>(reduction.result);
-        kernels::logsumexp(a.value().data(), reduction.slices, value.data());
+        Variable<T> probabilities;  // which are the derivatives
+        if (detail::is_differentiated(a)) {
+            probabilities = empty<T>(as_slices);
+            kernels::softmax_and_logsumexp(a.value().data(), reduction.slices, probabilities.node()->value.data(),
+                                           value.data());
+        } else {
+            kernels::logsumexp(a.value().data(), reduction.slices, value.data());
+        }
         return record("logsumexp", std::move(value), with("axes", reduction.axes),
-                      // Not exp(a − y): a large y has lost the digits that count.
-                      wrt(a, [a, reduction](const Variable<T>& g) {
-                          const auto [outer, count, inner] = reduction.slices;
-                          return reshape(softmax(reshape(a, Shape{outer, count, inner}), 1) *
-                                             reshape(g, Shape{outer, 1, inner}),
+                      wrt(a, [a, probabilities, as_slices, as_results](const Variable<T>& g) {
+                          const bool recorded = detail::thread_state.recording;
+                          return reshape((recorded ? softmax(reshape(a, as_slices), 1) : probabilities) *
+                                             reshape(g, as_results),
                                          a.shape());
                       }));
     });
