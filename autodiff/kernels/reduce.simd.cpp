@@ -117,12 +117,13 @@ void fold(const T* x, const T* about, const Slices& slices, std::size_t columns,
 }
 
 template <class T> XGRAD_FLATTEN void logsumexp(const T* x, const T*, const Slices& slices, std::size_t columns, T* y) {
-    each_slice<T>(slices, columns, [&](std::size_t offset, std::size_t result, auto slice) {
+    each_slices<T>(slices, columns, [&](std::size_t offset, std::size_t result, auto slice) {
         const T* from = x + offset;
         const Lane<T> largest = slice.template fold<Top>([&](std::size_t i, auto part) { return part.load(from + i); });
         const Lane<T> centre = where(abs(largest) < std::numeric_limits<T>::infinity(), largest, Lane<T>(0));
+        const auto centres = slice.spread(centre);
         const Lane<T> total =
-            slice.template fold<Sum>([&](std::size_t i, auto part) { return exp(part.load(from + i) - centre); });
+            slice.template fold<Sum>([&](std::size_t i, auto part) { return exp(part.load(from + i) - centres); });
         slice.put(centre + log(total), y + result);
     });
 }

@@ -2,6 +2,7 @@
 // column, with the last, incomplete lane treated by the same code as the whole ones. Only *.simd.cpp files include it.
 #pragma once
 
+#include <bit>
 #include <cstddef>
 #include <limits>
 #include <utility>
@@ -144,6 +145,29 @@ template <class Op, class T> T across(const Lane<T>& lane) {
     }
 }
 
+// The lanes of `count` rows, merged in pairs until they are one, whose numbers are then merged as well.
+template <class Op, class T, std::size_t count, std::size_t steps, std::size_t... i>
+void merge_pairs(typename Bare<T, sizeof...(i)>::Type* rows, std::index_sequence<i...> all) {
+    if constexpr (steps > 0) {
+        for (std::size_t row = 0; row < (count + 1) / 2; ++row) {
+            const auto x = rows[2 * row], y = rows[count > 1 ? 2 * row + 1 : 0];
+            rows[row] =
+                Op::merge(__builtin_shufflevector(x, y, (2 * i)...), __builtin_shufflevector(x, y, (2 * i + 1)...));
+        }
+        merge_pairs<Op, T, (count + 1) / 2, steps - 1>(rows, all);
+    }
+}
+
+/// As many lanes as a power of two, each merged into one number: in the first places, one after the other.
+template <class Op, class T, std::size_t count> Lane<T> across_each(const Lane<T> (&lanes)[count]) {
+    constexpr std::size_t width = Lane<T>::width, steps = std::countr_zero(width);
+    static_assert(std::has_single_bit(count) && count <= width);
+    typename Bare<T, width>::Type rows[count];
+    for (std::size_t r = 0; r < count; ++r) lanes[r].store(reinterpret_cast<T*>(&rows[r]));
+    merge_pairs<Op, T, count, steps>(rows, std::make_index_sequence<width>());
+    return Lane<T>::load(reinterpret_cast<const T*>(&rows[0]));
+}
+
 // The recursion of pairwise, out of line: it is entered where there is much to do.
 template <class Merge, class Leaf>
 [[gnu::noinline]] auto pairwise_halves(std::size_t first, std::size_t n, std::size_t block, const Merge& merge,
@@ -171,6 +195,8 @@ template <class T> struct Row {
 
     std::size_t count;
 
+    /// A number that belongs to the slice, as it is combined with lanes of its numbers.
+    static const Lane<T>& spread(const Lane<T>& lane) { return lane; }
     /// A number of the slice, in every place.
     static Lane<T> get(const T* from) { return Lane<T>(*from); }
     static void put(const Lane<T>& lane, T* to) { lane.store_partial(to, 1); }
@@ -208,6 +234,7 @@ template <class T, class Places> struct Column {
     std::size_t stride;
     Places places;
 
+    static const Lane<T>& spread(const Lane<T>& lane) { return lane; }
     /// A number of each slice.
     Lane<T> get(const T* from) const { return places.load(from); }
     void put(const Lane<T>& lane, T* to) const { places.store(lane, to); }
@@ -241,6 +268,84 @@ private:
     }
 };
 
+/// A lane of each of some rows, which behave as one.
+template <class T, std::size_t count> struct Lanes {
+    Lane<T> rows[count];
+
+    template <class F> static Lanes of(const F& row) {
+        Lanes result;
+#pragma GCC unroll 8
+        for (std::size_t r = 0; r < count; ++r) result.rows[r] = row(r);
+        return result;
+    }
+    friend Lanes operator+(const Lanes& a, const Lanes& b) {
+        return of([&](std::size_t r) { return a.rows[r] + b.rows[r]; });
+    }
+    friend Lanes operator-(const Lanes& a, const Lanes& b) {
+        return of([&](std::size_t r) { return a.rows[r] - b.rows[r]; });
+    }
+    friend Lanes operator*(const Lanes& a, const Lanes& b) {
+        return of([&](std::size_t r) { return a.rows[r] * b.rows[r]; });
+    }
+    friend Lanes exp(const Lanes& x) {
+        return of([&](std::size_t r) { return exp(x.rows[r]); });
+    }
+};
+
+/// Some rows side by side, so that none waits until another one's lanes are merged. What belongs to a row as a whole
+/// stands in its place of one lane.
+template <class T> class Rows {
+public:
+    static constexpr std::size_t most = Lane<T>::width < 4 ? Lane<T>::width : 4;
+
+    Rows(std::size_t count, std::size_t rows) : count_(count), rows_(rows) {
+        // Those that are missing are the last one again, which does no harm.
+        for (std::size_t r = 0; r < most; ++r) offsets_[r] = (r < rows ? r : rows - 1) * count;
+    }
+
+    Lanes<T, most> spread(const Lane<T>& lane) const {
+        T numbers[Lane<T>::width];
+        lane.store(numbers);
+        return Lanes<T, most>::of([&](std::size_t r) { return Lane<T>(numbers[r]); });
+    }
+    void put(const Lane<T>& lane, T* to) const { lane.store_partial(to, rows_); }
+    std::size_t rows() const { return rows_; }
+    /// Where a row begins.
+    std::size_t operator[](std::size_t row) const { return offsets_[row]; }
+
+    template <class Body> void each(const Body& body) const {
+        each_lane<T>(count_, [&](std::size_t i, auto part) { body(i, PartOfEach<decltype(part)>{offsets_, part}); });
+    }
+    template <class Op, class Value> Lane<T> fold(const Value& value) const {
+        const T neutral = Op::template neutral<T>();
+        auto merged = Lanes<T, most>::of([&](std::size_t) { return Lane<T>(neutral); });
+        each([&](std::size_t i, auto part) {
+            const Lanes<T, most> x = value(i, part);
+            merged = Lanes<T, most>::of(
+                [&](std::size_t r) { return Op::merge(merged.rows[r], part.places.fill(x.rows[r], neutral)); });
+        });
+        return across_each<Op>(merged.rows);
+    }
+
+private:
+    // Some places of the lanes of all rows.
+    template <class Places> struct PartOfEach {
+        const std::size_t (&offsets)[most];
+        Places places;
+
+        Lanes<T, most> load(const T* from) const {
+            return Lanes<T, most>::of([&](std::size_t r) { return places.load(from + offsets[r]); });
+        }
+        void store(const Lanes<T, most>& lanes, T* to) const {
+#pragma GCC unroll 8
+            for (std::size_t r = 0; r < most; ++r) places.store(lanes.rows[r], to + offsets[r]);
+        }
+    };
+
+    const std::size_t count_, rows_;
+    std::size_t offsets_[most];
+};
+
 /// Runs body(offset, result, slice) for every row or, where inner is not 1, for every lane's worth of the first
 /// `columns` columns. It starts at `offset` in the array and at `result` in an array of (outer, inner).
 template <class T, class Body> void each_slice(const Slices& slices, std::size_t columns, const Body& body) {
@@ -255,6 +360,17 @@ template <class T, class Body> void each_slice(const Slices& slices, std::size_t
             body(offset + j, result + j, Column<T, decltype(places)>{length, stride, places});
         });
     }
+}
+
+/// The same with rows of up to so many lanes some at a time. (What is added up along them is added one after the
+/// other.)
+template <class T, std::size_t longest = 32, class Body>
+void each_slices(const Slices& slices, std::size_t columns, const Body& body) {
+    constexpr std::size_t width = Lane<T>::width, together = Rows<T>::most;
+    const auto [outer, count, inner] = slices;
+    if (inner != 1 || outer == 1 || count > longest * width || width == 1) return each_slice<T>(slices, columns, body);
+    for (std::size_t o = 0; o < outer; o += together)
+        body(o * count, o, Rows<T>(count, outer - o < together ? outer - o : together));
 }
 
 }  // namespace xgrad::kernels::XGRAD_LEVEL

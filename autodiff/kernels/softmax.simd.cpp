@@ -12,40 +12,44 @@ template <class T, class Slice> Lane<T> largest(const Slice& slice, const T* x) 
 
 template <class T>
 XGRAD_FLATTEN void softmax_slices(const T* x, const Slices& slices, std::size_t columns, T* y, T* logsumexp) {
-    each_slice<T>(slices, columns, [&](std::size_t offset, std::size_t result, auto slice) {
+    each_slices<T>(slices, columns, [&](std::size_t offset, std::size_t result, auto slice) {
         const T* from = x + offset;
         T* to = y + offset;
         Lane<T> top = largest(slice, from);
         if (logsumexp) top = where(abs(top) < std::numeric_limits<T>::infinity(), top, Lane<T>(0));
+        const auto tops = slice.spread(top);
         const Lane<T> total = slice.template fold<Sum>([&](std::size_t i, auto part) {
-            const Lane<T> power = exp(part.load(from + i) - top);
+            const auto power = exp(part.load(from + i) - tops);
             part.store(power, to + i);
             return power;
         });
         if (logsumexp) slice.put(top + log(total), logsumexp + result);
-        const Lane<T> scale = 1 / total;
+        const auto scale = slice.spread(1 / total);
         slice.each([&](std::size_t i, auto part) { part.store(part.load(to + i) * scale, to + i); });
     });
 }
 
 template <class T> XGRAD_FLATTEN void log_softmax_slices(const T* x, const Slices& slices, std::size_t columns, T* y) {
-    each_slice<T>(slices, columns, [&](std::size_t offset, std::size_t, auto slice) {
+    each_slices<T>(slices, columns, [&](std::size_t offset, std::size_t, auto slice) {
         const T* from = x + offset;
         T* to = y + offset;
-        const Lane<T> top = largest(slice, from);
-        const Lane<T> log_total =
-            log(slice.template fold<Sum>([&](std::size_t i, auto part) { return exp(part.load(from + i) - top); }));
+        const auto top = slice.spread(largest(slice, from));
+        const auto log_total = slice.spread(
+            log(slice.template fold<Sum>([&](std::size_t i, auto part) { return exp(part.load(from + i) - top); })));
         slice.each([&](std::size_t i, auto part) { part.store(part.load(from + i) - top - log_total, to + i); });
     });
 }
 
+// Cotangents wait for little, and side by side more of what they read has to be at hand.
+constexpr std::size_t longest_backward = 4;
+
 template <class T>
 XGRAD_FLATTEN void softmax_backward(const T* y, const T* g, const Slices& slices, std::size_t columns, T* dx) {
-    each_slice<T>(slices, columns, [&](std::size_t offset, std::size_t, auto slice) {
+    each_slices<T, longest_backward>(slices, columns, [&](std::size_t offset, std::size_t, auto slice) {
         const T *result = y + offset, *cotangent = g + offset;
         T* to = dx + offset;
-        const Lane<T> total = slice.template fold<Sum>(
-            [&](std::size_t i, auto part) { return part.load(cotangent + i) * part.load(result + i); });
+        const auto total = slice.spread(slice.template fold<Sum>(
+            [&](std::size_t i, auto part) { return part.load(cotangent + i) * part.load(result + i); }));
         slice.each([&](std::size_t i, auto part) {
             part.store(part.load(result + i) * (part.load(cotangent + i) - total), to + i);
         });
@@ -54,32 +58,40 @@ XGRAD_FLATTEN void softmax_backward(const T* y, const T* g, const Slices& slices
 
 template <class T>
 XGRAD_FLATTEN void log_softmax_backward(const T* y, const T* g, const Slices& slices, std::size_t columns, T* dx) {
-    each_slice<T>(slices, columns, [&](std::size_t offset, std::size_t, auto slice) {
+    each_slices<T, longest_backward>(slices, columns, [&](std::size_t offset, std::size_t, auto slice) {
         const T *result = y + offset, *cotangent = g + offset;
         T* to = dx + offset;
-        const Lane<T> total =
-            slice.template fold<Sum>([&](std::size_t i, auto part) { return part.load(cotangent + i); });
+        const auto total =
+            slice.spread(slice.template fold<Sum>([&](std::size_t i, auto part) { return part.load(cotangent + i); }));
         slice.each([&](std::size_t i, auto part) {
             part.store(part.load(cotangent + i) - exp(part.load(result + i)) * total, to + i);
         });
     });
 }
 
-// Runs body(k, label) for the samples of a slice: the k-th place of its lanes.
+// Runs body(k, label, first) for the samples of a slice: the k-th place of what belongs to them, and where their first
+// class is.
 template <class T, class Body> void each_sample(const Row<T>&, const std::int64_t* labels, const Body& body) {
-    body(std::size_t{0}, *labels);
+    body(std::size_t{0}, *labels, std::size_t{0});
+}
+template <class T, class Body> void each_sample(const Rows<T>& rows, const std::int64_t* labels, const Body& body) {
+    for (std::size_t k = 0; k < rows.rows(); ++k) body(k, labels[k], rows[k]);
 }
 template <class T, class Body> void each_sample(const Column<T, Whole>&, const std::int64_t* labels, const Body& body) {
-    for (std::size_t k = 0; k < Lane<T>::width; ++k) body(k, labels[k]);
+    for (std::size_t k = 0; k < Lane<T>::width; ++k) body(k, labels[k], k);
 }
 template <class T, class Body>
 void each_sample(const Column<T, Part>& column, const std::int64_t* labels, const Body& body) {
-    for (std::size_t k = 0; k < column.places.count; ++k) body(k, labels[k]);
+    for (std::size_t k = 0; k < column.places.count; ++k) body(k, labels[k], k);
 }
 
 // The weight of the class at an offset of a slice: a lane of classes along a row, one class down a column.
 template <class T, class Part> Lane<T> class_weight(const Row<T>&, const T* weights, std::size_t i, Part part) {
     return part.load(weights + i);
+}
+template <class T, class Part> auto class_weight(const Rows<T>&, const T* weights, std::size_t i, Part part) {
+    const Lane<T> weight = part.places.load(weights + i);
+    return Lanes<T, Rows<T>::most>::of([&](std::size_t) { return weight; });
 }
 template <class T, class Places>
 Lane<T> class_weight(const Column<T, Places>& column, const T* weights, std::size_t i, Places) {
@@ -92,40 +104,44 @@ XGRAD_FLATTEN void cross_entropy_slices(const T* x, const Slices& slices, std::s
     const std::size_t inner = slices.inner;
     const T* weights = target.class_weights;
     const T smooth = target.label_smoothing / static_cast<T>(slices.count);
-    each_slice<T>(slices, columns, [&](std::size_t offset, std::size_t sample, auto slice) {
+    each_slices<T>(slices, columns, [&](std::size_t offset, std::size_t sample, auto slice) {
         const T* from = x + offset;
         const Lane<T> top = largest(slice, from);
+        const auto its_top = slice.spread(top);
         Lane<T> total;
         if (T* to = result.probabilities ? result.probabilities + offset : nullptr) {
             total = slice.template fold<Sum>([&](std::size_t i, auto part) {
-                const Lane<T> power = exp(part.load(from + i) - top);
+                const auto power = exp(part.load(from + i) - its_top);
                 part.store(power, to + i);
                 return power;
             });
-            const Lane<T> scale = 1 / total;
+            const auto scale = slice.spread(1 / total);
             slice.each([&](std::size_t i, auto part) { part.store(part.load(to + i) * scale, to + i); });
         } else {
-            total = slice.template fold<Sum>([&](std::size_t i, auto part) { return exp(part.load(from + i) - top); });
+            total =
+                slice.template fold<Sum>([&](std::size_t i, auto part) { return exp(part.load(from + i) - its_top); });
         }
         const Lane<T> log_total = log(total);
 
         // With smoothing every class counts a little: sum(w·log_softmax(x)).
         Lane<T> every(0);
-        if (smooth != 0)
+        if (smooth != 0) {
+            const auto its_log_total = slice.spread(log_total);
             every = slice.template fold<Sum>([&](std::size_t i, auto part) {
-                const Lane<T> log_probability = part.load(from + i) - top - log_total;
+                const auto log_probability = part.load(from + i) - its_top - its_log_total;
                 return weights ? class_weight(slice, weights, i, part) * log_probability : log_probability;
             });
+        }
 
         T tops[Lane<T>::width], log_totals[Lane<T>::width], everys[Lane<T>::width];
         top.store(tops);
         log_total.store(log_totals);
         every.store(everys);
-        each_sample(slice, target.labels + sample, [&](std::size_t k, std::int64_t label) {
+        each_sample(slice, target.labels + sample, [&](std::size_t k, std::int64_t label, std::size_t first) {
             const bool counts = label != target.ignore_index;
             const std::size_t c = counts ? static_cast<std::size_t>(label) : 0;
             const T weight = !counts ? T(0) : weights ? weights[c] : T(1);
-            const T log_probability = counts ? from[c * inner + k] - tops[k] - log_totals[k] : T(0);
+            const T log_probability = counts ? from[first + c * inner] - tops[k] - log_totals[k] : T(0);
             const T smoothed = counts && smooth != 0 ? smooth * everys[k] : T(0);
             result.losses[sample + k] = -((1 - target.label_smoothing) * weight * log_probability + smoothed);
             if (result.weights) result.weights[sample + k] = weight;
@@ -145,7 +161,7 @@ XGRAD_FLATTEN void cross_entropy_backward(const T* probabilities, const Slices& 
         T* to = dx + offset;
         // Per sample: how much the probabilities count, and the scale, both 0 where the label is ignored.
         T factors[Lane<T>::width]{}, scale[Lane<T>::width]{};
-        each_sample(slice, target.labels + sample, [&](std::size_t k, std::int64_t label) {
+        each_sample(slice, target.labels + sample, [&](std::size_t k, std::int64_t label, std::size_t) {
             if (label == target.ignore_index) return;
             const T weight = weights ? weights[label] : T(1);
             scale[k] = one_scale ? *scales : scales[sample + k];
@@ -157,16 +173,16 @@ XGRAD_FLATTEN void cross_entropy_backward(const T* probabilities, const Slices& 
             if (smooth != 0) d = d - (weights ? smoothing * class_weight(slice, weights, i, part) : smoothing);
             part.store(d, to + i);
         });
-        each_sample(slice, target.labels + sample, [&](std::size_t k, std::int64_t label) {
+        each_sample(slice, target.labels + sample, [&](std::size_t k, std::int64_t label, std::size_t first) {
             if (label == target.ignore_index) return;
-            to[static_cast<std::size_t>(label) * inner + k] -= scale[k] * sharp * (weights ? weights[label] : T(1));
+            to[first + static_cast<std::size_t>(label) * inner] -= scale[k] * sharp * (weights ? weights[label] : T(1));
         });
     });
 }
 
 // Slices that lie badly in memory, copied to where they are columns close together.
 template <class T> struct Gathered {
-    static constexpr std::size_t line = 64 / sizeof(T), longest = 256, short_row = 16;
+    static constexpr std::size_t line = 64 / sizeof(T), longest = 256, short_row = 12;
 
     T numbers[line * longest];
 
