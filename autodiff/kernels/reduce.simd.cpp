@@ -10,17 +10,17 @@ namespace {
 // What a fold does to an element before it is merged; `about` belongs to the slice.
 struct Plain {
     static constexpr bool needs_about = false;
-    template <class T> static Lane<T> map(const Lane<T>& x, const Lane<T>&) { return x; }
+    template <class V> static V map(const V& x, const V&) { return x; }
 };
 
 struct Square {
     static constexpr bool needs_about = false;
-    template <class T> static Lane<T> map(const Lane<T>& x, const Lane<T>&) { return x * x; }
+    template <class V> static V map(const V& x, const V&) { return x * x; }
 };
 
 struct SquaredDeviation {
     static constexpr bool needs_about = true;
-    template <class T> static Lane<T> map(const Lane<T>& x, const Lane<T>& about) { return (x - about) * (x - about); }
+    template <class V> static V map(const V& x, const V& about) { return (x - about) * (x - about); }
 };
 
 // As many columns as `size` lanes hold, in registers.
@@ -55,9 +55,10 @@ XGRAD_FLATTEN void fold_tile(const T* x, const T* about, std::size_t count, std:
 // Rows and, a lane's width at a time, columns.
 template <class Op, class Map, class T>
 XGRAD_FLATTEN void fold_slices(const T* x, const T* about, const Slices& slices, std::size_t columns, T* y) {
-    each_slice<T>(slices, columns, [&](std::size_t offset, std::size_t result, auto slice) {
+    constexpr std::size_t longest = 512;  // bytes of rows that go side by side; longer ones hardly wait
+    each_slices<T, longest>(slices, columns, [&](std::size_t offset, std::size_t result, auto slice) {
         const T* from = x + offset;
-        const Lane<T> centre = Map::needs_about ? slice.get(about + result) : Lane<T>(0);
+        const auto centre = slice.spread(Map::needs_about ? slice.get(about + result) : Lane<T>(0));
         slice.put(
             slice.template fold<Op>([&](std::size_t i, auto part) { return Map::map(part.load(from + i), centre); }),
             y + result);
@@ -117,7 +118,7 @@ void fold(const T* x, const T* about, const Slices& slices, std::size_t columns,
 }
 
 template <class T> XGRAD_FLATTEN void logsumexp(const T* x, const T*, const Slices& slices, std::size_t columns, T* y) {
-    each_slices<T>(slices, columns, [&](std::size_t offset, std::size_t result, auto slice) {
+    each_slices<T, 2048>(slices, columns, [&](std::size_t offset, std::size_t result, auto slice) {
         const T* from = x + offset;
         const Lane<T> largest = slice.template fold<Top>([&](std::size_t i, auto part) { return part.load(from + i); });
         const Lane<T> centre = where(abs(largest) < std::numeric_limits<T>::infinity(), largest, Lane<T>(0));

@@ -308,6 +308,8 @@ public:
         lane.store(numbers);
         return Lanes<T, most>::of([&](std::size_t r) { return Lane<T>(numbers[r]); });
     }
+    /// A number of each row.
+    Lane<T> get(const T* from) const { return Lane<T>::load_partial(from, rows_); }
     void put(const Lane<T>& lane, T* to) const { lane.store_partial(to, rows_); }
     std::size_t rows() const { return rows_; }
     /// Where a row begins.
@@ -362,13 +364,14 @@ template <class T, class Body> void each_slice(const Slices& slices, std::size_t
     }
 }
 
-/// The same with rows of up to so many lanes some at a time. (What is added up along them is added one after the
+/// The same with rows of up to so many bytes some at a time. (What is added up along them is added one after the
 /// other.)
-template <class T, std::size_t longest = 32, class Body>
+template <class T, std::size_t longest, class Body>
 void each_slices(const Slices& slices, std::size_t columns, const Body& body) {
-    constexpr std::size_t width = Lane<T>::width, together = Rows<T>::most;
+    constexpr std::size_t together = Rows<T>::most;
     const auto [outer, count, inner] = slices;
-    if (inner != 1 || outer == 1 || count > longest * width || width == 1) return each_slice<T>(slices, columns, body);
+    if (inner != 1 || outer == 1 || count * sizeof(T) > longest || together == 1)
+        return each_slice<T>(slices, columns, body);
     for (std::size_t o = 0; o < outer; o += together)
         body(o * count, o, Rows<T>(count, outer - o < together ? outer - o : together));
 }

@@ -6,13 +6,17 @@
 namespace xgrad::kernels::XGRAD_LEVEL {
 namespace {
 
+// Rows of so many bytes go side by side. Cotangents wait for little, and side by side more of what they read has to be
+// at hand.
+constexpr std::size_t longest = 2048, longest_backward = 256;
+
 template <class T, class Slice> Lane<T> largest(const Slice& slice, const T* x) {
     return slice.template fold<Top>([&](std::size_t i, auto part) { return part.load(x + i); });
 }
 
 template <class T>
 XGRAD_FLATTEN void softmax_slices(const T* x, const Slices& slices, std::size_t columns, T* y, T* logsumexp) {
-    each_slices<T>(slices, columns, [&](std::size_t offset, std::size_t result, auto slice) {
+    each_slices<T, longest>(slices, columns, [&](std::size_t offset, std::size_t result, auto slice) {
         const T* from = x + offset;
         T* to = y + offset;
         Lane<T> top = largest(slice, from);
@@ -30,7 +34,7 @@ XGRAD_FLATTEN void softmax_slices(const T* x, const Slices& slices, std::size_t 
 }
 
 template <class T> XGRAD_FLATTEN void log_softmax_slices(const T* x, const Slices& slices, std::size_t columns, T* y) {
-    each_slices<T>(slices, columns, [&](std::size_t offset, std::size_t, auto slice) {
+    each_slices<T, longest>(slices, columns, [&](std::size_t offset, std::size_t, auto slice) {
         const T* from = x + offset;
         T* to = y + offset;
         const auto top = slice.spread(largest(slice, from));
@@ -39,9 +43,6 @@ template <class T> XGRAD_FLATTEN void log_softmax_slices(const T* x, const Slice
         slice.each([&](std::size_t i, auto part) { part.store(part.load(from + i) - top - log_total, to + i); });
     });
 }
-
-// Cotangents wait for little, and side by side more of what they read has to be at hand.
-constexpr std::size_t longest_backward = 4;
 
 template <class T>
 XGRAD_FLATTEN void softmax_backward(const T* y, const T* g, const Slices& slices, std::size_t columns, T* dx) {
@@ -104,7 +105,7 @@ XGRAD_FLATTEN void cross_entropy_slices(const T* x, const Slices& slices, std::s
     const std::size_t inner = slices.inner;
     const T* weights = target.class_weights;
     const T smooth = target.label_smoothing / static_cast<T>(slices.count);
-    each_slices<T>(slices, columns, [&](std::size_t offset, std::size_t sample, auto slice) {
+    each_slices<T, longest>(slices, columns, [&](std::size_t offset, std::size_t sample, auto slice) {
         const T* from = x + offset;
         const Lane<T> top = largest(slice, from);
         const auto its_top = slice.spread(top);
