@@ -270,6 +270,20 @@ void sum_to(const T* x, std::span<const std::size_t> from, T* y, std::span<const
     }
 }
 
+namespace {
+
+// Writes a row again and again: from what stands there, ever more rows at a time, as many as the nearest cache holds.
+template <class T> void repeat(const T* row, std::size_t length, std::size_t rows, T* y, const Copy<T>& copy) {
+    const std::size_t size = rows * length, most = std::max(length, 8192 / sizeof(T) / length * length);
+    copy(row, length, y);
+    for (std::size_t done = length, more; done < size; done += more) {
+        more = std::min({done, most, size - done});
+        copy(y, more, y + done);
+    }
+}
+
+}  // namespace
+
 template <class T>
 void broadcast_to(const T* x, std::span<const std::size_t> from, T* y, std::span<const std::size_t> to, Level at) {
     const auto fill = move_kernels<T>(at).fill;
@@ -279,6 +293,8 @@ void broadcast_to(const T* x, std::span<const std::size_t> from, T* y, std::span
         each_stretch<1>(loop, &x, first, first + count, [&](std::size_t begin, const Stretch<T, 1>& stretch) {
             const T* row = stretch.at[0];
             T* to_row = y + begin;
+            if (stretch.stride[0] == 1 && stretch.row_stride[0] == 0)
+                return repeat(row, stretch.length, stretch.rows, to_row, copy);
             for (std::size_t r = 0; r < stretch.rows; ++r) {
                 if (stretch.stride[0] == 0)
                     fill(to_row, *row, stretch.length);
