@@ -4,36 +4,28 @@
 namespace xgrad::kernels::XGRAD_LEVEL {
 namespace {
 
-// Rows are taken in groups, step by step, so that what one row waits for (the sum of a lane's numbers, a root) is
-// waited for together with the others'.
 template <class T> XGRAD_FLATTEN void layer_norm(const LayerNorm<T>& norm) {
-    constexpr std::size_t most = 8, cached = 4096;
-    const std::size_t n = norm.count, group = n * most <= cached ? most : 1;
-    const T *const weight = norm.weight, *const bias = norm.bias, count = static_cast<T>(n);
-    const Row<T> row{n};
-    for (std::size_t first = 0; first < norm.rows; first += group) {
-        const std::size_t rows = norm.rows - first < group ? norm.rows - first : group;
-        const T* x = norm.x + first * n;
-        T *y = norm.y + first * n, *mean = norm.mean + first, *rstd = norm.rstd + first;
-        for (std::size_t r = 0; r < rows; ++r)
-            mean[r] =
-                row.template total<Sum>([&](std::size_t i, auto part) { return part.load(x + r * n + i); }) / count;
-        for (std::size_t r = 0; r < rows; ++r) {
-            const Lane<T> centre(mean[r]);
-            const T squares = row.template total<Sum>([&](std::size_t i, auto part) {
-                const Lane<T> deviation = part.load(x + r * n + i) - centre;
-                return deviation * deviation;
-            });
-            rstd[r] = 1 / root(squares / count + norm.epsilon);
-        }
-        for (std::size_t r = 0; r < rows; ++r, x += n, y += n) {
-            const Lane<T> centre(mean[r]), scale(rstd[r]);
-            row.each([&](std::size_t i, auto part) {
-                const Lane<T> normal = (part.load(x + i) - centre) * scale;
-                part.store(normal * load_or(weight, i, part, T(1)) + load_or(bias, i, part, T(0)), y + i);
-            });
-        }
-    }
+    constexpr std::size_t longest = 2048;  // bytes of rows that go side by side
+    const T *const weight = norm.weight, *const bias = norm.bias, count = static_cast<T>(norm.count);
+    each_slices<T, longest>({norm.rows, norm.count, 1}, 1, [&](std::size_t offset, std::size_t row, auto slice) {
+        const T* const x = norm.x + offset;
+        T* const y = norm.y + offset;
+        const Lane<T> mean =
+            slice.template fold<Sum>([&](std::size_t i, auto part) { return part.load(x + i); }) / count;
+        const auto centre = slice.spread(mean);
+        const Lane<T> squares = slice.template fold<Sum>([&](std::size_t i, auto part) {
+            const auto deviation = part.load(x + i) - centre;
+            return deviation * deviation;
+        });
+        const Lane<T> rstd = rsqrt(squares / count + norm.epsilon);
+        slice.put(mean, norm.mean + row);
+        slice.put(rstd, norm.rstd + row);
+        const auto scale = slice.spread(rstd);
+        slice.each([&](std::size_t i, auto part) {
+            const auto normal = (part.load(x + i) - centre) * scale;
+            part.store(normal * load_or(weight, i, part, T(1)) + load_or(bias, i, part, T(0)), y + i);
+        });
+    });
 }
 
 // The cotangents of `size` rows from the given one on; dweight and dbias are added to. The rows are read side by side,

@@ -37,7 +37,7 @@ template <class V, std::size_t size> struct SideBySide {
 
 // A weight or bias that may be absent.
 template <class T, class Places> Lane<T> load_or(const T* from, std::size_t i, Places places, T otherwise) {
-    return from ? places.load(from + i) : Lane<T>(otherwise);
+    return from ? places.load_shared(from + i) : Lane<T>(otherwise);
 }
 
 template <class T> T root(T x) { return static_cast<T>(__builtin_sqrt(static_cast<double>(x))); }

@@ -33,6 +33,8 @@ template <class T> Lane<T> places() {
 /// All places of a lane.
 struct Whole {
     template <class T> Lane<T> load(const T* from) const { return Lane<T>::load(from); }
+    /// What is the same for all slices.
+    template <class T> Lane<T> load_shared(const T* from) const { return load(from); }
     template <class T> void store(const Lane<T>& lane, T* to) const { lane.store(to); }
     /// The lane with `others` in the places beyond the array.
     template <class T> Lane<T> fill(const Lane<T>& lane, T) const { return lane; }
@@ -43,6 +45,7 @@ struct Part {
     std::size_t count;
 
     template <class T> Lane<T> load(const T* from) const { return Lane<T>::load_partial(from, count); }
+    template <class T> Lane<T> load_shared(const T* from) const { return load(from); }
     template <class T> void store(const Lane<T>& lane, T* to) const { lane.store_partial(to, count); }
     template <class T> Lane<T> fill(const Lane<T>& lane, T others) const {
         return where(places<T>() < static_cast<T>(count), lane, Lane<T>(others));
@@ -272,6 +275,12 @@ private:
 template <class T, std::size_t count> struct Lanes {
     Lane<T> rows[count];
 
+    Lanes() = default;
+    /// The same lane of each row.
+    Lanes(const Lane<T>& lane) {
+#pragma GCC unroll 8
+        for (Lane<T>& row : rows) row = lane;
+    }
     template <class F> static Lanes of(const F& row) {
         Lanes result;
 #pragma GCC unroll 8
@@ -320,7 +329,7 @@ public:
     }
     template <class Op, class Value> Lane<T> fold(const Value& value) const {
         const T neutral = Op::template neutral<T>();
-        auto merged = Lanes<T, most>::of([&](std::size_t) { return Lane<T>(neutral); });
+        Lanes<T, most> merged(Lane<T>{neutral});
         each([&](std::size_t i, auto part) {
             const Lanes<T, most> x = value(i, part);
             merged = Lanes<T, most>::of(
@@ -338,6 +347,7 @@ private:
         Lanes<T, most> load(const T* from) const {
             return Lanes<T, most>::of([&](std::size_t r) { return places.load(from + offsets[r]); });
         }
+        Lane<T> load_shared(const T* from) const { return places.load(from); }
         void store(const Lanes<T, most>& lanes, T* to) const {
 #pragma GCC unroll 8
             for (std::size_t r = 0; r < most; ++r) places.store(lanes.rows[r], to + offsets[r]);

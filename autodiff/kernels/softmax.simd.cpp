@@ -87,12 +87,9 @@ void each_sample(const Column<T, Part>& column, const std::int64_t* labels, cons
 }
 
 // The weight of the class at an offset of a slice: a lane of classes along a row, one class down a column.
-template <class T, class Part> Lane<T> class_weight(const Row<T>&, const T* weights, std::size_t i, Part part) {
-    return part.load(weights + i);
-}
-template <class T, class Part> auto class_weight(const Rows<T>&, const T* weights, std::size_t i, Part part) {
-    const Lane<T> weight = part.places.load(weights + i);
-    return Lanes<T, Rows<T>::most>::of([&](std::size_t) { return weight; });
+template <class Slice, class T, class Part>
+Lane<T> class_weight(const Slice&, const T* weights, std::size_t i, Part part) {
+    return part.load_shared(weights + i);
 }
 template <class T, class Places>
 Lane<T> class_weight(const Column<T, Places>& column, const T* weights, std::size_t i, Places) {
