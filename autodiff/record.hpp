@@ -23,7 +23,7 @@
 
 namespace xgrad {
 
-/// Which inputs of a joint vjp need a cotangent.
+/// Which inputs of a joint vjp need a cotangent, and what they have received.
 class Needs {
 public:
     Needs(std::span<const detail::Edge> inputs, const detail::Sweep& sweep) noexcept : inputs_(inputs), sweep_(sweep) {}
@@ -33,13 +33,12 @@ public:
 
     /// What an input has received so far, for a vjp that adds to it in place and then gives an empty cotangent, as
     /// products do whose weights are used several times. Null when nothing has arrived, when it is somebody else's as
-    /// well, or when this backward is recorded.
+    /// well, when it is not of this precision, or when this backward is recorded.
     template <class T>
     Array<T>* arrived(std::size_t input) const noexcept {
-        if (sweep_.create_graph || !(*this)[input]) return nullptr;
-        auto* const node = static_cast<detail::ValueNode<T>*>(inputs_[input].get());
-        if (node->in_flight != &sweep_ || !detail::is_sole_owner(node->cotangent)) return nullptr;
-        return &node->cotangent.node()->value;
+        if (sweep_.create_graph || !(*this)[input] || inputs_[input].get()->in_flight != &sweep_) return nullptr;
+        auto* const node = dynamic_cast<detail::ValueNode<T>*>(inputs_[input].get());
+        return node && detail::is_sole_owner(node->cotangent) ? &node->cotangent.node()->value : nullptr;
     }
 
 private:

@@ -96,12 +96,15 @@ template <class T> void check_broadcast(const Shape& a, const Shape& b, const Sh
         std::vector<std::vector<T>> gradients(3);
         T* pointers[3];
         std::array<bool, 3> summed;
+        const T* cotangent = g.data();
         for (unsigned k = 0; k < 3; ++k) {
             summed[k] = (needed >> k & 1) && kernels::sums_up(loop, k);
             gradients[k].assign((summed[k] ? sums[k].size() : size) + 1, T(-99));
             pointers[k] = needed >> k & 1 ? gradients[k].data() : nullptr;
+            if (pointers[k] && !summed[k] && cotangent == g.data())  // the first of the full shape is written over it
+                std::copy(g.begin(), g.end(), gradients[k].begin()), cotangent = gradients[k].data();
         }
-        kernel.backward(&formula, loop, g.data(), inputs, pointers, summed);
+        kernel.backward(&formula, loop, cotangent, inputs, pointers, summed);
         for (unsigned k = 0; k < 3; ++k) {
             if (!pointers[k]) continue;
             bool good = gradients[k].back() == T(-99);

@@ -89,6 +89,41 @@ TEST_CASE("products and quotients have the cotangents of those operands that req
     }
 }
 
+TEST_CASE("products and quotients keep only what their cotangents need", "[operations][arithmetic]") {
+    for (const Shape& shape : {Shape{2}, Shape{2, 2}}) {
+        INFO("beside (2, 2): " << describe(shape));
+        const V x = random({2, 2}, 1);
+        V w = random(shape, 2).requires_grad(true);
+        const V product = sum(x * w);
+        w.assign(w.value() * 2);  // by w, the derivative is x
+        CHECK_NOTHROW(product.backward());
+        V a = random({2, 2}, 3).requires_grad(true), b = random(shape, 4, 1, 2).requires_grad(true);
+        const V quotient = sum(a / b);
+        a.assign(a.value() * 2);  // by b, it comes from the quotient
+        CHECK_NOTHROW(quotient.backward());
+        V h = a * 2;
+        const detail::Node* const node = h.node();
+        V by_variable = h * w;
+        const V by_constant = h * random(shape, 5), divided = h / b;
+        h = {};
+        CHECK(node->has_value());
+        by_variable = {};
+        CHECK_FALSE(node->has_value());
+    }
+}
+
+TEST_CASE("a quotient by the smallest of divisors has no more extreme derivatives than it must", "[operations][arithmetic]") {
+    for (const Shape& shape : {Shape{2}, Shape{2, 2}}) {
+        const Variable<> a = Variable<>{{1, 2}, {3, 4}}.requires_grad(true);
+        Variable<> b = Variable<>(full(shape, 1e-20f)).requires_grad(true);
+        (a / b).backward(full(Shape{2, 2}, 0.0f));
+        CHECK(same(b.grad(), full(shape, 0.0f)));
+        b.zero_grad();
+        (a / b).backward(Variable<>{{1e-10f, 0}, {0, 0}});
+        CHECK(b.grad().value().data()[0] == Approx(-1e30f));
+    }
+}
+
 TEST_CASE("a variable times itself has right derivatives and is a product of two", "[operations][arithmetic]") {
     check_unary([](auto& x) { return x * x; }, -2, 2);
     V x = V(3).requires_grad(true);

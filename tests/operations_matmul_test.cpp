@@ -45,6 +45,9 @@ const std::vector<Case> matrices{
     {{2, 2, 1, 3}, {2, 3, 2}, {2, 2, 1, 2}},
     {{0, 2, 3}, {3, 2}, {0, 2, 2}},
     {{0, 2, 3}, {1, 3, 2}, {0, 2, 2}},
+    {{2, 3}, {700, 3, 1}, {700, 2, 1}},
+    {{3, 17}, {40, 17, 2}, {40, 3, 2}},
+    {{17, 16}, {2, 3, 16, 1}, {2, 3, 17, 1}},
 };
 
 Shape exchanged(Shape shape) {
@@ -101,13 +104,29 @@ TEST_CASE("matmul of a matrix with itself and chains of products have right deri
               {random({2, 2}, 1), random({2, 2}, 2)});
 }
 
+TEST_CASE("matmul keeps the values that the other operand's cotangent needs", "[operations][matmul]") {
+    const V x = random({2, 3}).requires_grad(true), weight = random({3, 4}, 2).requires_grad(true);
+    V h = x * 2;
+    const detail::Node* const node = h.node();
+    const V y = matmul(h, random({3, 4}, 3));
+    V z = matmul(h, weight);
+    h = {};
+    CHECK(node->has_value());
+    z = {};
+    CHECK_FALSE(node->has_value());
+    CHECK_NOTHROW(sum(y).backward());
+}
+
 TEST_CASE("an operand of several products receives the sum of their cotangents", "[operations][matmul]") {
-    const V x = random({5, 3}, 1), y = random({2, 5, 3}, 2), z = random({3, 5}, 3), bias = random({3}, 4);
-    // Weights of a network that goes round in circles, and a product with a batch.
+    const V x = random({5, 3}, 1), y = random({2, 5, 3}, 2), z = random({3, 5}, 3), u = random({7, 3, 2}, 7),
+            bias = random({3}, 4);
+    // Weights of a network that goes round in circles, on either side, and products with a batch.
     const auto several = [&](auto& w, auto& b) {
         auto h = linear(x, w, b);
-        for (int i = 0; i < 2; ++i) h = tanh(linear(h, w, b, Activation::relu) + matmul(z, w, {true, i == 0}));
-        return sum(h) + sum(square(matmul(y, w))) + sum(w);
+        for (int i = 0; i < 2; ++i)
+            h = tanh(linear(h, w, b, Activation::relu) + linear(h, w) + matmul(z, w, {true, i == 0}) +
+                     transpose(matmul(w, x, {i == 0, true})));
+        return sum(h) + sum(square(matmul(y, w))) + sum(square(matmul(w, u))) + sum(square(matmul(w, u, {true}))) + sum(w);
     };
     gradcheck(several, {random({3, 3}, 5), bias});
     // They are added up where they stand, unless that is another one's cotangent as well.

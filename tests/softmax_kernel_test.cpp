@@ -126,18 +126,28 @@ TEMPLATE_TEST_CASE("softmax of the largest and of infinite numbers is what PyTor
     using T = TestType;
     const T infinity = std::numeric_limits<T>::infinity(), huge = std::numeric_limits<T>::max();
     const T nan = std::numeric_limits<T>::quiet_NaN();
-    for (const Level at : levels()) {
-        const std::vector<T> x{huge, -huge, 0, -infinity, nan, 1, -infinity, -infinity, infinity, 0};
-        std::vector<T> y(x.size());
-        kernels::softmax(x.data(), {5, 2, 1}, y.data(), at);
-        check_close(y, Reals{1, 0, 1, 0, nan, nan, nan, nan, nan, nan}, 1);
-        kernels::log_softmax(x.data(), {5, 2, 1}, y.data(), at);
-        check_close(std::vector<T>(y.begin() + 2, y.end()), Reals{0, -infinity, nan, nan, nan, nan, nan, nan}, 1);
-        std::vector<T> sums(5);
-        kernels::softmax_and_logsumexp(x.data(), {5, 2, 1}, y.data(), sums.data(), at);
-        check_close(sums, Reals{huge, 0, nan, -infinity, infinity}, 1);
-        check_close(y, Reals{1, 0, 1, 0, nan, nan, nan, nan, nan, 0}, 1);
-    }
+    const Reals numbers{huge, -huge, 0, -infinity, nan, 1, -infinity, -infinity, infinity, 0};
+    for (const Level at : levels())
+        for (const std::size_t count : {2, 20}) {  // rows of two are turned to columns; others are filled up
+            CAPTURE(name(at), count);
+            const std::size_t rows = numbers.size() / 2;
+            std::vector<T> x(rows * count, -infinity), y(x.size()), sums(rows);
+            for (std::size_t i = 0; i < numbers.size(); ++i) x[i / 2 * count + i % 2] = static_cast<T>(numbers[i]);
+            const auto results = [&] {
+                std::vector<T> two(numbers.size());
+                for (std::size_t i = 0; i < two.size(); ++i) two[i] = y[i / 2 * count + i % 2];
+                return two;
+            };
+            kernels::softmax(x.data(), {rows, count, 1}, y.data(), at);
+            check_close(results(), Reals{1, 0, 1, 0, nan, nan, nan, nan, nan, nan}, 1);
+            kernels::softmax_and_logsumexp(x.data(), {rows, count, 1}, y.data(), sums.data(), at);
+            check_close(sums, Reals{huge, 0, nan, -infinity, infinity}, 1);
+            check_close(results(), Reals{1, 0, 1, 0, nan, nan, nan, nan, nan, 0}, 1);
+            kernels::log_softmax(x.data(), {rows, count, 1}, y.data(), at);
+            const std::vector<T> logarithms = results();
+            check_close(std::vector<T>(logarithms.begin() + 2, logarithms.end()),
+                        Reals{0, -infinity, nan, nan, nan, nan, nan, nan}, 1);
+        }
 }
 
 TEMPLATE_TEST_CASE("softmax and log_softmax pass their cotangents back", "[softmax]", float, double) {
@@ -241,9 +251,9 @@ std::vector<std::vector<T>> all_results(const Slices& s, const std::vector<T>& x
 TEMPLATE_TEST_CASE("arrays that are shared among threads have the softmax and cross-entropy of each slice by itself",
                    "[softmax]", float, double) {
     using T = TestType;
-    // Rows, some long columns, many short ones whose last piece is a part of one, several such arrays, few columns,
+    // Rows, rows side by side, some long columns, many short ones whose last piece is a part of one, several such arrays, few columns,
     // short rows, and few short columns.
-    for (const Slices& s : {Slices{60, 1000, 1}, Slices{1, 2000, 70}, Slices{1, 40, 1001}, Slices{7, 30, 200},
+    for (const Slices& s : {Slices{60, 1000, 1}, Slices{301, 100, 1}, Slices{1, 2000, 70}, Slices{1, 40, 1001}, Slices{7, 30, 200},
                             Slices{1, 9000, 3}, Slices{9000, 3, 1}, Slices{4000, 4, 3}})
         for (const Level at : levels()) {
             CAPTURE(name(at), s.outer, s.count, s.inner);

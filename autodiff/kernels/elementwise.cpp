@@ -1,4 +1,5 @@
 #include <algorithm>
+#include <optional>
 
 #include <xgrad/autodiff/kernels/broadcast.hpp>
 #include <xgrad/autodiff/kernels/elementwise.hpp>
@@ -9,12 +10,11 @@
 namespace xgrad::kernels {
 namespace {
 
-// About so many numbers of a gradient that is summed up are in the nearest cache at a time, and at most so many.
+// How many numbers of what is summed up are in the nearest cache at a time, about, and how many may be.
 constexpr std::size_t block_size = 2048, largest_block = 4096;
 
-// What the gradient of an operand is summed up over. The operand repeats along one group of neighbouring dimensions; a
-// count of 0 says that there are several.
-Slices repeated(const Broadcast& loop, std::size_t operand) {
+// What is summed up for an operand that repeats along one group of neighbouring dimensions.
+std::optional<Slices> repeated(const Broadcast& loop, std::size_t operand) {
     Slices slices;
     std::size_t d = 0;
     const auto take = [&](bool repeats, std::size_t& size) {
@@ -23,47 +23,49 @@ Slices repeated(const Broadcast& loop, std::size_t operand) {
     take(false, slices.inner);
     take(true, slices.count);
     take(false, slices.outer);
-    return d == loop.rank ? slices : Slices{0, 0, 0};
+    return d == loop.rank ? std::optional(slices) : std::nullopt;
 }
 
-// How many numbers of the result have to be in one block: a row to be added to others, or all that makes up some sums.
+// How many numbers have to be in one block: a row to be added to others, or all that makes up some sums.
 std::size_t unit(const Slices& slices) { return slices.outer == 1 ? slices.inner : slices.count * slices.inner; }
 
-// Gradients that are summed up, block by block of the result. Units are products of the innermost dimensions, so that
-// the largest one is made of whole others.
-template <class T, std::size_t N> class GradientSums {
+// Arrays that are computed part by part, some of them (those with slices of more than one number) only to be summed up,
+// block by block. Units are products of the innermost dimensions, so that the largest one is made of whole others.
+template <class T, std::size_t N> class BlockSums {
 public:
-    GradientSums(const Broadcast& loop, T* const* gradients, const std::array<bool, N>& summed)
-        : size_(loop.size), gradients_(gradients), summed_(summed) {
-        std::size_t largest = 1;
+    BlockSums(std::size_t size, T* const* results, const std::array<Slices, N>& slices)
+        : size_(size), results_(results), slices_(slices) {
+        std::size_t largest = 1, longest_row = 0;
         for (std::size_t k = 0; k < N; ++k) {
-            if (!summed[k]) continue;
-            slices_[k] = repeated(loop, k);
-            largest = std::max(largest, unit(slices_[k]));
-            room_ += largest_block + (adds(k) ? slices_[k].inner : 0);
+            if (!is_summed(k)) continue;
+            largest = std::max(largest, unit(slices[k]));
+            if (adds(k)) longest_row = std::max(longest_row, slices[k].inner);
+            room_ += largest_block;
         }
+        room_ += longest_row;
         block_ = largest >= block_size / 2 ? largest : block_size / largest * largest;  // long rows one by one
         // A piece adds up its blocks one after the other. What it gives is little beside what that is of, and so are
         // all pieces, as their sums are put together by one thread.
-        const std::size_t blocks = (size_ + block_ - 1) / block_;
-        if (size_ >= worth_sharing)
+        const std::size_t blocks = (size + block_ - 1) / block_;
+        if (size >= worth_sharing)
             piece_ = std::clamp(blocks / 32, std::max<std::size_t>(2, 16 * largest / block_), std::size_t{64}) * block_;
         else
-            piece_ = size_;
-        pieces_ = (size_ + piece_ - 1) / piece_;
+            piece_ = size;
+        pieces_ = (size + piece_ - 1) / piece_;
         for (std::size_t k = 0; k < N; ++k)
-            if (summed[k] && adds(k) && pieces_ > 1) partial_[k] = memory::Scratch<T>(pieces_ * slices_[k].inner);
+            if (is_summed(k) && adds(k) && pieces_ > 1) partial_[k] = memory::Scratch<T>(pieces_ * slices[k].inner);
     }
 
-    /// Has compute(begin, end, where) write the gradients of a part of the result, for all parts, and sums them up.
+    /// Has compute(begin, end, where) write a part of each array, for all parts, and sums them up.
     template <class Compute> void run(const Compute& compute) {
         const auto piece = [&](std::size_t i) { run_piece(i, compute); };
         parallel(pieces_, piece, size_ < brief_size);
         for (std::size_t k = 0; k < N; ++k)
-            if (partial_[k]) sum(partial_[k].data(), {1, pieces_, slices_[k].inner}, gradients_[k]);
+            if (partial_[k]) sum(partial_[k].data(), {1, pieces_, slices_[k].inner}, results_[k]);
     }
 
 private:
+    bool is_summed(std::size_t k) const { return slices_[k].count > 1; }
     // Whether all blocks add to the same sums.
     bool adds(std::size_t k) const { return slices_[k].outer == 1; }
 
@@ -72,31 +74,30 @@ private:
         const std::size_t first = piece * piece_, last = std::min(size_, first + piece_);
         for (std::size_t begin = first; begin < last; begin += block_) {
             const std::size_t end = std::min(last, begin + block_);
-            T *to[N], *free = room.data();
+            T *to[N], *row = room.data();
             for (std::size_t k = 0; k < N; ++k) {
-                to[k] = summed_[k] ? free : gradients_[k] ? gradients_[k] + begin : nullptr;
-                if (summed_[k]) free += largest_block;
+                to[k] = is_summed(k) ? row : results_[k] ? results_[k] + begin : nullptr;
+                if (is_summed(k)) row += largest_block;
             }
             compute(begin, end, to);
             for (std::size_t k = 0; k < N; ++k) {
-                if (!summed_[k]) continue;
+                if (!is_summed(k)) continue;
                 const auto [outer, count, inner] = slices_[k];
                 if (!adds(k)) {
-                    sum(to[k], {(end - begin) / (count * inner), count, inner}, gradients_[k] + begin / count);
+                    sum(to[k], {(end - begin) / (count * inner), count, inner}, results_[k] + begin / count);
                     continue;
                 }
-                T* const total = partial_[k] ? partial_[k].data() + piece * inner : gradients_[k];
+                T* const total = partial_[k] ? partial_[k].data() + piece * inner : results_[k];
                 const std::size_t rows = (end - begin) / inner;
-                if (begin == first || rows > 1) sum(to[k], {1, rows, inner}, begin == first ? total : free);
-                if (begin > first) add_in_place(total, rows > 1 ? free : to[k], inner);
+                if (begin == first || rows > 1) sum(to[k], {1, rows, inner}, begin == first ? total : row);
+                if (begin > first) add_in_place(total, rows > 1 ? row : to[k], inner);
             }
         }
     }
 
     const std::size_t size_;
-    T* const* const gradients_;
-    const std::array<bool, N>& summed_;
-    Slices slices_[N];
+    T* const* const results_;
+    const std::array<Slices, N>& slices_;
     std::size_t block_, piece_, pieces_, room_ = 0;
     memory::Scratch<T> partial_[N];
 };
@@ -104,8 +105,8 @@ private:
 }  // namespace
 
 bool sums_up(const Broadcast& loop, std::size_t operand) {
-    const Slices slices = repeated(loop, operand);
-    return slices.count > 1 && unit(slices) <= largest_block && loop.size > 0;
+    const std::optional<Slices> slices = repeated(loop, operand);
+    return slices && slices->count > 1 && unit(*slices) <= largest_block && loop.size > 0;
 }
 
 template <class T, std::size_t N>
@@ -114,6 +115,16 @@ void ElementwiseValues<T, N>::forward(const void* formula, const Broadcast& loop
     in_pieces(loop.size, 1, [&](std::size_t first, std::size_t count) {
         each_stretch<N>(loop, inputs, first, first + count, [&](std::size_t begin, const Stretch<T, N>& stretch) {
             stretch_values(formula, stretch, out + begin);
+        });
+    });
+}
+
+template <class T, std::size_t N>
+void ElementwiseValues<T, N>::forward_summed(const void* formula, const Broadcast& loop, const Broadcast& target,
+                                             T* out, const T* const* inputs) const {
+    BlockSums<T, 1>(loop.size, &out, {*repeated(target, 0)}).run([&](std::size_t first, std::size_t last, T** to) {
+        each_stretch<N>(loop, inputs, first, last, [&](std::size_t begin, const Stretch<T, N>& stretch) {
+            stretch_values(formula, stretch, *to + (begin - first));
         });
     });
 }
@@ -141,8 +152,12 @@ void ElementwiseKernel<T, N>::backward(const void* formula, const Broadcast& loo
             stretch_gradients(formula, with_cotangent, here);
         });
     };
-    if (std::find(summed.begin(), summed.end(), true) != summed.end())
-        return GradientSums<T, N>(loop, gradients, summed).run(compute);
+    if (std::find(summed.begin(), summed.end(), true) != summed.end()) {
+        std::array<Slices, N> slices;
+        for (std::size_t k = 0; k < N; ++k)
+            if (summed[k]) slices[k] = *repeated(loop, k);
+        return BlockSums<T, N>(loop.size, gradients, slices).run(compute);
+    }
     in_pieces(loop.size, 1, [&](std::size_t first, std::size_t count) {
         T* to[N];
         for (std::size_t k = 0; k < N; ++k) to[k] = gradients[k] ? gradients[k] + first : nullptr;

@@ -27,6 +27,10 @@
 
 namespace xgrad::kernels {
 
+/// Whether what has the loop's full shape can be summed up to an operand's while it is computed: where that repeats
+/// along neighbouring dimensions, and what is within them is not long.
+bool sums_up(const Broadcast& loop, std::size_t operand);
+
 /// What gives the values of a formula of N operands, for T float or double.
 template <class T, std::size_t N> struct ElementwiseValues {
     static_assert(N >= 1 && N <= max_operands, "an elementwise formula has 1 to 8 operands");
@@ -34,12 +38,13 @@ template <class T, std::size_t N> struct ElementwiseValues {
     /// out = formula(inputs…), of the loop's full shape. It may be one of the inputs that have this shape.
     void forward(const void* formula, const Broadcast& loop, T* out, const T* const* inputs) const;
 
-    void (*stretch_values)(const void* formula, const Stretch<T, N>& stretch, T* out);  // the same for one stretch
-};
+    /// The same, summed up as it is computed: to the one operand of `target`, a loop over the same shape, which
+    /// sums_up must allow.
+    void forward_summed(const void* formula, const Broadcast& loop, const Broadcast& target, T* out,
+                        const T* const* inputs) const;
 
-/// Whether the gradient of an operand that was broadcast can be summed up to its shape while it is computed: where it
-/// repeats along neighbouring dimensions, and what is within them is not long.
-bool sums_up(const Broadcast& loop, std::size_t operand);
+    void (*stretch_values)(const void* formula, const Stretch<T, N>& stretch, T* out);  // forward for one stretch
+};
 
 /// The kernel of a formula: its values and its gradients.
 template <class T, std::size_t N> struct ElementwiseKernel : ElementwiseValues<T, N> {

@@ -63,16 +63,19 @@ public:
         together_ = VectorsOfC * lanes<T> / c_size_;
         if (const size_t step = max(a_step_, b_step_)) together_ = min(together_, Vectors * lanes<T> / step);
         constexpr size_t words_of_one = sizeof(T) / sizeof(float);
-        for (size_t k = 0; k < g.depth; ++k)
-            for (size_t word = 0; word < VectorsOfC * words; ++word) {
-                const size_t lane = word / words_of_one, product = min(lane / c_size_, together_ - 1),
-                             entry = lane % c_size_;
-                const size_t i = entry / g.columns, j = entry % g.columns;
-                const size_t a = product * a_step_ + (g.transpose_a ? k * g.rows + i : i * g.depth + k);
-                const size_t b = product * b_step_ + (g.transpose_b ? j * g.depth + k : k * g.columns + j);
-                from_a_[k][word / words][word % words] = static_cast<int>(a * words_of_one + word % words_of_one);
-                from_b_[k][word / words][word % words] = static_cast<int>(b * words_of_one + word % words_of_one);
+        for (size_t word = 0; word < VectorsOfC * words; ++word) {
+            const size_t lane = word / words_of_one, part = word % words_of_one;
+            const size_t product = min(lane / c_size_, together_ - 1), entry = lane % c_size_;
+            const size_t i = entry / g.columns, j = entry % g.columns;
+            size_t a = product * a_step_ + (g.transpose_a ? i : i * g.depth);
+            size_t b = product * b_step_ + (g.transpose_b ? j * g.depth : j);
+            for (size_t k = 0; k < g.depth; ++k) {
+                from_a_[k][word / words][word % words] = static_cast<int>(a * words_of_one + part);
+                from_b_[k][word / words][word % words] = static_cast<int>(b * words_of_one + part);
+                a += g.transpose_a ? g.rows : 1;
+                b += g.transpose_b ? 1 : g.columns;
             }
+        }
     }
 
     void multiply(size_t count) const {

@@ -5,27 +5,27 @@ namespace xgrad::kernels::XGRAD_LEVEL {
 namespace {
 
 template <class T> XGRAD_FLATTEN void layer_norm(const LayerNorm<T>& norm) {
-    constexpr std::size_t longest = 2048;  // bytes of rows that go side by side
     const T *const weight = norm.weight, *const bias = norm.bias, count = static_cast<T>(norm.count);
-    each_slices<T, longest>({norm.rows, norm.count, 1}, 1, [&](std::size_t offset, std::size_t row, auto slice) {
-        const T* const x = norm.x + offset;
-        T* const y = norm.y + offset;
-        const Lane<T> mean =
-            slice.template fold<Sum>([&](std::size_t i, auto part) { return part.load(x + i); }) / count;
-        const auto centre = slice.spread(mean);
-        const Lane<T> squares = slice.template fold<Sum>([&](std::size_t i, auto part) {
-            const auto deviation = part.load(x + i) - centre;
-            return deviation * deviation;
+    each_slices<T, longest_computed>(
+        {norm.rows, norm.count, 1}, 1, [&](std::size_t offset, std::size_t row, auto slice) {
+            const T* const x = norm.x + offset;
+            T* const y = norm.y + offset;
+            const Lane<T> mean =
+                slice.template fold<Sum>([&](std::size_t i, auto part) { return part.load(x + i); }) / count;
+            const auto centre = slice.spread(mean);
+            const Lane<T> squares = slice.template fold<Sum>([&](std::size_t i, auto part) {
+                const auto deviation = part.load(x + i) - centre;
+                return deviation * deviation;
+            });
+            const Lane<T> rstd = rsqrt(squares / count + norm.epsilon);
+            slice.put(mean, norm.mean + row);
+            slice.put(rstd, norm.rstd + row);
+            const auto scale = slice.spread(rstd);
+            slice.each([&](std::size_t i, auto part) {
+                const auto normal = (part.load(x + i) - centre) * scale;
+                part.store(normal * load_or(weight, i, part, T(1)) + load_or(bias, i, part, T(0)), y + i);
+            });
         });
-        const Lane<T> rstd = rsqrt(squares / count + norm.epsilon);
-        slice.put(mean, norm.mean + row);
-        slice.put(rstd, norm.rstd + row);
-        const auto scale = slice.spread(rstd);
-        slice.each([&](std::size_t i, auto part) {
-            const auto normal = (part.load(x + i) - centre) * scale;
-            part.store(normal * load_or(weight, i, part, T(1)) + load_or(bias, i, part, T(0)), y + i);
-        });
-    });
 }
 
 // The cotangents of `size` rows from the given one on; dweight and dbias are added to. The rows are read side by side,

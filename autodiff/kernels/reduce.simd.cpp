@@ -55,8 +55,7 @@ XGRAD_FLATTEN void fold_tile(const T* x, const T* about, std::size_t count, std:
 // Rows and, a lane's width at a time, columns.
 template <class Op, class Map, class T>
 XGRAD_FLATTEN void fold_slices(const T* x, const T* about, const Slices& slices, std::size_t columns, T* y) {
-    constexpr std::size_t longest = 512;  // bytes of rows that go side by side; longer ones hardly wait
-    each_slices<T, longest>(slices, columns, [&](std::size_t offset, std::size_t result, auto slice) {
+    each_slices<T, longest_merged>(slices, columns, [&](std::size_t offset, std::size_t result, auto slice) {
         const T* from = x + offset;
         const auto centre = slice.spread(Map::needs_about ? slice.get(about + result) : Lane<T>(0));
         slice.put(
@@ -118,7 +117,7 @@ void fold(const T* x, const T* about, const Slices& slices, std::size_t columns,
 }
 
 template <class T> XGRAD_FLATTEN void logsumexp(const T* x, const T*, const Slices& slices, std::size_t columns, T* y) {
-    each_slices<T, 2048>(slices, columns, [&](std::size_t offset, std::size_t result, auto slice) {
+    each_slices<T, longest_computed>(slices, columns, [&](std::size_t offset, std::size_t result, auto slice) {
         const T* from = x + offset;
         const Lane<T> largest = slice.template fold<Top>([&](std::size_t i, auto part) { return part.load(from + i); });
         const Lane<T> centre = where(abs(largest) < std::numeric_limits<T>::infinity(), largest, Lane<T>(0));

@@ -272,67 +272,60 @@ private:
 };
 
 /// A lane of each of some rows, which behave as one.
-template <class T, std::size_t count> struct Lanes {
+template <class T, std::size_t count> struct LaneOfEach {
     Lane<T> rows[count];
 
-    Lanes() = default;
+    LaneOfEach() = default;
     /// The same lane of each row.
-    Lanes(const Lane<T>& lane) {
+    LaneOfEach(const Lane<T>& lane) {
 #pragma GCC unroll 8
         for (Lane<T>& row : rows) row = lane;
     }
-    template <class F> static Lanes of(const F& row) {
-        Lanes result;
+    template <class F> static LaneOfEach of(const F& row) {
+        LaneOfEach result;
 #pragma GCC unroll 8
         for (std::size_t r = 0; r < count; ++r) result.rows[r] = row(r);
         return result;
     }
-    friend Lanes operator+(const Lanes& a, const Lanes& b) {
+    friend LaneOfEach operator+(const LaneOfEach& a, const LaneOfEach& b) {
         return of([&](std::size_t r) { return a.rows[r] + b.rows[r]; });
     }
-    friend Lanes operator-(const Lanes& a, const Lanes& b) {
+    friend LaneOfEach operator-(const LaneOfEach& a, const LaneOfEach& b) {
         return of([&](std::size_t r) { return a.rows[r] - b.rows[r]; });
     }
-    friend Lanes operator*(const Lanes& a, const Lanes& b) {
+    friend LaneOfEach operator*(const LaneOfEach& a, const LaneOfEach& b) {
         return of([&](std::size_t r) { return a.rows[r] * b.rows[r]; });
     }
-    friend Lanes exp(const Lanes& x) {
+    friend LaneOfEach exp(const LaneOfEach& x) {
         return of([&](std::size_t r) { return exp(x.rows[r]); });
     }
 };
 
 /// Some rows side by side, so that none waits until another one's lanes are merged. What belongs to a row as a whole
 /// stands in its place of one lane.
-template <class T> class Rows {
-public:
-    static constexpr std::size_t most = Lane<T>::width < 4 ? Lane<T>::width : 4;
+template <class T> struct Rows {
+    static constexpr std::size_t size = Lane<T>::width < 4 ? Lane<T>::width : 4;
 
-    Rows(std::size_t count, std::size_t rows) : count_(count), rows_(rows) {
-        // Those that are missing are the last one again, which does no harm.
-        for (std::size_t r = 0; r < most; ++r) offsets_[r] = (r < rows ? r : rows - 1) * count;
-    }
+    std::size_t count;  // of numbers in each
 
-    Lanes<T, most> spread(const Lane<T>& lane) const {
+    LaneOfEach<T, size> spread(const Lane<T>& lane) const {
         T numbers[Lane<T>::width];
         lane.store(numbers);
-        return Lanes<T, most>::of([&](std::size_t r) { return Lane<T>(numbers[r]); });
+        return LaneOfEach<T, size>::of([&](std::size_t r) { return Lane<T>(numbers[r]); });
     }
     /// A number of each row.
-    Lane<T> get(const T* from) const { return Lane<T>::load_partial(from, rows_); }
-    void put(const Lane<T>& lane, T* to) const { lane.store_partial(to, rows_); }
-    std::size_t rows() const { return rows_; }
-    /// Where a row begins.
-    std::size_t operator[](std::size_t row) const { return offsets_[row]; }
+    static Lane<T> get(const T* from) { return Lane<T>::load_partial(from, size); }
+    static void put(const Lane<T>& lane, T* to) { lane.store_partial(to, size); }
 
     template <class Body> void each(const Body& body) const {
-        each_lane<T>(count_, [&](std::size_t i, auto part) { body(i, PartOfEach<decltype(part)>{offsets_, part}); });
+        each_lane<T>(count, [&](std::size_t i, auto part) { body(i, PartOfEach<decltype(part)>{count, part}); });
     }
     template <class Op, class Value> Lane<T> fold(const Value& value) const {
         const T neutral = Op::template neutral<T>();
-        Lanes<T, most> merged(Lane<T>{neutral});
+        LaneOfEach<T, size> merged(Lane<T>{neutral});
         each([&](std::size_t i, auto part) {
-            const Lanes<T, most> x = value(i, part);
-            merged = Lanes<T, most>::of(
+            const LaneOfEach<T, size> x = value(i, part);
+            merged = LaneOfEach<T, size>::of(
                 [&](std::size_t r) { return Op::merge(merged.rows[r], part.places.fill(x.rows[r], neutral)); });
         });
         return across_each<Op>(merged.rows);
@@ -341,21 +334,18 @@ public:
 private:
     // Some places of the lanes of all rows.
     template <class Places> struct PartOfEach {
-        const std::size_t (&offsets)[most];
+        std::size_t stride;
         Places places;
 
-        Lanes<T, most> load(const T* from) const {
-            return Lanes<T, most>::of([&](std::size_t r) { return places.load(from + offsets[r]); });
+        LaneOfEach<T, size> load(const T* from) const {
+            return LaneOfEach<T, size>::of([&](std::size_t r) { return places.load(from + r * stride); });
         }
         Lane<T> load_shared(const T* from) const { return places.load(from); }
-        void store(const Lanes<T, most>& lanes, T* to) const {
+        void store(const LaneOfEach<T, size>& lanes, T* to) const {
 #pragma GCC unroll 8
-            for (std::size_t r = 0; r < most; ++r) places.store(lanes.rows[r], to + offsets[r]);
+            for (std::size_t r = 0; r < size; ++r) places.store(lanes.rows[r], to + r * stride);
         }
     };
-
-    const std::size_t count_, rows_;
-    std::size_t offsets_[most];
 };
 
 /// Runs body(offset, result, slice) for every row or, where inner is not 1, for every lane's worth of the first
@@ -374,16 +364,19 @@ template <class T, class Body> void each_slice(const Slices& slices, std::size_t
     }
 }
 
-/// The same with rows of up to so many bytes some at a time. (What is added up along them is added one after the
-/// other.)
+/// Up to so many bytes rows gain by going side by side: where much is computed for each number, and where it is only
+/// merged. (Their numbers are merged one after the other, not pairwise: some thirty for each place of a lane.)
+inline constexpr std::size_t longest_computed = 2048, longest_merged = 512;
+
+/// The same with rows of at most so many bytes several at a time.
 template <class T, std::size_t longest, class Body>
 void each_slices(const Slices& slices, std::size_t columns, const Body& body) {
-    constexpr std::size_t together = Rows<T>::most;
+    constexpr std::size_t together = Rows<T>::size;
     const auto [outer, count, inner] = slices;
-    if (inner != 1 || outer == 1 || count * sizeof(T) > longest || together == 1)
-        return each_slice<T>(slices, columns, body);
-    for (std::size_t o = 0; o < outer; o += together)
-        body(o * count, o, Rows<T>(count, outer - o < together ? outer - o : together));
+    if (inner != 1 || count * sizeof(T) > longest || together == 1) return each_slice<T>(slices, columns, body);
+    const std::size_t whole = outer / together * together, length = count;
+    for (std::size_t o = 0; o < whole; o += together) body(o * length, o, Rows<T>{length});
+    for (std::size_t o = whole; o < outer; ++o) body(o * length, o, Row<T>{length});
 }
 
 }  // namespace xgrad::kernels::XGRAD_LEVEL

@@ -13,8 +13,8 @@ namespace xgrad::kernels {
 /// y = exp(x) / sum(exp(x)) over each slice. y may be x.
 template <class T> void softmax(const T* x, const Slices& slices, T* y, Level at = level());
 
-/// The same with log(sum(exp(x))) of each slice, (outer, inner), whose derivatives these are. (Where the largest element
-/// is infinite, its own is NaN, and those of finite ones are 0; softmax alone gives NaN for all.)
+/// The same with log(sum(exp(x))) of each slice, (outer, inner), whose derivatives these are. (Where the largest
+/// element is infinite, its own is NaN, and others' are 0 or NaN.)
 template <class T> void softmax_and_logsumexp(const T* x, const Slices& slices, T* y, T* sums, Level at = level());
 
 /// y = x - log(sum(exp(x))) over each slice. y may be x.

@@ -6,9 +6,8 @@
 namespace xgrad::kernels::XGRAD_LEVEL {
 namespace {
 
-// Rows of so many bytes go side by side. Cotangents wait for little, and side by side more of what they read has to be
-// at hand.
-constexpr std::size_t longest = 2048, longest_backward = 256;
+// Cotangents wait for little, and side by side more of what they read has to be at hand.
+constexpr std::size_t longest_backward = 256;
 
 template <class T, class Slice> Lane<T> largest(const Slice& slice, const T* x) {
     return slice.template fold<Top>([&](std::size_t i, auto part) { return part.load(x + i); });
@@ -16,7 +15,7 @@ template <class T, class Slice> Lane<T> largest(const Slice& slice, const T* x) 
 
 template <class T>
 XGRAD_FLATTEN void softmax_slices(const T* x, const Slices& slices, std::size_t columns, T* y, T* logsumexp) {
-    each_slices<T, longest>(slices, columns, [&](std::size_t offset, std::size_t result, auto slice) {
+    each_slices<T, longest_computed>(slices, columns, [&](std::size_t offset, std::size_t result, auto slice) {
         const T* from = x + offset;
         T* to = y + offset;
         Lane<T> top = largest(slice, from);
@@ -34,7 +33,7 @@ XGRAD_FLATTEN void softmax_slices(const T* x, const Slices& slices, std::size_t 
 }
 
 template <class T> XGRAD_FLATTEN void log_softmax_slices(const T* x, const Slices& slices, std::size_t columns, T* y) {
-    each_slices<T, longest>(slices, columns, [&](std::size_t offset, std::size_t, auto slice) {
+    each_slices<T, longest_computed>(slices, columns, [&](std::size_t offset, std::size_t, auto slice) {
         const T* from = x + offset;
         T* to = y + offset;
         const auto top = slice.spread(largest(slice, from));
@@ -76,7 +75,7 @@ template <class T, class Body> void each_sample(const Row<T>&, const std::int64_
     body(std::size_t{0}, *labels, std::size_t{0});
 }
 template <class T, class Body> void each_sample(const Rows<T>& rows, const std::int64_t* labels, const Body& body) {
-    for (std::size_t k = 0; k < rows.rows(); ++k) body(k, labels[k], rows[k]);
+    for (std::size_t k = 0; k < Rows<T>::size; ++k) body(k, labels[k], k * rows.count);
 }
 template <class T, class Body> void each_sample(const Column<T, Whole>&, const std::int64_t* labels, const Body& body) {
     for (std::size_t k = 0; k < Lane<T>::width; ++k) body(k, labels[k], k);
@@ -102,7 +101,7 @@ XGRAD_FLATTEN void cross_entropy_slices(const T* x, const Slices& slices, std::s
     const std::size_t inner = slices.inner;
     const T* weights = target.class_weights;
     const T smooth = target.label_smoothing / static_cast<T>(slices.count);
-    each_slices<T, longest>(slices, columns, [&](std::size_t offset, std::size_t sample, auto slice) {
+    each_slices<T, longest_computed>(slices, columns, [&](std::size_t offset, std::size_t sample, auto slice) {
         const T* from = x + offset;
         const Lane<T> top = largest(slice, from);
         const auto its_top = slice.spread(top);

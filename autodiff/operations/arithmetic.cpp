@@ -69,26 +69,26 @@ template <class T>
                   wrt(b, OneVjp{by_b, needs_a ? a : Variable<T>()}));
 }
 
-// Whether the cotangent of an input that was broadcast is wanted.
-template <class T>
-bool is_repeated_and_differentiated(const Variable<T>& a, const Variable<T>& b) {
-    return a.shape() != b.shape() && ((a.size() <= b.size() && detail::is_differentiated(a)) ||
-                                      (b.size() <= a.size() && detail::is_differentiated(b)));
-}
-
-// An operation of two inputs whose cotangents the formula's own kernel computes in one pass. It sums up those of what was
-// broadcast on the way. (A vjp that is recorded itself is `recorded`. The formula has to outlive the result.)
-template <class T>
-using JointVjp = std::array<Variable<T>, 2> (*)(const Variable<T>& g, const Variable<T>& a, const Variable<T>& b,
-                                                const Needs& needs);
-template <class T>
-[[gnu::noinline]] Variable<T> apply_joint(const detail::AnyFormula<T, 2>& f, const Variable<T>& a, const Variable<T>& b,
-                                             JointVjp<T> recorded) {
-    return record(f.name, detail::run_forward<T, 2>(f, {&a, &b}),
-                  wrt(std::tie(a, b), [f, recorded, a, b](Variable<T> g, const Needs& needs) {
-                      if (detail::thread_state.recording) return recorded(g, a, b, needs);
-                      return detail::run_backward<T, 2>(f.kernel, f.formula, std::move(g), {a, b}, needs);
-                  }));
+// formula(g, others…) as the cotangent of an operand of this shape. Where that was broadcast, it is summed up while it is
+// computed: an array of the result's shape, and a pass of its own, would take longer. (The engine sums up what is
+// recorded.)
+template <class T, class Formula, class... Others>
+Variable<T> cotangent_for(const Shape& shape, const char* name, const Formula& formula, Variable<T>&& g,
+                          const Others&... others) {
+    if (g.shape() == shape || detail::thread_state.recording)
+        return detail::elementwise_operation(name, formula, std::move(g), others...);
+    constexpr std::size_t N = 1 + sizeof...(Others);
+    const auto& kernel = kernels::elementwise_kernel<Formula, T, N>();
+    return detail::over_broadcast<T, N>(name, {&g, &others...}, [&](const Shape& all, const auto& loop, const auto& data) {
+        const kernels::Broadcast target(detail::as_span(all), {detail::as_span(shape)});
+        const bool summed = kernels::sums_up(target, 0);
+        Array<T> cotangent = empty<T>(summed ? shape : all);
+        if (summed)
+            kernel.forward_summed(&formula, loop, target, cotangent.data(), data.data());
+        else
+            kernel.forward(&formula, loop, cotangent.data(), data.data());
+        return Variable<T>(std::move(cotangent));
+    });
 }
 
 }  // namespace
@@ -193,14 +193,17 @@ template <class T>
 Variable<T> subtract(Variable<T>&& a, Variable<T>&& b) {
     const formulas::Subtract formula;
     const AnyFormula<T, 2> difference = any_formula<T, 2>("subtract", formula);
-    if (!is_repeated_and_differentiated(a, b))
+    if (a.shape() == b.shape() || !is_recorded(a, b))
         return apply_binary<T>(difference, std::move(a), std::move(b), pass_on<T, Variable<T>>, negate<T, Variable<T>>,
                                false);
     // What is summed up is less to negate.
     Array<T> value = run_forward<T, 2>(difference, {&a, &b}, {&a, &b});
     return record("subtract", std::move(value), wrt(a, [](Variable<T> g) { return g; }),
-                  wrt(b, [shape = b.shape()](Variable<T> g) { return g.shape() == shape ? -std::move(g) : -sum_to(g, shape); }));
+                  wrt(b, [shape = b.shape()](Variable<T> g) {
+                      return g.shape() == shape ? -std::move(g) : -sum_to(g, shape);
+                  }));
 }
+
 // x·x, whose cotangent is one array rather than the sum of two.
 template <class T>
 Variable<T> multiply_by_itself(const Variable<T>& x) {
@@ -213,32 +216,33 @@ Variable<T> multiply_by_itself(const Variable<T>& x) {
 }
 template <class T>
 Variable<T> multiply(Variable<T>&& a, Variable<T>&& b) {
-    static constexpr formulas::Multiply formula;
+    const formulas::Multiply formula;
     const AnyFormula<T, 2> product = any_formula<T, 2>("multiply", formula);
     if (a.node() == b.node() && is_differentiated(a)) return multiply_by_itself(a);
-    if (is_repeated_and_differentiated(a, b))
-        return apply_joint<T>(product, a, b, [](const auto& g, const auto& x, const auto& y, const Needs& needs) {
-            return std::array{needs[0] ? g * y : Variable<T>(), needs[1] ? g * x : Variable<T>()};
-        });
-    const OperandVjp<T> times = [](Variable<T>&& g, const Variable<T>& other) { return std::move(g) * other; };
-    return apply_binary<T>(product, std::move(a), std::move(b), times, times, true);
+    if (a.shape() == b.shape() || !is_recorded(a, b)) {
+        const OperandVjp<T> times = [](Variable<T>&& g, const Variable<T>& other) { return std::move(g) * other; };
+        return apply_binary<T>(product, std::move(a), std::move(b), times, times, true);
+    }
+    const bool needs_a = is_differentiated(b), needs_b = is_differentiated(a);
+    Array<T> value = run_forward<T, 2>(product, {&a, &b}, {needs_a ? nullptr : &a, needs_b ? nullptr : &b});
+    const auto times = [](const Shape& shape, const Variable<T>& other) {
+        return [shape, other](Variable<T> g) {
+            return cotangent_for(shape, "multiply", formulas::Multiply{}, std::move(g), other);
+        };
+    };
+    return record("multiply", std::move(value), wrt(a, times(a.shape(), needs_b ? b : Variable<T>())),
+                  wrt(b, times(b.shape(), needs_a ? a : Variable<T>())));
 }
 template <class T>
 Variable<T> divide(Variable<T>&& a, Variable<T>&& b) {
-    static constexpr formulas::Divide formula;
+    const formulas::Divide formula;
     const AnyFormula<T, 2> quotient = any_formula<T, 2>("divide", formula);
     if (!is_recorded(a, b)) return run_unrecorded<T, 2>(quotient, {&a, &b}, {&a, &b});
-    const auto by_divisor = [](Variable<T> g, const Variable<T>& y, const Variable<T>& divisor) {
-        return elementwise_operation("divide", formulas::DivideVjp{}, std::move(g), y, divisor);
-    };
-    if (is_repeated_and_differentiated(a, b))
-        return apply_joint<T>(quotient, a, b, [](const auto& g, const auto& x, const auto& z, const Needs& needs) {
-            return std::array{needs[0] ? g / z : Variable<T>(),
-                              needs[1] ? decltype(by_divisor){}(g, x / z, z) : Variable<T>()};
-        });
     Array<T> value = run_forward<T, 2>(quotient, {&a, &b}, {&a, nullptr});
     return record("divide", std::move(value), wrt(a, [b](Variable<T> g) { return std::move(g) / b; }),
-                  wrt(b, [b, by_divisor](Variable<T> g, const Variable<T>& y) { return by_divisor(std::move(g), y, b); }));
+                  wrt(b, [b](Variable<T> g, const Variable<T>& y) {
+                      return cotangent_for(b.shape(), "divide", formulas::DivideVjp{}, std::move(g), y, b);
+                  }));
 }
 template <class T>
 Variable<T> negative(Variable<T>&& x) {

@@ -39,6 +39,32 @@ bool broadcasts(const Shape& a, const Shape& b) {
     return true;
 }
 
+// C = the sum of a batch of products, or C += that.
+template <class T>
+void multiply_and_add(kernels::Gemm<T> product, std::size_t count, std::size_t a_step, std::size_t b_step) {
+    const std::size_t size = product.rows * product.columns, small = 256, together = std::size_t{1} << 16;
+    if (size >= small) {
+        for (std::size_t i = 0; i < count; ++i, product.a += a_step, product.b += b_step) {
+            kernels::gemm(product);
+            product.accumulate = true;
+        }
+        return;
+    }
+    // Small ones are computed some at a time, and then added up.
+    const std::size_t most = std::min(count, together / size);
+    const memory::Scratch<T> terms((most + 1) * size);
+    T *const total = product.c, *const sums = terms.data() + most * size;
+    product.c = terms.data();
+    bool add = std::exchange(product.accumulate, false);
+    for (std::size_t i = 0, n; i < count; i += n, product.a += n * a_step, product.b += n * b_step) {
+        n = std::min(most, count - i);
+        kernels::gemm_batch(product, n, a_step, b_step, size);
+        kernels::sum(terms.data(), {1, n, size}, add ? sums : total);
+        if (add) kernels::add_in_place(total, sums, size);
+        add = true;
+    }
+}
+
 // C = op(A)·op(B), or C += op(A)·op(B), for each product of a batch; products that share a C are added up.
 template <class T>
 void multiply(const Array<T>& a, const Array<T>& b, MatmulOptions options, Array<T>& c, bool accumulate = false) {
@@ -73,15 +99,11 @@ void multiply(const Array<T>& a, const Array<T>& b, MatmulOptions options, Array
         product.a = a.data() + place[0] * a_size;
         product.b = b.data() + place[1] * b_size;
         product.c = c.data() + place[2] * c_size;
-        if (c_moves) {
-            kernels::gemm_batch(product, count, a_moves ? a_size : 0, b_moves ? b_size : 0, c_size);
-        } else {
-            kernels::Gemm<T> term = product;
-            for (std::size_t i = 0; i < count; ++i, term.a += a_moves ? a_size : 0, term.b += b_moves ? b_size : 0) {
-                kernels::gemm(term);
-                term.accumulate = true;
-            }
-        }
+        const std::size_t a_step = a_moves ? a_size : 0, b_step = b_moves ? b_size : 0;
+        if (c_moves || count == 1)
+            kernels::gemm_batch(product, count, a_step, b_step, c_size);
+        else
+            multiply_and_add(product, count, a_step, b_step);
         for (std::size_t d = 1; d < batch.rank && ++index[d] == batch.extent[d]; ++d) index[d] = 0;
     }
 }
@@ -113,29 +135,41 @@ Variable<T> cotangent_of(std::size_t input, const Shape& shape, const Needs& nee
     return cotangent;
 }
 
+// What the vjp of matmul needs: of each operand its shape and, where the other one's cotangent is wanted, its value.
+template <class T>
+struct SavedForMatmul {
+    MatmulOptions options;
+    Shape a_shape, b_shape;
+    Variable<T> a, b;
+};
+
 // With C = op(A)·op(B): dop(A) = G·op(B)ᵀ and dop(B) = op(A)ᵀ·G, transposed once more where op did.
 template <class T>
-std::array<Variable<T>, 2> matmul_cotangents(const Variable<T>& g, const Variable<T>& a, const Variable<T>& b,
-                                             MatmulOptions options, const Needs& needs) {
-    const auto product = [&](std::size_t input, const Variable<T>& left, const Variable<T>& right, MatmulOptions as) {
-        if (detail::thread_state.recording) return needs[input] ? matmul(left, right, as) : Variable<T>();
-        return cotangent_of<T>(input, (input == 0 ? a : b).shape(), needs, [&](Array<T>& c, bool accumulate) {
-            multiply(left.value(), right.value(), as, c, accumulate);
+std::array<Variable<T>, 2> matmul_cotangents(const Variable<T>& g, const SavedForMatmul<T>& saved, const Needs& needs) {
+    const auto [transpose_a, transpose_b] = saved.options;
+    const auto product = [&](std::size_t input, const Variable<T>& left, const Variable<T>& right, MatmulOptions options) {
+        if (detail::thread_state.recording) return needs[input] ? matmul(left, right, options) : Variable<T>();
+        const Shape& shape = input == 0 ? saved.a_shape : saved.b_shape;
+        return cotangent_of<T>(input, shape, needs, [&](Array<T>& c, bool accumulate) {
+            multiply(left.value(), right.value(), options, c, accumulate);
         });
     };
-    return {options.transpose_a ? product(0, b, g, {options.transpose_b, true})
-                                : product(0, g, b, {false, !options.transpose_b}),
-            options.transpose_b ? product(1, g, a, {true, options.transpose_a})
-                                : product(1, a, g, {!options.transpose_a, false})};
+    return {transpose_a ? product(0, saved.b, g, {transpose_b, true}) : product(0, g, saved.b, {false, !transpose_b}),
+            transpose_b ? product(1, g, saved.a, {true, transpose_a}) : product(1, saved.a, g, {!transpose_a, false})};
 }
 
 // The product of arrays that both have two axes or more.
 template <class T>
 Variable<T> multiply_matrices(const Variable<T>& a, const Variable<T>& b, MatmulOptions options) {
-    return record("matmul", multiply(a, b, options), with("transpose_a", options.transpose_a),
+    Array<T> value = multiply(a, b, options);
+    if (!detail::is_recorded(a, b)) return value;
+    const Variable<T> none;
+    SavedForMatmul<T> saved{options, a.shape(), b.shape(), detail::is_differentiated(b) ? a : none,
+                            detail::is_differentiated(a) ? b : none};
+    return record("matmul", std::move(value), with("transpose_a", options.transpose_a),
                   with("transpose_b", options.transpose_b),
-                  wrt(std::tie(a, b), [a, b, options](const Variable<T>& g, const Needs& needs) {
-                      return matmul_cotangents(g, a, b, options, needs);
+                  wrt(std::tie(a, b), [saved = std::move(saved)](const Variable<T>& g, const Needs& needs) {
+                      return matmul_cotangents(g, saved, needs);
                   }));
 }
 

@@ -203,7 +203,7 @@ Variable<T> logsumexp(const Variable<T>& x, const Axes& axes, bool keep) {
         const auto [outer, count, inner] = reduction.slices;
         const Shape as_slices{outer, count, inner}, as_results{outer, 1, inner};
         Array<T> value = empty<T>(reduction.result);
-        Variable<T> probabilities;  // which are the derivatives
+        Variable<T> probabilities;  // which are the derivatives; those of second order come from a
         if (detail::is_differentiated(a)) {
             probabilities = empty<T>(as_slices);
             kernels::softmax_and_logsumexp(a.value().data(), reduction.slices, probabilities.node()->value.data(),
