@@ -176,14 +176,14 @@ TEMPLATE_TEST_CASE("a formula runs over rows of any length that are repeated, an
     check_broadcast<TestType>({60, 3, 4, 5}, {3, 1, 5}, {60, 1, 4, 1});
 }
 
-TEMPLATE_TEST_CASE("gradients of what was broadcast are summed up in blocks and pieces of any size", "[elementwise]", float,
-                   double) {
+TEMPLATE_TEST_CASE("gradients of what was broadcast are summed up in blocks and pieces of any size", "[elementwise]",
+                   float, double) {
     for (const std::vector<Shape>& shapes : std::vector<std::vector<Shape>>{
-             {{70001}, {}, {1}},                    // all to one number
-             {{300, 1024}, {1024}, {}},             // a block is a row
-             {{130, 700}, {700}, {130, 1}},         // or some rows
-             {{20, 4096}, {4096}, {20, 1}},         // the longest row
-             {{9, 4097}, {4097}, {9, 1}},           // one that is too long
+             {{70001}, {}, {1}},             // all to one number
+             {{300, 1024}, {1024}, {}},      // a block is a row
+             {{130, 700}, {700}, {130, 1}},  // or some rows
+             {{20, 4096}, {4096}, {20, 1}},  // the longest row
+             {{9, 4097}, {4097}, {9, 1}},    // one that is too long
              {{6, 30000}, {6, 1}, {}},
              {{50, 40, 40}, {50, 1, 40}, {40, 1}},  // a middle axis, and two that are not neighbours
              {{2, 3000, 3}, {2, 1, 3}, {3}}}) {

@@ -438,7 +438,8 @@ TEMPLATE_TEST_CASE("batches of tiny products equal the triple loop", "[gemm]", f
                         }
 }
 
-TEMPLATE_TEST_CASE("any number of threads gives bitwise the same batch of tiny products", "[gemm][threads]", float, double) {
+TEMPLATE_TEST_CASE("any number of threads gives bitwise the same batch of tiny products", "[gemm][threads]", float,
+                   double) {
     const std::size_t count = 6001;
     const auto a = numbers<TestType>(count * 9, 1), b = numbers<TestType>(count * 6, 2);
     const auto run = [&] {

@@ -112,7 +112,7 @@ TEST_CASE("products and quotients keep only what their cotangents need", "[opera
     }
 }
 
-TEST_CASE("a quotient by the smallest of divisors has no more extreme derivatives than it must", "[operations][arithmetic]") {
+TEST_CASE("a quotient by a tiny divisor has the derivatives that floats can hold", "[operations][arithmetic]") {
     for (const Shape& shape : {Shape{2}, Shape{2, 2}}) {
         const Variable<> a = Variable<>{{1, 2}, {3, 4}}.requires_grad(true);
         Variable<> b = Variable<>(full(shape, 1e-20f)).requires_grad(true);

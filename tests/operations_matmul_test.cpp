@@ -126,7 +126,7 @@ TEST_CASE("an operand of several products receives the sum of their cotangents",
         for (int i = 0; i < 2; ++i)
             h = tanh(linear(h, w, b, Activation::relu) + linear(h, w) + matmul(z, w, {true, i == 0}) +
                      transpose(matmul(w, x, {i == 0, true})));
-        return sum(h) + sum(square(matmul(y, w))) + sum(square(matmul(w, u))) + sum(square(matmul(w, u, {true}))) + sum(w);
+        return sum(h) + sum(square(matmul(y, w))) + sum(square(matmul(w, u) + matmul(w, u, {true}))) + sum(w);
     };
     gradcheck(several, {random({3, 3}, 5), bias});
     // They are added up where they stand, unless that is another one's cotangent as well.

@@ -251,10 +251,10 @@ std::vector<std::vector<T>> all_results(const Slices& s, const std::vector<T>& x
 TEMPLATE_TEST_CASE("arrays that are shared among threads have the softmax and cross-entropy of each slice by itself",
                    "[softmax]", float, double) {
     using T = TestType;
-    // Rows, rows side by side, some long columns, many short ones whose last piece is a part of one, several such arrays, few columns,
-    // short rows, and few short columns.
-    for (const Slices& s : {Slices{60, 1000, 1}, Slices{301, 100, 1}, Slices{1, 2000, 70}, Slices{1, 40, 1001}, Slices{7, 30, 200},
-                            Slices{1, 9000, 3}, Slices{9000, 3, 1}, Slices{4000, 4, 3}})
+    // Rows, rows side by side, some long columns, many short ones whose last piece is a part of one, several such
+    // arrays, few columns, short rows, and few short columns.
+    for (const Slices& s : {Slices{60, 1000, 1}, Slices{301, 100, 1}, Slices{1, 2000, 70}, Slices{1, 40, 1001},
+                            Slices{7, 30, 200}, Slices{1, 9000, 3}, Slices{9000, 3, 1}, Slices{4000, 4, 3}})
         for (const Level at : levels()) {
             CAPTURE(name(at), s.outer, s.count, s.inner);
             const auto x = numbers<T>(s.size(), 1), g = numbers<T>(s.size(), 2),

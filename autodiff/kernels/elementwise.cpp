@@ -97,7 +97,7 @@ private:
 
     const std::size_t size_;
     T* const* const results_;
-    const std::array<Slices, N>& slices_;
+    const std::array<Slices, N> slices_;
     std::size_t block_, piece_, pieces_, room_ = 0;
     memory::Scratch<T> partial_[N];
 };

@@ -69,8 +69,8 @@ template <class T>
                   wrt(b, OneVjp{by_b, needs_a ? a : Variable<T>()}));
 }
 
-// formula(g, others…) as the cotangent of an operand of this shape. Where that was broadcast, it is summed up while it is
-// computed: an array of the result's shape, and a pass of its own, would take longer. (The engine sums up what is
+// formula(g, others…) as the cotangent of an operand of this shape. Where that was broadcast, it is summed up while it
+// is computed: an array of the result's shape, and a pass of its own, would take longer. (The engine sums up what is
 // recorded.)
 template <class T, class Formula, class... Others>
 Variable<T> cotangent_for(const Shape& shape, const char* name, const Formula& formula, Variable<T>&& g,
@@ -79,7 +79,7 @@ Variable<T> cotangent_for(const Shape& shape, const char* name, const Formula& f
         return detail::elementwise_operation(name, formula, std::move(g), others...);
     constexpr std::size_t N = 1 + sizeof...(Others);
     const auto& kernel = kernels::elementwise_kernel<Formula, T, N>();
-    return detail::over_broadcast<T, N>(name, {&g, &others...}, [&](const Shape& all, const auto& loop, const auto& data) {
+    const auto run = [&](const Shape& all, const kernels::Broadcast& loop, const auto& data) {
         const kernels::Broadcast target(detail::as_span(all), {detail::as_span(shape)});
         const bool summed = kernels::sums_up(target, 0);
         Array<T> cotangent = empty<T>(summed ? shape : all);
@@ -88,7 +88,8 @@ Variable<T> cotangent_for(const Shape& shape, const char* name, const Formula& f
         else
             kernel.forward(&formula, loop, cotangent.data(), data.data());
         return Variable<T>(std::move(cotangent));
-    });
+    };
+    return detail::over_broadcast<T, N>(name, {&g, &others...}, run);
 }
 
 }  // namespace

@@ -76,7 +76,8 @@ void multiply(const Array<T>& a, const Array<T>& b, MatmulOptions options, Array
                              .a_stride = left.stride, .transpose_a = options.transpose_a,
                              .b_stride = right.stride, .transpose_b = options.transpose_b,
                              .c_stride = result.columns};
-    const std::size_t a_size = left.rows * left.columns, b_size = right.rows * right.columns, c_size = left.rows * right.columns;
+    const std::size_t a_size = left.rows * left.columns, b_size = right.rows * right.columns,
+                      c_size = result.rows * result.columns;
 
     // Along the innermost axis of the batch matrices may be one: rows of A, or steps of the depth of A and B.
     const bool a_moves = batch.stride[0][0] != 0, b_moves = batch.stride[0][1] != 0, c_moves = batch.stride[0][2] != 0;
@@ -147,7 +148,8 @@ struct SavedForMatmul {
 template <class T>
 std::array<Variable<T>, 2> matmul_cotangents(const Variable<T>& g, const SavedForMatmul<T>& saved, const Needs& needs) {
     const auto [transpose_a, transpose_b] = saved.options;
-    const auto product = [&](std::size_t input, const Variable<T>& left, const Variable<T>& right, MatmulOptions options) {
+    const auto product = [&](std::size_t input, const Variable<T>& left, const Variable<T>& right,
+                             MatmulOptions options) {
         if (detail::thread_state.recording) return needs[input] ? matmul(left, right, options) : Variable<T>();
         const Shape& shape = input == 0 ? saved.a_shape : saved.b_shape;
         return cotangent_of<T>(input, shape, needs, [&](Array<T>& c, bool accumulate) {
