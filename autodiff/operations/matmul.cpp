@@ -70,12 +70,13 @@ template <class T>
 void multiply(const Array<T>& a, const Array<T>& b, MatmulOptions options, Array<T>& c, bool accumulate = false) {
     if (c.size() == 0) return;
     const Operand left(a.shape(), options.transpose_a), right(b.shape(), options.transpose_b), result(c.shape(), false);
+    kernels::Gemm<T> product{.rows = result.rows, .columns = result.columns, .depth = left.columns,
+                             .a = a.data(), .a_stride = left.stride, .transpose_a = options.transpose_a,
+                             .b = b.data(), .b_stride = right.stride, .transpose_b = options.transpose_b,
+                             .c = c.data(), .c_stride = result.columns, .accumulate = accumulate};
+    if (left.batch.empty() && right.batch.empty()) return kernels::gemm(product);
     const Shape shape = broadcast_shape("matmul", left.batch, right.batch);
     const kernels::Broadcast batch(as_span(shape), {as_span(left.batch), as_span(right.batch), as_span(result.batch)});
-    kernels::Gemm<T> product{.rows = result.rows, .columns = result.columns, .depth = left.columns,
-                             .a_stride = left.stride, .transpose_a = options.transpose_a,
-                             .b_stride = right.stride, .transpose_b = options.transpose_b,
-                             .c_stride = result.columns};
     const std::size_t a_size = left.rows * left.columns, b_size = right.rows * right.columns,
                       c_size = result.rows * result.columns;
 
