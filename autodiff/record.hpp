@@ -31,6 +31,9 @@ public:
         return inputs_[input] && sweep_.expects(*inputs_[input].get());
     }
 
+    /// An input's shape, which is known also when nobody keeps its value. The input must need a cotangent.
+    const Shape& shape(std::size_t input) const noexcept { return inputs_[input].get()->shape(); }
+
     /// What an input has received so far, for a vjp that adds to it in place and then gives an empty cotangent, as
     /// products do whose weights are used several times. Null when nothing has arrived, when it is somebody else's as
     /// well, when it is not of this precision, or when this backward is recorded.

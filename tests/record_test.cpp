@@ -121,6 +121,7 @@ TEST_CASE("a joint vjp is told which inputs need a cotangent", "[record]") {
     product([&, a, b, c](const Variable<>& g, const Needs& needs) {
         ++calls;
         CHECK((needs[0] && !needs[1] && needs[2]));
+        CHECK((needs.shape(0) == a.shape() && needs.shape(2) == c.shape()));
         return std::array<Variable<>, 3>{g * b * c, {}, g * a * b};
     }).backward(Variable<>{1, 1});
     CHECK(holds(a.grad(), {15, 24}));

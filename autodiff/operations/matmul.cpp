@@ -126,39 +126,30 @@ Array<T> multiply(const Variable<T>& a, const Variable<T>& b, MatmulOptions opti
 
 // The cotangent of an input from compute(array, accumulate): added to what the input has received, or else new.
 template <class T, class F>
-Variable<T> cotangent_of(std::size_t input, const Shape& shape, const Needs& needs, const F& compute) {
+Variable<T> cotangent_of(std::size_t input, const Needs& needs, const F& compute) {
     if (!needs[input]) return {};
     if (Array<T>* const sum = needs.arrived<T>(input)) {
         compute(*sum, true);
         return {};
     }
-    Array<T> cotangent = empty<T>(shape);
+    Array<T> cotangent = empty<T>(needs.shape(input));
     compute(cotangent, false);
     return cotangent;
 }
 
-// What the vjp of matmul needs: of each operand its shape and, where the other one's cotangent is wanted, its value.
-template <class T>
-struct SavedForMatmul {
-    MatmulOptions options;
-    Shape a_shape, b_shape;
-    Variable<T> a, b;
-};
-
 // With C = op(A)·op(B): dop(A) = G·op(B)ᵀ and dop(B) = op(A)ᵀ·G, transposed once more where op did.
 template <class T>
-std::array<Variable<T>, 2> matmul_cotangents(const Variable<T>& g, const SavedForMatmul<T>& saved, const Needs& needs) {
-    const auto [transpose_a, transpose_b] = saved.options;
-    const auto product = [&](std::size_t input, const Variable<T>& left, const Variable<T>& right,
-                             MatmulOptions options) {
-        if (detail::thread_state.recording) return needs[input] ? matmul(left, right, options) : Variable<T>();
-        const Shape& shape = input == 0 ? saved.a_shape : saved.b_shape;
-        return cotangent_of<T>(input, shape, needs, [&](Array<T>& c, bool accumulate) {
-            multiply(left.value(), right.value(), options, c, accumulate);
+std::array<Variable<T>, 2> matmul_cotangents(const Variable<T>& g, const Variable<T>& a, const Variable<T>& b,
+                                             MatmulOptions options, const Needs& needs) {
+    const auto [transpose_a, transpose_b] = options;
+    const auto product = [&](std::size_t input, const Variable<T>& left, const Variable<T>& right, MatmulOptions as) {
+        if (detail::thread_state.recording) return needs[input] ? matmul(left, right, as) : Variable<T>();
+        return cotangent_of<T>(input, needs, [&](Array<T>& c, bool accumulate) {
+            multiply(left.value(), right.value(), as, c, accumulate);
         });
     };
-    return {transpose_a ? product(0, saved.b, g, {transpose_b, true}) : product(0, g, saved.b, {false, !transpose_b}),
-            transpose_b ? product(1, g, saved.a, {true, transpose_a}) : product(1, saved.a, g, {!transpose_a, false})};
+    return {transpose_a ? product(0, b, g, {transpose_b, true}) : product(0, g, b, {false, !transpose_b}),
+            transpose_b ? product(1, g, a, {true, transpose_a}) : product(1, a, g, {!transpose_a, false})};
 }
 
 // The product of arrays that both have two axes or more.
@@ -166,13 +157,13 @@ template <class T>
 Variable<T> multiply_matrices(const Variable<T>& a, const Variable<T>& b, MatmulOptions options) {
     Array<T> value = multiply(a, b, options);
     if (!detail::is_recorded(a, b)) return value;
-    const Variable<T> none;
-    SavedForMatmul<T> saved{options, a.shape(), b.shape(), detail::is_differentiated(b) ? a : none,
-                            detail::is_differentiated(a) ? b : none};
+    // Each for the other one's cotangent.
+    const Variable<T> none, &kept_a = detail::is_differentiated(b) ? a : none,
+                            &kept_b = detail::is_differentiated(a) ? b : none;
     return record("matmul", std::move(value), with("transpose_a", options.transpose_a),
                   with("transpose_b", options.transpose_b),
-                  wrt(std::tie(a, b), [saved = std::move(saved)](const Variable<T>& g, const Needs& needs) {
-                      return matmul_cotangents(g, saved, needs);
+                  wrt(std::tie(a, b), [kept_a, kept_b, options](const Variable<T>& g, const Needs& needs) {
+                      return matmul_cotangents(g, kept_a, kept_b, options, needs);
                   }));
 }
 
@@ -247,13 +238,13 @@ std::array<Variable<T>, 3> linear_cotangents(const Variable<T>& g, const Variabl
     const std::size_t out = weight.shape()[0], in = weight.shape()[1], rows = g.size() / std::max<std::size_t>(out, 1);
     const T* const cotangent = g.value().data();
     std::array<Variable<T>, 3> cotangents;
-    cotangents[0] = cotangent_of<T>(0, x.shape(), needs, [&](Array<T>& dx, bool accumulate) {
+    cotangents[0] = cotangent_of<T>(0, needs, [&](Array<T>& dx, bool accumulate) {
         kernels::gemm<T>({.rows = rows, .columns = in, .depth = out,
                           .a = cotangent, .a_stride = out,
                           .b = weight.value().data(), .b_stride = in,
                           .c = dx.data(), .c_stride = in, .accumulate = accumulate});
     });
-    cotangents[1] = cotangent_of<T>(1, weight.shape(), needs, [&](Array<T>& dweight, bool accumulate) {
+    cotangents[1] = cotangent_of<T>(1, needs, [&](Array<T>& dweight, bool accumulate) {
         kernels::gemm<T>({.rows = out, .columns = in, .depth = rows,
                           .a = cotangent, .a_stride = out, .transpose_a = true,
                           .b = x.value().data(), .b_stride = in,
