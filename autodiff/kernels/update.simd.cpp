@@ -26,13 +26,17 @@ XGRAD_FLATTEN void sgd(const SgdOptions& options, const T* gradient, T* paramete
 template <class T>
 XGRAD_FLATTEN void adam(const AdamOptions& options, const T* gradient, T* parameter, T* first_moment, T* second_moment,
                         T* largest_second_moment, std::size_t n) {
-    const Lane<T> shrink(options.decoupled ? 1 - options.learning_rate * options.weight_decay : 1.0),
-        decay(options.decoupled ? 0.0 : options.weight_decay), fresh1(1 - options.beta1), beta2(options.beta2),
-        fresh2(1 - options.beta2), epsilon(options.epsilon), correction(1 / __builtin_sqrt(options.bias_correction2)),
-        step(-options.learning_rate / options.bias_correction1);
+    // With ĉ = √(1 - β₂ᵗ), m / (√v / ĉ + ε) is ĉ · m / (√v + ĉ · ε).
+    const double correction = __builtin_sqrt(options.bias_correction2);
+    const Lane<T> decay(options.weight_decay), shrink(1 - options.learning_rate * options.weight_decay),
+        fresh1(1 - options.beta1), beta2(options.beta2), fresh2(1 - options.beta2),
+        epsilon(options.epsilon * correction),
+        step(-options.learning_rate * correction / options.bias_correction1);
+    const bool decays = options.weight_decay != 0 && !options.decoupled;
+    const bool shrinks = options.weight_decay != 0 && options.decoupled;
     each_lane<T>(n, [&](std::size_t i, auto part) {
-        Lane<T> p = part.load(parameter + i);
-        const Lane<T> g = part.load(gradient + i) + decay * p;
+        Lane<T> p = part.load(parameter + i), g = part.load(gradient + i);
+        if (decays) g = g + decay * p;
         const Lane<T> old_m = part.load(first_moment + i);
         const Lane<T> m = old_m + fresh1 * (g - old_m);
         Lane<T> v = beta2 * part.load(second_moment + i) + fresh2 * g * g;
@@ -42,8 +46,8 @@ XGRAD_FLATTEN void adam(const AdamOptions& options, const T* gradient, T* parame
             v = Largest::merge(part.load(largest_second_moment + i), v);
             part.store(v, largest_second_moment + i);
         }
-        p = p * shrink;
-        part.store(p + step * near_quotient(m, near_sqrt(v) * correction + epsilon), parameter + i);
+        if (shrinks) p = p * shrink;
+        part.store(p + step * near_quotient(m, near_sqrt(v) + epsilon), parameter + i);
     });
 }
 
