@@ -13,11 +13,10 @@
 #include <variant>
 #include <vector>
 
-#include <CLI/CLI.hpp>
 #include <fmt/format.h>
 
-#include "digits_options.hpp"
-#include "program.hpp"
+#include "common/digits_options.hpp"
+#include "common/program.hpp"
 #include <xgrad/xgrad.hpp>
 
 using namespace xgrad;
@@ -301,17 +300,15 @@ int main(int argc, char** argv) {
     std::size_t steps = 50000, points = 200, unit = 0;
     double learning_rate = 0.06, deviation = 0.02;
     std::string picture;
-    CLI::App app("Trains a network of sigmoid units with and without BatchNorm.");
-    app.option_defaults()->always_capture_default();
-    app.add_option("--steps", steps, "batches of 60 to learn from")->check(at_least_one);
-    app.add_option("--points", points, "how many times to measure on the way")->check(at_least_one);
-    app.add_option("--learning-rate", learning_rate, "of stochastic gradient descent, for both networks");
-    app.add_option("--deviation", deviation, "of the normal distribution that the first weights come from");
-    app.add_option("--unit", unit, "the unit of the last hidden layer to look at")
-        ->check(CLI::Range(std::size_t{0}, units - 1));
-    app.add_option("--picture", picture, "file to draw the results into, .svg or .png");
-    const DigitsOptions options(app);
-    return run(app, argc, argv, [&] {
+    Program program("Trains a network of sigmoid units with and without BatchNorm.");
+    program.option("--steps", steps, "batches of 60 to learn from", {.least = 1});
+    program.option("--points", points, "how many times to measure on the way", {.least = 1});
+    program.option("--learning-rate", learning_rate, "of stochastic gradient descent, for both networks");
+    program.option("--deviation", deviation, "of the normal distribution that the first weights come from");
+    program.option("--unit", unit, "the unit of the last hidden layer to look at", {.least = 0, .most = units - 1});
+    program.option("--picture", picture, "file to draw the results into, .svg or .png");
+    const DigitsOptions options(program);
+    return program.run(argc, argv, [&] {
         const Digits digits = options.load();
         nn::Sequential<> plain = network(false, deviation), normalised = network(true, deviation);
         const Course without = train(plain, digits, steps, points, learning_rate, unit, options.seed);

@@ -4,11 +4,10 @@
 #include <cstdint>
 #include <numbers>
 
-#include <CLI/CLI.hpp>
 #include <fmt/format.h>
 #include <xtensor/xmath.hpp>
 
-#include "program.hpp"
+#include "common/program.hpp"
 #include <xgrad/xgrad.hpp>
 
 using xgrad::Array;
@@ -101,11 +100,10 @@ private:
 int main(int argc, char** argv) {
     int epochs = 30;
     std::uint64_t seed = 1;
-    CLI::App app("Checks a user's own operations and trains a user's own module with them.");
-    app.option_defaults()->always_capture_default();
-    app.add_option("--epochs", epochs, "passes over the training data");
-    app.add_option("--seed", seed, "of the initial weights and the data");
-    return run(app, argc, argv, [&] {
+    Program program("Checks a user's own operations and trains a user's own module with them.");
+    program.option("--epochs", epochs, "passes over the training data");
+    program.option("--seed", seed, "of the initial weights and the data");
+    return program.run(argc, argv, [&] {
         // [gradcheck]
         const Variable<double> x = {{-2.0, -0.3, 0.0}, {0.4, 1.0, 3.0}};
         xgrad::gradcheck([](const Variable<double>& v) { return snake(v); }, {x});

@@ -1,21 +1,19 @@
 // Digits: a classifier ŷ = Softmax(z), with BatchNorm, on digits that it draws itself or on MNIST.
-#include <CLI/CLI.hpp>
 #include <fmt/format.h>
 
 #include <xgrad/xgrad.hpp>
 
-#include "digits_options.hpp"
-#include "program.hpp"
+#include "common/digits_options.hpp"
+#include "common/program.hpp"
 
 using namespace xgrad;
 
 int main(int argc, char** argv) {
     int epochs = 5;
-    CLI::App app("Trains a classifier of handwritten digits and prints its accuracy on unseen ones.");
-    app.option_defaults()->always_capture_default();
-    app.add_option("--epochs", epochs, "passes over the training data");
-    DigitsOptions options(app);
-    return run(app, argc, argv, [&] {
+    Program program("Trains a classifier of handwritten digits and prints its accuracy on unseen ones.");
+    program.option("--epochs", epochs, "passes over the training data");
+    DigitsOptions options(program);
+    return program.run(argc, argv, [&] {
         const auto [train, test] = options.load();
         Generator generator(options.seed);
 

@@ -6,10 +6,9 @@
 #include <string>
 #include <vector>
 
-#include <CLI/CLI.hpp>
 #include <fmt/format.h>
 
-#include "program.hpp"
+#include "common/program.hpp"
 #include <xgrad/xgrad.hpp>
 
 using namespace xgrad;
@@ -212,10 +211,9 @@ void optimizers(int steps) {
 
 int main(int argc, char** argv) {
     int steps = 600;
-    CLI::App app("Runs the code of docs/extending.md and checks what the page says about it.");
-    app.option_defaults()->always_capture_default();
-    app.add_option("--steps", steps, "steps of training with an optimizer of one's own");
-    return run(app, argc, argv, [&] {
+    Program program("Runs the code of docs/extending.md and checks what the page says about it.");
+    program.option("--steps", steps, "steps of training with an optimizer of one's own");
+    return program.run(argc, argv, [&] {
         operations();
         modules();
         optimizers(steps);

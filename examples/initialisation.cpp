@@ -14,11 +14,10 @@
 #include <string>
 #include <vector>
 
-#include <CLI/CLI.hpp>
 #include <fmt/format.h>
 
-#include "digits_options.hpp"
-#include "program.hpp"
+#include "common/digits_options.hpp"
+#include "common/program.hpp"
 #include <xgrad/xgrad.hpp>
 
 using namespace xgrad;
@@ -152,21 +151,20 @@ int main(int argc, char** argv) {
     double learning_rate = 0.1, sigmoid_learning_rate = 1, deep_learning_rate = 0.01;
     int epochs = 4, deep_epochs = 4;
     std::string picture;
-    CLI::App app("Trains deep networks from good and from bad initial weights.");
-    app.option_defaults()->always_capture_default();
-    app.add_option("--layers", layers, "hidden layers of the networks with softsign, tanh and sigmoid");
-    app.add_option("--width", width, "units in each of these layers; 1000 in the paper");
-    app.add_option("--batch", batch_size, "samples in a step; 10 in the paper");
-    app.add_option("--epochs", epochs, "passes over the training data");
-    app.add_option("--learning-rate", learning_rate, "of stochastic gradient descent with softsign and tanh");
-    app.add_option("--sigmoid-learning-rate", sigmoid_learning_rate, "the same with sigmoid");
-    app.add_option("--deep-layers", deep_layers, "hidden layers of the networks of rectifiers");
-    app.add_option("--deep-width", deep_width, "units in each of these layers");
-    app.add_option("--deep-epochs", deep_epochs, "passes over the training data");
-    app.add_option("--deep-learning-rate", deep_learning_rate, "of stochastic gradient descent with rectifiers");
-    app.add_option("--picture", picture, "file to draw the results into, .svg or .png");
-    const DigitsOptions options(app);
-    return run(app, argc, argv, [&] {
+    Program program("Trains deep networks from good and from bad initial weights.");
+    program.option("--layers", layers, "hidden layers of the networks with softsign, tanh and sigmoid");
+    program.option("--width", width, "units in each of these layers; 1000 in the paper");
+    program.option("--batch", batch_size, "samples in a step; 10 in the paper");
+    program.option("--epochs", epochs, "passes over the training data");
+    program.option("--learning-rate", learning_rate, "of stochastic gradient descent with softsign and tanh");
+    program.option("--sigmoid-learning-rate", sigmoid_learning_rate, "the same with sigmoid");
+    program.option("--deep-layers", deep_layers, "hidden layers of the networks of rectifiers");
+    program.option("--deep-width", deep_width, "units in each of these layers");
+    program.option("--deep-epochs", deep_epochs, "passes over the training data");
+    program.option("--deep-learning-rate", deep_learning_rate, "of stochastic gradient descent with rectifiers");
+    program.option("--picture", picture, "file to draw the results into, .svg or .png");
+    const DigitsOptions options(program);
+    return program.run(argc, argv, [&] {
         const Digits digits = options.load();
         Generator generator(options.seed);
 

@@ -10,10 +10,9 @@
 #include <utility>
 #include <vector>
 
-#include <CLI/CLI.hpp>
 #include <fmt/format.h>
 
-#include "program.hpp"
+#include "common/program.hpp"
 #include <xgrad/xgrad.hpp>
 
 using namespace xgrad;
@@ -157,14 +156,13 @@ int main(int argc, char** argv) {
     std::int64_t steps = 4000;
     std::uint64_t seed = 1;
     std::string picture;
-    CLI::App app("Trains one body with the output functions I, σ and Softmax, and compares each with the truth.");
-    app.option_defaults()->always_capture_default();
-    app.add_option("--samples", samples, "to learn from");
-    app.add_option("--few", few, "samples for a network that shall learn them by heart");
-    app.add_option("--steps", steps, "batches of 100 to learn from");
-    app.add_option("--seed", seed, "of the initial weights and the samples");
-    app.add_option("--picture", picture, "file to draw the results into, .svg or .png");
-    return run(app, argc, argv, [&] {
+    Program program("Trains one body with the output functions I, σ and Softmax, and compares each with the truth.");
+    program.option("--samples", samples, "to learn from");
+    program.option("--few", few, "samples for a network that shall learn them by heart");
+    program.option("--steps", steps, "batches of 100 to learn from");
+    program.option("--seed", seed, "of the initial weights and the samples");
+    program.option("--picture", picture, "file to draw the results into, .svg or .png");
+    return program.run(argc, argv, [&] {
         xgrad::seed(seed);
         Generator generator(seed);
         const Samples seen = draw(samples, generator), unseen = draw(20000, generator);

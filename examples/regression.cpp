@@ -3,10 +3,9 @@
 #include <cmath>
 #include <cstdint>
 
-#include <CLI/CLI.hpp>
 #include <fmt/format.h>
 
-#include "program.hpp"
+#include "common/program.hpp"
 #include <xgrad/xgrad.hpp>
 
 using namespace xgrad;
@@ -29,12 +28,11 @@ int main(int argc, char** argv) {
     int epochs = 60;
     std::uint64_t seed = 1;
     double noise = 0.1;
-    CLI::App app("Fits a function of two variables to noisy samples and compares the error with the noise.");
-    app.option_defaults()->always_capture_default();
-    app.add_option("--epochs", epochs, "passes over the training data");
-    app.add_option("--seed", seed, "of the initial weights and the samples");
-    app.add_option("--noise", noise, "standard deviation of the noise");
-    return run(app, argc, argv, [&] {
+    Program program("Fits a function of two variables to noisy samples and compares the error with the noise.");
+    program.option("--epochs", epochs, "passes over the training data");
+    program.option("--seed", seed, "of the initial weights and the samples");
+    program.option("--noise", noise, "standard deviation of the noise");
+    return program.run(argc, argv, [&] {
         xgrad::seed(seed);
         Generator generator(seed);
         const auto train = samples(8000, static_cast<float>(noise), generator);

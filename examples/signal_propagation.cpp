@@ -8,10 +8,9 @@
 #include <string>
 #include <vector>
 
-#include <CLI/CLI.hpp>
 #include <fmt/format.h>
 
-#include "program.hpp"
+#include "common/program.hpp"
 #include <xgrad/xgrad.hpp>
 
 using namespace xgrad;
@@ -259,17 +258,16 @@ void draw(training::Figure& figure, const Nonlinearity& activation, const std::v
 int main(int argc, char** argv) {
     Settings settings;
     std::string only;
-    CLI::App app("Shows how the variance of the weights decides what a deep network does with its input.");
-    app.option_defaults()->always_capture_default();
-    app.add_option("--depth", settings.depth, "layers with weights")->check(CLI::Range(3, 1000));
-    app.add_option("--width", settings.width, "units of a layer")->check(CLI::Range(16, 4096));
-    app.add_option("--networks", settings.networks, "drawn for each k·Var(θ); as many as chance asks for if 0")
-        ->check(CLI::Range(0, 1000));
-    app.add_option("--activation", only, "this one alone: tanh, ReLU, SELU or identity")
-        ->check(CLI::IsMember({"tanh", "ReLU", "SELU", "identity"}));
-    app.add_option("--seed", settings.seed, "of the weights and the inputs");
-    app.add_option("--picture", settings.picture, "an .svg or .png file to draw into (needs gnuplot)");
-    return run(app, argc, argv, [&] {
+    Program program("Shows how the variance of the weights decides what a deep network does with its input.");
+    program.option("--depth", settings.depth, "layers with weights", {.least = 3, .most = 1000});
+    program.option("--width", settings.width, "units of a layer", {.least = 16, .most = 4096});
+    program.option("--networks", settings.networks, "drawn for each k·Var(θ); as many as chance asks for if 0",
+                   {.least = 0, .most = 1000});
+    program.choice("--activation", only, "this one alone: tanh, ReLU, SELU or identity",
+                   {"tanh", "ReLU", "SELU", "identity"});
+    program.option("--seed", settings.seed, "of the weights and the inputs");
+    program.option("--picture", settings.picture, "an .svg or .png file to draw into (needs gnuplot)");
+    return program.run(argc, argv, [&] {
         xgrad::seed(settings.seed);
 
         const std::vector<Nonlinearity> activations{

@@ -4,10 +4,9 @@
 #include <cstdint>
 #include <numbers>
 
-#include <CLI/CLI.hpp>
 #include <fmt/format.h>
 
-#include "program.hpp"
+#include "common/program.hpp"
 #include <xgrad/xgrad.hpp>
 
 using namespace xgrad;
@@ -43,11 +42,10 @@ void train(nn::Layer<>& model, const training::Dataset<>& set, int epochs, Gener
 int main(int argc, char** argv) {
     int epochs = 60;
     std::uint64_t seed = 1;
-    CLI::App app("Separates two spirals, with a straight line and with a network.");
-    app.option_defaults()->always_capture_default();
-    app.add_option("--epochs", epochs, "passes over the training data");
-    app.add_option("--seed", seed, "of the initial weights and the points");
-    return run(app, argc, argv, [&] {
+    Program program("Separates two spirals, with a straight line and with a network.");
+    program.option("--epochs", epochs, "passes over the training data");
+    program.option("--seed", seed, "of the initial weights and the points");
+    return program.run(argc, argv, [&] {
         xgrad::seed(seed);
         Generator generator(seed);
         const auto seen = spirals(2000, generator), unseen = spirals(2000, generator);

@@ -4,9 +4,7 @@
 #include <stdexcept>
 #include <string>
 
-#include <CLI/CLI.hpp>
-
-#include "program.hpp"
+#include "common/program.hpp"
 
 // [include]
 #include <fmt/format.h>
@@ -221,11 +219,10 @@ void seeds() {
 int main(int argc, char** argv) {
     int epochs = 5;
     std::size_t samples = 6000;
-    CLI::App app("Runs the code of docs/tutorial.md and checks what the page says about it.");
-    app.option_defaults()->always_capture_default();
-    app.add_option("--epochs", epochs, "passes over the training data");
-    app.add_option("--samples", samples, "digits to learn from and to validate with");
-    return run(app, argc, argv, [&] {
+    Program program("Runs the code of docs/tutorial.md and checks what the page says about it.");
+    program.option("--epochs", epochs, "passes over the training data");
+    program.option("--samples", samples, "digits to learn from and to validate with");
+    return program.run(argc, argv, [&] {
         values();
         gradients();
         mistakes();

@@ -5,8 +5,6 @@
 #include <cstdint>
 #include <string>
 
-#include <CLI/CLI.hpp>
-
 #include <xgrad/autodiff/generator.hpp>
 #include <xgrad/autodiff/kernels/threads.hpp>
 #include <xgrad/training/idx.hpp>
@@ -23,13 +21,12 @@ struct DigitsOptions {
     std::size_t samples = 20000, threads = xgrad::threads();
     std::uint64_t seed = 1;
 
-    explicit DigitsOptions(CLI::App& app) {
-        app.add_option("--data", data,
-                       "folder with MNIST's four IDX files, gzipped or not; generated digits if none is given")
-            ->check(CLI::ExistingDirectory);
-        app.add_option("--samples", samples, "how many digits to generate for training")->check(at_least_one);
-        app.add_option("--seed", seed, "of the initial weights, the order of the samples and the generated digits");
-        app.add_option("--threads", threads, "threads to compute with")->check(at_least_one);
+    explicit DigitsOptions(Program& program) {
+        program.folder("--data", data,
+                       "folder with MNIST's four IDX files, gzipped or not; generated digits if none is given");
+        program.option("--samples", samples, "how many digits to generate for training", {.least = 1});
+        program.option("--seed", seed, "of the initial weights, the order of the samples and the generated digits");
+        program.option("--threads", threads, "threads to compute with", {.least = 1});
     }
 
     /// Seeds the generator of the initial weights, sets the threads, and reads or generates the digits.
