@@ -13,6 +13,7 @@
 #include <vector>
 
 #include <xgrad/autodiff/array.hpp>
+#include <xgrad/autodiff/braces.hpp>
 #include <xgrad/autodiff/node.hpp>
 #include <xgrad/autodiff/tape.hpp>
 
@@ -63,27 +64,6 @@ Variable<T> saved(Variable<T>&& handle, std::uint64_t recorded_at) noexcept;
 
 [[noreturn]] void refuse_empty();
 [[noreturn]] void refuse_changed(const Shape& shape);
-
-/// Numbers in nested braces: one constructor for any depth, where xtensor has one for each, which leaves `{{1}}` and, with
-/// clang, `x = {}` ambiguous, and does not look whether all rows are as long as the first.
-class Braces {
-public:
-    Braces(Number auto number) : number_(static_cast<double>(number)) {}
-    Braces(std::initializer_list<Braces> elements) : elements_(elements), nested_(true) {}
-
-    bool nested() const noexcept { return nested_; }
-    double number() const noexcept { return number_; }
-    const std::initializer_list<Braces>& elements() const noexcept { return elements_; }
-
-private:
-    double number_ = 0;
-    std::initializer_list<Braces> elements_;
-    bool nested_ = false;
-};
-
-/// Throws Error when rows at one depth differ in length.
-template <class T>
-Array<T> from_braces(const std::initializer_list<Braces>& values);
 
 enum class Comparison { less, less_equal, equal, not_equal };
 template <class T>
