@@ -1,4 +1,6 @@
+#include <algorithm>
 #include <array>
+#include <cmath>
 #include <memory>
 #include <vector>
 
@@ -43,8 +45,8 @@ TEMPLATE_TEST_CASE("copies and fills write what they should and nothing beyond",
 TEMPLATE_TEST_CASE("a transpose has each number in its place, whatever the strides", "[move]", float, double) {
     using T = TestType;
     for (const Level at : levels())
-        for (const std::size_t rows : {0, 1, 3, 8, 15, 16, 17, 33, 70})
-            for (const std::size_t columns : {0, 1, 4, 7, 16, 18, 31, 65})
+        for (const std::size_t rows : {0, 1, 2, 3, 4, 5, 8, 15, 16, 17, 33, 70})
+            for (const std::size_t columns : {0, 1, 2, 3, 4, 7, 16, 18, 31, 65})
                 for (const std::size_t padding : {0, 3}) {
                     CAPTURE(name(at), rows, columns, padding);
                     const std::size_t x_stride = rows + padding, y_stride = columns + 2 * padding;
@@ -56,6 +58,38 @@ TEMPLATE_TEST_CASE("a transpose has each number in its place, whatever the strid
                     kernels::transpose(x.data(), x_stride, rows, columns, y.data(), y_stride, at);
                     CHECK(y.numbers() == expected);
                     CHECK(y.is_intact());
+                }
+}
+
+TEMPLATE_TEST_CASE("short rows get each number from its source, and read nothing beyond the last one", "[move]", float,
+                   double) {
+    using T = TestType;
+    for (const Level at : levels())
+        for (const std::size_t width : {1, 2, 3, 5, 8, 10, 15, 16})
+            for (const std::size_t x_width : {1, 2, 3, 4, 5, 7, 16, 40})
+                for (const std::size_t n : {std::size_t{0}, std::size_t{1}, width, 31 * width + 1, std::size_t{3007}}) {
+                    const auto random = numbers<double>(width, 100 * x_width + n, -1, static_cast<double>(x_width));
+                    for (const bool adds : {false, true}) {
+                        std::vector<int> source;  // −1 is none, where that is allowed
+                        for (const double number : random)
+                            source.push_back(std::max(adds ? -1 : 0, static_cast<int>(std::floor(number))));
+                        const auto from = [&](std::size_t i) {
+                            const int place = source[i % width];
+                            return place < 0 ? -1 : static_cast<std::ptrdiff_t>(i / width * x_width) + place;
+                        };
+                        std::ptrdiff_t last = -1;
+                        for (std::size_t i = 0; i < n; ++i) last = std::max(last, from(i));
+                        const auto x = numbers<T>(static_cast<std::size_t>(last + 1), n);
+                        CAPTURE(name(at), width, x_width, n, source, adds);
+                        Target<T> y(n);
+                        std::vector<T> expected(n, T(77));
+                        for (std::size_t i = 0; i < n; ++i)
+                            if (from(i) >= 0)
+                                expected[i] = (adds ? T(77) : T(0)) + x[static_cast<std::size_t>(from(i))];
+                        kernels::rearrange({source.data(), width, x_width}, x.data(), y.data(), n, adds, at);
+                        CHECK(y.numbers() == expected);
+                        CHECK(y.is_intact());
+                    }
                 }
 }
 

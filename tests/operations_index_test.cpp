@@ -189,6 +189,62 @@ TEST_CASE("the backward of many slices of a sequence costs what the sequence cos
     backward([&](std::size_t t) { return parts[t]; });
 }
 
+TEST_CASE("of many short rows each number is moved to its place, and its cotangent back", "[operations][index]") {
+    constexpr std::size_t rows = 700;
+    for (const std::size_t width : {1, 2, 3, 4, 5, 8, 15, 16, 17}) {
+        V x = xt::reshape_view(xt::arange<double>(static_cast<double>(rows * width)), {rows, width});
+        x.requires_grad(true);
+        // Whole numbers, which add up exactly in any order.
+        const auto check_columns = [&](const V& part, const std::vector<std::size_t>& columns) {
+            CAPTURE(width, columns);
+            Array<double> expected(Shape{rows, columns.size()}), weights(expected.shape()), gradient(x.shape());
+            gradient.fill(0);
+            for (std::size_t r = 0; r < rows; ++r)
+                for (std::size_t c = 0; c < columns.size(); ++c) {
+                    expected(r, c) = x.value()(r, columns[c]);
+                    weights(r, c) = static_cast<double>(1 + (7 * r + c) % 13);
+                    gradient(r, columns[c]) += weights(r, c);
+                }
+            CHECK(reshape(part, expected.shape()).value() == expected);
+            x.zero_grad();
+            part.backward(V(Array<double>(xt::reshape_view(weights, part.shape()))));
+            CHECK(x.grad().value() == gradient);
+        };
+        for (const std::ptrdiff_t step : {1, 2, 3, -1, -2}) {
+            std::vector<std::size_t> columns;
+            const auto size = static_cast<std::ptrdiff_t>(width);
+            for (std::ptrdiff_t c = step > 0 ? 0 : size - 1; c >= 0 && c < size; c += step)
+                columns.push_back(static_cast<std::size_t>(c));
+            check_columns(view(x, all(), range(_, _, step)), columns);
+        }
+        check_columns(view(x, all(), -1), {width - 1});
+        if (width > 2) check_columns(view(x, all(), range(1, -1)), [&] {
+            std::vector<std::size_t> inner(width - 2);
+            std::iota(inner.begin(), inner.end(), std::size_t{1});
+            return inner;
+        }());
+        check_columns(take(x, Indices{0}, 1), {0});
+        const std::size_t last = width - 1;
+        check_columns(take(x, Indices{static_cast<std::int64_t>(last), 0, static_cast<std::int64_t>(last / 2), 0}, 1),
+                      {last, 0, last / 2, 0});
+    }
+}
+
+TEST_CASE("a few long columns are stacked to rows, and rows taken apart", "[operations][index]") {
+    for (const std::size_t count : {2, 3, 4, 5})
+        for (const std::size_t length : {1, 15, 16, 300}) {
+            CAPTURE(count, length);
+            std::vector<V> columns;
+            for (std::size_t i = 0; i < count; ++i) columns.push_back(random({length}));
+            const V rows = stack(columns, -1), back = transpose(rows);
+            for (std::size_t i = 0; i < count; ++i)
+                for (std::size_t r = 0; r < length; ++r) {
+                    CHECK(rows.value()(r, i) == columns[i].value()(r));
+                    CHECK(back.value()(i, r) == columns[i].value()(r));
+                }
+        }
+}
+
 TEST_CASE("elements that a region names more than once are added as often, on any number of threads", "[operations][index]") {
     const Variable<> part(full(Shape{4096, 16}, 1.0f));
     for (const std::size_t count : {1, 3}) {

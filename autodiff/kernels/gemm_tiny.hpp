@@ -6,38 +6,16 @@
 #include <cstddef>
 
 #include <xgrad/autodiff/kernels/gemm.hpp>
+#include <xgrad/autodiff/kernels/permute.hpp>
 #include <xgrad/autodiff/kernels/vector.hpp>
 
 namespace xgrad::kernels::XGRAD_LEVEL {
 namespace {
 
-#if defined(__AVX2__)
+#if defined(XGRAD_PERMUTES)
 
 constexpr size_t tiny_depth = 8;
 template <class T> constexpr size_t tiny_size = 2 * lanes<T>;
-
-// Permutations are of words: a double is two.
-using Words = Vector<float>;
-using Places = Vector<int>;  // where each word comes from
-constexpr size_t words = lanes<float>;
-
-#if defined(__AVX512F__)
-[[gnu::always_inline]] inline Words pick(const Words (&x)[1], Places from) {
-    return _mm512_permutexvar_ps(reinterpret_cast<__m512i>(from), x[0]);
-}
-[[gnu::always_inline]] inline Words pick(const Words (&x)[2], Places from) {
-    return _mm512_permutex2var_ps(x[0], reinterpret_cast<__m512i>(from), x[1]);
-}
-#else
-[[gnu::always_inline]] inline Words pick(const Words (&x)[1], Places from) {
-    return _mm256_permutevar8x32_ps(x[0], reinterpret_cast<__m256i>(from));
-}
-[[gnu::always_inline]] inline Words pick(const Words (&x)[2], Places from) {
-    const Words first = _mm256_permutevar8x32_ps(x[0], reinterpret_cast<__m256i>(from)),
-                second = _mm256_permutevar8x32_ps(x[1], reinterpret_cast<__m256i>(from));
-    return _mm256_blendv_ps(first, second, reinterpret_cast<__m256>(from << 28));  // by the bit of what is 8 or more
-}
-#endif
 
 // The first `count` numbers from here on, and zeros.
 template <class T, size_t Vectors>
@@ -62,16 +40,15 @@ public:
           b_step_(one_b ? 0 : b_size_) {
         together_ = VectorsOfC * lanes<T> / c_size_;
         if (const size_t step = max(a_step_, b_step_)) together_ = min(together_, Vectors * lanes<T> / step);
-        constexpr size_t words_of_one = sizeof(T) / sizeof(float);
         for (size_t word = 0; word < VectorsOfC * words; ++word) {
-            const size_t lane = word / words_of_one, part = word % words_of_one;
+            const size_t lane = word / words_of_one<T>, part = word % words_of_one<T>;
             const size_t product = min(lane / c_size_, together_ - 1), entry = lane % c_size_;
             const size_t i = entry / g.columns, j = entry % g.columns;
             size_t a = product * a_step_ + (g.transpose_a ? i : i * g.depth);
             size_t b = product * b_step_ + (g.transpose_b ? j * g.depth : j);
             for (size_t k = 0; k < g.depth; ++k) {
-                from_a_[k][word / words][word % words] = static_cast<int>(a * words_of_one + part);
-                from_b_[k][word / words][word % words] = static_cast<int>(b * words_of_one + part);
+                from_a_[k][word / words][word % words] = static_cast<int>(a * words_of_one<T> + part);
+                from_b_[k][word / words][word % words] = static_cast<int>(b * words_of_one<T> + part);
                 a += g.transpose_a ? g.rows : 1;
                 b += g.transpose_b ? 1 : g.columns;
             }

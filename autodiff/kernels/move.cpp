@@ -51,12 +51,17 @@ template <class T> void select(const bool* condition, Choice<T> a, Choice<T> b, 
     });
 }
 
+template <class T> void rearrange(const RowPattern& rows, const T* x, T* y, std::size_t n, bool adds, Level at) {
+    if (n > 0) move_kernels<T>(at).rearrange(rows, x, y, n, adds);
+}
+
 #define XGRAD_MOVE(T)                                                                                 \
     template void transpose(const T*, std::size_t, std::size_t, std::size_t, T*, std::size_t, Level); \
     template void transpose_each(const T*, std::size_t, std::size_t, std::size_t, T*, Level);         \
     template void copy(const T*, std::size_t, T*, Level);                                             \
     template void fill(T*, T, std::size_t, Level);                                                    \
-    template void select(const bool*, Choice<T>, Choice<T>, T*, std::size_t, Level);
+    template void select(const bool*, Choice<T>, Choice<T>, T*, std::size_t, Level);                  \
+    template void rearrange(const RowPattern&, const T*, T*, std::size_t, bool, Level);
 XGRAD_MOVE(float)
 XGRAD_MOVE(double)
 

@@ -36,6 +36,22 @@ template <class T> struct Choice {
 template <class T>
 void select(const bool* condition, Choice<T> a, Choice<T> b, T* y, std::size_t n, Level at = level());
 
+/// Rows of up to this many numbers are short: numbers of many rows at a time are moved.
+constexpr std::size_t longest_rearranged = 16;
+
+/// What a short row of y is made of: its place j gets number source[j] of a row of x, or nothing where that is
+/// negative.
+struct RowPattern {
+    const int* source;
+    std::size_t width;    ///< of a row of y: 1 to longest_rearranged
+    std::size_t x_width;  ///< from one row of x to the next
+};
+
+/// y[r·width + j] = x[r·x_width + source[j]] for the first n numbers of y; each has a source. If `adds`, it is added to
+/// what y holds, and there may be none.
+template <class T>
+void rearrange(const RowPattern& rows, const T* x, T* y, std::size_t n, bool adds = false, Level at = level());
+
 /// The level's share of the work: one thread's piece.
 template <class T> struct MoveKernels {
     void (*copy)(const T* x, std::size_t n, T* y);
@@ -43,6 +59,7 @@ template <class T> struct MoveKernels {
     void (*transpose)(const T* x, std::size_t x_stride, std::size_t rows, std::size_t columns, T* y,
                       std::size_t y_stride);
     void (*select)(const bool* condition, Choice<T> a, Choice<T> b, T* y, std::size_t n);
+    void (*rearrange)(const RowPattern& rows, const T* x, T* y, std::size_t n, bool adds);
 };
 
 XGRAD_AT_EVERY_LEVEL(template <class T> const MoveKernels<T>& move_kernels();)

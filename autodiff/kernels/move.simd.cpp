@@ -2,6 +2,7 @@
 #include <type_traits>
 
 #include <xgrad/autodiff/kernels/move.hpp>
+#include <xgrad/autodiff/kernels/rearrange.hpp>
 #include <xgrad/autodiff/kernels/vector.hpp>
 
 namespace xgrad::kernels::XGRAD_LEVEL {
@@ -41,8 +42,8 @@ void transpose_edge(const T* x, std::size_t x_stride, std::size_t rows, std::siz
 // Square by square, which registers hold. As many rows at a time as make up a line of x, so that each line is read
 // once.
 template <class T>
-void transpose_all(const T* x, std::size_t x_stride, std::size_t rows, std::size_t columns, T* y,
-                   std::size_t y_stride) {
+void transpose_squares(const T* x, std::size_t x_stride, std::size_t rows, std::size_t columns, T* y,
+                       std::size_t y_stride) {
     constexpr std::size_t square = lanes<T>, line = line_size<T>;
     const std::size_t whole = columns / square * square;
     for (std::size_t first = 0; first < rows; first += line) {
@@ -56,6 +57,24 @@ void transpose_all(const T* x, std::size_t x_stride, std::size_t rows, std::size
         transpose_edge(x + whole * x_stride + first, x_stride, last - first, columns - whole,
                        y + first * y_stride + whole, y_stride);
     }
+}
+
+template <class T>
+void transpose_all(const T* x, std::size_t x_stride, std::size_t rows, std::size_t columns, T* y,
+                   std::size_t y_stride) {
+#if defined(XGRAD_PERMUTES)
+    if (x_stride == rows && rows >= 2 && rows <= 4) {
+        const auto run = rows == 2 ? separate<T, 2> : rows == 3 ? separate<T, 3> : separate<T, 4>;
+        const std::size_t done = run(x, columns, y, y_stride);
+        return transpose_edge(x + done * x_stride, x_stride, rows, columns - done, y + done, y_stride);
+    }
+    if (y_stride == columns && columns >= 2 && columns <= 4) {
+        const auto run = columns == 2 ? interleave<T, 2> : columns == 3 ? interleave<T, 3> : interleave<T, 4>;
+        const std::size_t done = run(x, x_stride, rows, y);
+        return transpose_edge(x + done, x_stride, rows - done, columns, y + done * y_stride, y_stride);
+    }
+#endif
+    transpose_squares(x, x_stride, rows, columns, y, y_stride);
 }
 
 // A number other than 0 for each of some truth values that hold. (GCC 12 converts bytes one by one.)
@@ -99,8 +118,11 @@ template <class T> void select_each(const bool* condition, Choice<T> a, Choice<T
 }  // namespace
 
 template <class T> const MoveKernels<T>& move_kernels() {
-    static constexpr MoveKernels<T> table{
-        .copy = copy<T>, .fill = fill<T>, .transpose = transpose_all<T>, .select = select_each<T>};
+    static constexpr MoveKernels<T> table{.copy = copy<T>,
+                                          .fill = fill<T>,
+                                          .transpose = transpose_all<T>,
+                                          .select = select_each<T>,
+                                          .rearrange = rearrange<T>};
     return table;
 }
 

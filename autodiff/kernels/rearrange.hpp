@@ -1,0 +1,192 @@
+// Short rows whose numbers are put in another order, and matrices of 2 to 4 rows or columns: a vector of the result is
+// picked from a few vectors. Only move.simd.cpp includes it.
+#pragma once
+
+#include <cstddef>
+#include <type_traits>
+
+#include <xgrad/autodiff/kernels/move.hpp>
+#include <xgrad/autodiff/kernels/permute.hpp>
+#include <xgrad/autodiff/kernels/vector.hpp>
+
+namespace xgrad::kernels::XGRAD_LEVEL {
+namespace {
+
+#if defined(XGRAD_PERMUTES)
+
+template <class T, size_t Vectors> [[gnu::always_inline]] inline void load_words(Words (&x)[Vectors], const T* from) {
+#pragma GCC unroll 4
+    for (size_t v = 0; v < Vectors; ++v) x[v] = reinterpret_cast<Words>(load(from + v * lanes<T>));
+}
+
+// Where the numbers of whole vectors of y come from. That recurs after some vectors, at most one for each number of a
+// row.
+template <class T> class Rearrangement {
+public:
+    explicit Rearrangement(const RowPattern& rows) : step_(recurring(rows.width)) {
+        size_t row = 0, place = 0;
+        for (size_t v = 0; v < step_ / lanes<T>; ++v) {
+            size_t at[lanes<T>], first = none, last = 0;
+            for (size_t lane = 0; lane < lanes<T>; ++lane) {
+                const int source = rows.source[place];
+                at[lane] = source < 0 ? none : row * rows.x_width + static_cast<size_t>(source);
+                if (source >= 0) first = min(first, at[lane]), last = max(last, at[lane]);
+                if (++place == rows.width) place = 0, ++row;
+            }
+            begin_[v] = min(first, last);
+            furthest_ = max(furthest_, begin_[v]);
+            reach_ = max(reach_, last - begin_[v] + 1);
+            for (size_t word = 0; word < words; ++word) {
+                const size_t from = at[word / words_of_one<T>];
+                from_[v][word] =
+                    from == none ? -1 : static_cast<int>((from - begin_[v]) * words_of_one<T> + word % words_of_one<T>);
+            }
+        }
+        x_step_ = row * rows.x_width;
+    }
+
+    /// Of n numbers the first ones, as many as whole vectors are made of that lie within the x_size of x. Returns how
+    /// many.
+    template <bool Adds> size_t run(const T* x, size_t x_size, T* y, size_t n) const {
+        if (reach_ <= lanes<T>) return run_with<1, Adds>(x, x_size, y, n);
+        if (reach_ <= 2 * lanes<T>) return run_with<2, Adds>(x, x_size, y, n);
+        if (reach_ <= 4 * lanes<T>) return run_with<4, Adds>(x, x_size, y, n);
+        return 0;
+    }
+
+    /// After how many numbers the places in vectors recur.
+    static size_t recurring(size_t width) {
+        const size_t common_divisor = min(width & (~width + 1), lanes<T>);
+        return width / common_divisor * lanes<T>;
+    }
+
+private:
+    static constexpr size_t none = ~size_t{0};
+
+    template <size_t Vectors, bool Adds> size_t run_with(const T* x, size_t x_size, T* y, size_t n) const {
+        const size_t vectors = step_ / lanes<T>;
+        const auto run = [&](auto single) {
+            // Of a single vector that recurs, all is read once.
+            const size_t begin = begin_[0];
+            const Places places = from_[0];
+            const size_t needed = furthest_ + Vectors * lanes<T>, step = single() ? lanes<T> : step_, x_step = x_step_;
+            size_t i = 0, x_begin = 0;
+            for (; i + step <= n && x_begin + needed <= x_size; i += step, x_begin += x_step)
+                for (size_t v = 0; v < (single() ? 1 : vectors); ++v) {
+                    Words from[Vectors];
+                    load_words<T>(from, x + x_begin + (single() ? begin : begin_[v]));
+                    const Places at = single() ? places : from_[v];
+                    const Vector<T> picked = (Vector<T>)pick(from, at);
+                    T* const to = y + i + v * lanes<T>;
+                    if constexpr (Adds)
+                        store(to, load(to) + (Vector<T>)((Places)picked & ~(at >> 31)));  // 0 where there is no source
+                    else
+                        store(to, picked);
+                }
+            return i;
+        };
+        return vectors == 1 ? run(std::true_type()) : run(std::false_type());
+    }
+
+    const size_t step_;
+    size_t x_step_ = 0, furthest_ = 0, reach_ = 0;
+    size_t begin_[longest_rearranged];
+    Places from_[longest_rearranged];
+};
+
+// From Count numbers of each column, side by side, to rows, or the other way round: where the words of Count vectors
+// come from.
+template <class T, size_t Count> struct Interleaved {
+    int to_rows[Count][words], to_columns[Count][words];
+
+    constexpr Interleaved() : to_rows(), to_columns() {
+        for (size_t v = 0; v < Count; ++v)
+            for (size_t word = 0; word < words; ++word) {
+                const size_t lane = word / words_of_one<T>, part = word % words_of_one<T>;
+                const size_t number = v * lanes<T> + lane;
+                to_columns[v][word] =
+                    static_cast<int>((number % Count * lanes<T> + number / Count) * words_of_one<T> + part);
+                to_rows[v][word] = static_cast<int>((lane * Count + v) * words_of_one<T> + part);
+            }
+    }
+};
+
+// Vectors to pick from: a power of two.
+constexpr size_t picked_from(size_t count) { return count <= 2 ? 2 : 4; }
+
+// y has Count rows, and x has as many numbers side by side for each column. Returns how many columns are done.
+template <class T, size_t Count> size_t separate(const T* x, size_t columns, T* y, size_t y_stride) {
+    static constexpr Interleaved<T, Count> places;
+    size_t c = 0;
+    for (; c + lanes<T> <= columns; c += lanes<T>, x += Count * lanes<T>) {
+        Words from[picked_from(Count)] = {};
+#pragma GCC unroll 4
+        for (size_t v = 0; v < Count; ++v) from[v] = (Words)load(x + v * lanes<T>);
+#pragma GCC unroll 4
+        for (size_t v = 0; v < Count; ++v) {
+            Places at;
+            __builtin_memcpy(&at, places.to_rows[v], sizeof(at));
+            store(y + v * y_stride + c, (Vector<T>)pick(from, at));
+        }
+    }
+    return c;
+}
+
+// The other way round: y has Count numbers side by side for each row, x as many columns. Returns how many rows are
+// done.
+template <class T, size_t Count> size_t interleave(const T* x, size_t x_stride, size_t rows, T* y) {
+    static constexpr Interleaved<T, Count> places;
+    size_t r = 0;
+    for (; r + lanes<T> <= rows; r += lanes<T>, y += Count * lanes<T>) {
+        Words from[picked_from(Count)] = {};
+#pragma GCC unroll 4
+        for (size_t v = 0; v < Count; ++v) from[v] = (Words)load(x + v * x_stride + r);
+#pragma GCC unroll 4
+        for (size_t v = 0; v < Count; ++v) {
+            Places at;
+            __builtin_memcpy(&at, places.to_columns[v], sizeof(at));
+            store(y + v * lanes<T>, (Vector<T>)pick(from, at));
+        }
+    }
+    return r;
+}
+
+#endif
+
+// Row number by row number, one place of many rows after the other.
+template <class T, bool Adds> void rearrange_scalars(const RowPattern& rows, const T* x, T* y, size_t n) {
+    constexpr size_t together = 256;
+    const size_t width = rows.width, x_width = rows.x_width;
+    for (; n > 0; n -= min(n, together * width), y += together * width, x += together * x_width)
+        for (size_t place = 0; place < width && place < n; ++place) {
+            const size_t count = min(together, (n - place + width - 1) / width);
+            const int source = rows.source[place];
+            if (source < 0) continue;
+            for (size_t row = 0; row < count; ++row) {
+                const T number = x[row * x_width + static_cast<size_t>(source)];
+                y[row * width + place] = Adds ? y[row * width + place] + number : number;
+            }
+        }
+}
+
+template <class T, bool Adds> void rearrange_with(const RowPattern& rows, const T* x, T* y, size_t n) {
+    size_t done = 0;
+#if defined(XGRAD_PERMUTES)
+    // (For fewer, finding the places takes as long as it saves.)
+    if (n >= 128 + 4 * Rearrangement<T>::recurring(rows.width)) {
+        size_t x_size = 0;
+        for (size_t place = 0; place < rows.width; ++place)
+            if (const int source = rows.source[place]; source >= 0)
+                x_size = max(x_size, ((n - 1 - place) / rows.width) * rows.x_width + static_cast<size_t>(source) + 1);
+        done = Rearrangement<T>(rows).template run<Adds>(x, x_size, y, n);
+    }
+#endif
+    rearrange_scalars<T, Adds>(rows, x + done / rows.width * rows.x_width, y + done, n - done);
+}
+
+template <class T> void rearrange(const RowPattern& rows, const T* x, T* y, size_t n, bool adds) {
+    (adds ? rearrange_with<T, true> : rearrange_with<T, false>)(rows, x, y, n);
+}
+
+}  // namespace
+}  // namespace xgrad::kernels::XGRAD_LEVEL
