@@ -5,6 +5,7 @@
 
 #include <xgrad/autodiff/error.hpp>
 #include <xgrad/autodiff/kernels/broadcast.hpp>
+#include <xgrad/autodiff/kernels/move.hpp>
 
 namespace xgrad::kernels {
 
@@ -90,6 +91,8 @@ void gather(const Broadcast& loop, std::size_t operand, const T* from, std::size
         const std::size_t length = stretch.length, total = stretch.rows * length;
         if (stretch.stride[0] == 1 && (stretch.rows == 1 || stretch.row_stride[0] == length))
             std::copy_n(stretch.at[0], total, to);
+        else if (length <= 4 && stretch.stride[0] == 0 && stretch.row_stride[0] == 1)
+            transpose(stretch.at[0], 0, stretch.rows, length, to, length);  // as if several columns were the same
         else if (length <= 2)
             append_rows<2>(stretch, to);
         else if (length <= 4)

@@ -96,7 +96,7 @@ void each_stretch_of_rows(const Broadcast& loop, const T* const* inputs, std::si
 template <std::size_t N, class T, class Run>
 void each_gathered_stretch(const Broadcast& loop, const T* const* inputs, std::size_t begin, std::size_t end,
                            const Run& run) {
-    constexpr std::size_t most = 512;
+    constexpr std::size_t most = 768;  // which many short rows divide, and vectors of them
     // Stretches of whole blocks, which are the inner dimensions that fit. What is the same for all blocks is gathered
     // once.
     std::size_t block = loop.extent[0], along = 1;
