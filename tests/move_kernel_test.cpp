@@ -45,8 +45,8 @@ TEMPLATE_TEST_CASE("copies and fills write what they should and nothing beyond",
 TEMPLATE_TEST_CASE("a transpose has each number in its place, whatever the strides", "[move]", float, double) {
     using T = TestType;
     for (const Level at : levels())
-        for (const std::size_t rows : {0, 1, 2, 3, 4, 5, 8, 15, 16, 17, 33, 70})
-            for (const std::size_t columns : {0, 1, 2, 3, 4, 7, 16, 18, 31, 65})
+        for (const std::size_t rows : {0, 1, 2, 3, 4, 5, 8, 9, 13, 15, 16, 17, 33, 70})
+            for (const std::size_t columns : {0, 1, 2, 3, 4, 7, 8, 11, 15, 16, 18, 31, 65})
                 for (const std::size_t padding : {0, 3}) {
                     CAPTURE(name(at), rows, columns, padding);
                     const std::size_t x_stride = rows + padding, y_stride = columns + 2 * padding;

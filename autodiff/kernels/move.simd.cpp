@@ -39,6 +39,33 @@ void transpose_edge(const T* x, std::size_t x_stride, std::size_t rows, std::siz
         for (std::size_t c = 0; c < columns; ++c) y[r * y_stride + c] = x[c * x_stride + r];
 }
 
+// A square's worth of columns for fewer rows than it has. Squares of half the size do for half as many.
+template <class T>
+void transpose_few_rows(const T* x, std::size_t x_stride, std::size_t rows, T* y, std::size_t y_stride) {
+    constexpr std::size_t square = lanes<T>, half = square / 2;
+    if (rows > half) return transpose_part<Vector<T>>(y, y_stride, x, x_stride, square, rows);
+    for (std::size_t c = 0; c < square; c += half)
+        transpose_part<HalfVector<T>>(y + c, y_stride, x + c * x_stride, x_stride, half, rows);
+}
+
+// All of fewer columns than a square has, where y's rows follow one another: what is written beyond a row is what the
+// next ones are written over.
+template <class T>
+void transpose_few_columns(const T* x, std::size_t x_stride, std::size_t rows, std::size_t columns, T* y) {
+    constexpr std::size_t square = lanes<T>, half = square / 2;
+    const std::size_t beyond = (square - 1) / columns;  // rows
+    std::size_t r = 0;
+    for (; r + square + beyond <= rows; r += square, y += square * columns) {
+        if (columns > half) {
+            transpose_part<Vector<T>>(y, columns, x + r, x_stride, columns, square);
+            continue;
+        }
+        for (std::size_t part = 0; part < square; part += half)
+            transpose_part<HalfVector<T>>(y + part * columns, columns, x + r + part, x_stride, columns, half);
+    }
+    transpose_edge(x + r, x_stride, rows - r, columns, y, columns);
+}
+
 // Square by square, which registers hold. As many rows at a time as make up a line of x, so that each line is read
 // once.
 template <class T>
@@ -52,7 +79,7 @@ void transpose_squares(const T* x, std::size_t x_stride, std::size_t rows, std::
             std::size_t r = first;
             for (; r + square <= last; r += square)
                 transpose_square(y + r * y_stride + c, y_stride, x + c * x_stride + r, x_stride);
-            transpose_edge(x + c * x_stride + r, x_stride, last - r, square, y + r * y_stride + c, y_stride);
+            if (r < last) transpose_few_rows(x + c * x_stride + r, x_stride, last - r, y + r * y_stride + c, y_stride);
         }
         transpose_edge(x + whole * x_stride + first, x_stride, last - first, columns - whole,
                        y + first * y_stride + whole, y_stride);
@@ -74,6 +101,8 @@ void transpose_all(const T* x, std::size_t x_stride, std::size_t rows, std::size
         return transpose_edge(x + done, x_stride, rows - done, columns, y + done * y_stride, y_stride);
     }
 #endif
+    if (y_stride == columns && columns > 0 && columns < lanes<T>)
+        return transpose_few_columns(x, x_stride, rows, columns, y);
     transpose_squares(x, x_stride, rows, columns, y, y_stride);
 }
 
