@@ -19,11 +19,12 @@ using memory::Scratch;
 
 // Folds all slices with `first`; partial results, where slices are long enough to be cut, are put together by `then`.
 template <class T>
-void fold(Fold<T> first, Fold<T> then, const T* x, const T* about, const Slices& slices, T* y, Level at) {
+void fold(Fold<T> first, Fold<T> then, const T* x, const T* about, const Slices& slices, T* y, Level at,
+          std::size_t longest_turned = longest_turned_row) {
     // Not structured bindings: lambdas of Clang before 16 cannot capture them.
     const std::size_t outer = slices.outer, count = slices.count, inner = slices.inner;
     if (slices.results() == 0) return;
-    if (are_short_rows(slices))
+    if (are_short_rows(slices, longest_turned))
         return over_blocks<T, 1>({x}, slices, 1, nullptr, at, [&](const auto& turned) {
             first(turned.inputs[0], about ? about + turned.first : nullptr, turned.slices, turned.slices.inner,
                   y + turned.first);
@@ -57,7 +58,8 @@ template <class T>
 void find(typename ReduceKernels<T>::Find search, const T* x, const Slices& slices, std::int64_t* y, Level at) {
     if (are_few_columns(slices)) return find(search, turned_to_rows(x, slices, at).data(), as_rows(slices), y, at);
     const std::size_t count = slices.count, inner = slices.inner;
-    if (are_short_rows(slices))
+    constexpr std::size_t longest = 40;  // at any level: rows as they stand are searched one by one
+    if (are_short_rows(slices, longest))
         return over_blocks<T, 1>({x}, slices, 1, nullptr, at, [&](const auto& turned) {
             search(turned.inputs[0], turned.slices, turned.slices.inner, y + turned.first);
         });
@@ -214,7 +216,7 @@ template <class T> void logsumexp(const T* x, const Slices& slices, T* y, Level 
             kernel(turned.inputs[0], nullptr, turned.slices, turned.slices.inner, turned.results);
         });
     if (are_few_columns(slices)) return logsumexp(turned_to_rows(x, slices, at).data(), as_rows(slices), y, at);
-    fold<T>(kernel, kernel, x, nullptr, slices, y, at);
+    fold<T>(kernel, kernel, x, nullptr, slices, y, at, longest_turned_row_at(at, 32));
 }
 
 template <class T> void argmax(const T* x, const Slices& slices, std::int64_t* y, Level at) {
@@ -227,7 +229,7 @@ template <class T> void argmin(const T* x, const Slices& slices, std::int64_t* y
 
 template <class T> void extremum_backward(const T* x, const Slices& slices, const T* y, const T* g, T* dx, Level at) {
     const auto backward = reduce_kernels<T>(at).extremum_backward;
-    if (are_short_rows(slices))
+    if (are_short_rows(slices, longest_turned_row_at(at, 20)))
         return over_blocks<T, 1>({x}, slices, slices.count, dx, at, [&](auto& turned) {
             backward(turned.inputs[0], turned.slices, y + turned.first, g + turned.first, turned.results);
         });

@@ -21,12 +21,15 @@ template <class Work> void each_piece(const Slices& slices, const Work& work) {
     });
 }
 
+// Rows of softmax that are turned, and turned back.
+std::size_t longest_softmax(Level at) { return longest_turned_row_at(at, 20); }
+
 // Runs kernel(inputs…, slices, columns, y), with short rows and columns turned to many columns, and few long columns
 // to rows. y may be the last input.
 template <class T, std::size_t N, class Kernel>
 void run(Kernel kernel, const std::array<const T*, N>& inputs, const Slices& slices, T* y, Level at) {
-    constexpr std::size_t longest_row = N == 1 ? longest_turned_row : 6;  // to turn more arrays takes longer
-    if ((are_short_rows(slices) && slices.count <= longest_row) || are_short_columns(slices))
+    const std::size_t longest_row = N == 1 ? longest_softmax(at) : 6;  // to turn more arrays takes longer
+    if (are_short_rows(slices, longest_row) || are_short_columns(slices))
         return over_blocks<T, N>(inputs, slices, slices.count * slices.inner, y, at, [&](auto& turned) {
             std::apply(
                 [&](const auto&... from) { kernel(from..., turned.slices, turned.slices.inner, turned.results); },
@@ -57,7 +60,7 @@ template <class T> void softmax(const T* x, const Slices& slices, T* y, Level at
 
 template <class T> void softmax_and_logsumexp(const T* x, const Slices& slices, T* y, T* sums, Level at) {
     const auto kernel = softmax_kernels<T>(at).softmax;
-    if (are_short_rows(slices))
+    if (are_short_rows(slices, longest_softmax(at)))
         return over_blocks<T, 1>({x}, slices, slices.count, y, at, [&](auto& turned) {
             kernel(turned.inputs[0], turned.slices, turned.slices.inner, turned.results, sums + turned.first);
         });

@@ -15,8 +15,13 @@ namespace xgrad::kernels {
 /// Rows of so many numbers, or fewer: merging across a lane, for each of many, takes longer than all the rest.
 inline constexpr std::size_t longest_turned_row = 16;
 
-inline bool are_short_rows(const Slices& slices) {
-    return slices.inner == 1 && slices.count <= longest_turned_row && slices.outer >= 16;
+/// The same where more is done with each number than merging it, as measured: at most so many where the lanes are wide.
+inline std::size_t longest_turned_row_at(Level at, std::size_t longest) {
+    return at == Level::portable ? longest_turned_row : longest;
+}
+
+inline bool are_short_rows(const Slices& slices, std::size_t longest = longest_turned_row) {
+    return slices.inner == 1 && slices.count <= longest && slices.outer >= 16;
 }
 
 /// Fewer columns leave most places of a lane empty.
