@@ -39,10 +39,14 @@ void transpose_edge(const T* x, std::size_t x_stride, std::size_t rows, std::siz
         for (std::size_t c = 0; c < columns; ++c) y[r * y_stride + c] = x[c * x_stride + r];
 }
 
+// Whether squares pay that are only partly filled.
+template <class T> constexpr bool has_large_squares = lanes<T> >= 8;
+
 // A square's worth of columns for fewer rows than it has. Squares of half the size do for half as many.
 template <class T>
 void transpose_few_rows(const T* x, std::size_t x_stride, std::size_t rows, T* y, std::size_t y_stride) {
     constexpr std::size_t square = lanes<T>, half = square / 2;
+    if (!has_large_squares<T>) return transpose_edge(x, x_stride, rows, square, y, y_stride);
     if (rows > half) return transpose_part<Vector<T>>(y, y_stride, x, x_stride, square, rows);
     for (std::size_t c = 0; c < square; c += half)
         transpose_part<HalfVector<T>>(y + c, y_stride, x + c * x_stride, x_stride, half, rows);
@@ -101,7 +105,7 @@ void transpose_all(const T* x, std::size_t x_stride, std::size_t rows, std::size
         return transpose_edge(x + done, x_stride, rows - done, columns, y + done * y_stride, y_stride);
     }
 #endif
-    if (y_stride == columns && columns > 0 && columns < lanes<T>)
+    if (has_large_squares<T> && y_stride == columns && columns > 0 && columns < lanes<T>)
         return transpose_few_columns(x, x_stride, rows, columns, y);
     transpose_squares(x, x_stride, rows, columns, y, y_stride);
 }

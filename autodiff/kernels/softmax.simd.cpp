@@ -1,5 +1,6 @@
 #include <limits>
 
+#include <xgrad/autodiff/kernels/move.hpp>
 #include <xgrad/autodiff/kernels/rows.hpp>
 #include <xgrad/autodiff/kernels/softmax.hpp>
 
@@ -179,17 +180,16 @@ XGRAD_FLATTEN void cross_entropy_backward(const T* probabilities, const Slices& 
 
 // Slices that lie badly in memory, copied to where they are columns close together.
 template <class T> struct Gathered {
-    static constexpr std::size_t line = 64 / sizeof(T), longest = 256, short_row = 12;
+    static constexpr std::size_t line = 64 / sizeof(T), longest = 256;
+    static constexpr std::size_t short_row = Lane<T>::width >= 8 ? 22 : 14;
 
     T numbers[line * longest];
 
     void read_rows(const T* rows, std::size_t count, std::size_t n) {
-        for (std::size_t c = 0; c < count; ++c)
-            for (std::size_t k = 0; k < n; ++k) numbers[c * n + k] = rows[k * count + c];
+        move_kernels<T>().transpose(rows, count, count, n, numbers, n);
     }
     void write_rows(T* rows, std::size_t count, std::size_t n) const {
-        for (std::size_t c = 0; c < count; ++c)
-            for (std::size_t k = 0; k < n; ++k) rows[k * count + c] = numbers[c * n + k];
+        move_kernels<T>().transpose(numbers, n, n, count, rows, count);
     }
     void read_columns(const T* columns, std::size_t count, std::size_t n, std::size_t stride) {
         for (std::size_t c = 0; c < count; ++c)
