@@ -157,23 +157,29 @@ XGRAD_FLATTEN void cross_entropy_backward(const T* probabilities, const Slices& 
     each_slice<T>(slices, columns, [&](std::size_t offset, std::size_t sample, auto slice) {
         const T* from = probabilities + offset;
         T* to = dx + offset;
-        // Per sample: how much the probabilities count, and the scale, both 0 where the label is ignored.
-        T factors[Lane<T>::width]{}, scale[Lane<T>::width]{};
-        each_sample(slice, target.labels + sample, [&](std::size_t k, std::int64_t label, std::size_t) {
+        // Per sample: how much the probabilities count, and the scale, both 0 where the label is ignored; and what the
+        // label's own class gets. (dx may be the probabilities; reading a number that a part of a lane has just been
+        // written over takes long.)
+        T factors[Lane<T>::width]{}, scale[Lane<T>::width]{}, own[Lane<T>::width];
+        each_sample(slice, target.labels + sample, [&](std::size_t k, std::int64_t label, std::size_t first) {
             if (label == target.ignore_index) return;
             const T weight = weights ? weights[label] : T(1);
             scale[k] = one_scale ? *scales : scales[sample + k];
             factors[k] = scale[k] * (sharp * weight + smooth * weight_sum);
+            own[k] = from[first + static_cast<std::size_t>(label) * inner] * factors[k] -
+                     scale[k] * weight * (sharp + smooth);
         });
         const Lane<T> factor = slice.get(factors), smoothing = slice.get(scale) * Lane<T>(smooth);
-        slice.each([&](std::size_t i, auto part) {
-            Lane<T> d = part.load(from + i) * factor;
-            if (smooth != 0) d = d - (weights ? smoothing * class_weight(slice, weights, i, part) : smoothing);
-            part.store(d, to + i);
-        });
+        if (smooth == 0)
+            slice.each([&](std::size_t i, auto part) { part.store(part.load(from + i) * factor, to + i); });
+        else
+            slice.each([&](std::size_t i, auto part) {
+                const Lane<T> every = weights ? smoothing * class_weight(slice, weights, i, part) : smoothing;
+                part.store(part.load(from + i) * factor - every, to + i);
+            });
         each_sample(slice, target.labels + sample, [&](std::size_t k, std::int64_t label, std::size_t first) {
             if (label == target.ignore_index) return;
-            to[first + static_cast<std::size_t>(label) * inner] -= scale[k] * sharp * (weights ? weights[label] : T(1));
+            to[first + static_cast<std::size_t>(label) * inner] = own[k];
         });
     });
 }
