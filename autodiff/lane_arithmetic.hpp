@@ -84,7 +84,8 @@ template <class B> B refined_square_root(const B& x) {
 // The quicker root: AMD's processors take no longer for their own, on a unit that waits while others multiply.
 template <class B> B near_square_root(const B& x) {
 #if defined(XGRAD_LANES_AVX512)
-    if (__builtin_cpu_is("amd")) return square_root(x);
+    if constexpr (is_float<B>)
+        if (__builtin_cpu_is("amd")) return square_root(x);
 #endif
     return refined_square_root(x);
 }

@@ -61,8 +61,7 @@ TEMPLATE_TEST_CASE("a transpose has each number in its place, whatever the strid
                 }
 }
 
-TEMPLATE_TEST_CASE("short rows get each number from its source, and read nothing beyond the last one", "[move]", float,
-                   double) {
+TEMPLATE_TEST_CASE("short rows get each number from its source", "[move]", float, double) {
     using T = TestType;
     for (const Level at : levels())
         for (const std::size_t width : {1, 2, 3, 5, 8, 10, 15, 16})
@@ -79,6 +78,7 @@ TEMPLATE_TEST_CASE("short rows get each number from its source, and read nothing
                         };
                         std::ptrdiff_t last = -1;
                         for (std::size_t i = 0; i < n; ++i) last = std::max(last, from(i));
+                        // The address sanitizer sees what is read beyond.
                         const auto x = numbers<T>(static_cast<std::size_t>(last + 1), n);
                         CAPTURE(name(at), width, x_width, n, source, adds);
                         Target<T> y(n);

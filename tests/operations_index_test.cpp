@@ -230,6 +230,38 @@ TEST_CASE("of many short rows each number is moved to its place, and its cotange
     }
 }
 
+TEST_CASE("cotangents of short rows are added on any number of threads", "[operations][index][threads]") {
+    constexpr std::size_t rows = 20000, width = 4;
+    Array<float> numbers = empty<float>({rows, width});
+    std::iota(numbers.begin(), numbers.end(), 0.0f);
+    const auto check_columns = [&](const auto& part_of, const std::vector<std::size_t>& columns) {
+        Variable<> x(numbers);
+        x.requires_grad(true);
+        const Variable<> part = part_of(x);
+        Array<float> expected = empty<float>(part.shape()), gradient = full(x.shape(), 0.0f);
+        for (std::size_t r = 0; r < rows; ++r)
+            for (std::size_t c = 0; c < columns.size(); ++c) {
+                expected(r, c) = numbers(r, columns[c]);
+                gradient(r, columns[c]) += 2;
+            }
+        CHECK(part.value() == expected);
+        part.backward(Variable<>(full(part.shape(), 2.0f)));
+        CHECK(x.grad().value() == gradient);
+    };
+    for (const std::size_t count : {1, 3}) {
+        const Threads scope(count);
+        CAPTURE(count);
+        check_columns([](auto& x) { return view(x, all(), range(1, 3)); }, {1, 2});
+        check_columns([](auto& x) { return view(x, all(), range(_, _, -1)); }, {3, 2, 1, 0});
+        check_columns([](auto& x) { return take(x, Indices{3, 0}, 1); }, {3, 0});
+        check_columns([](auto& x) { return take(x, Indices{3, 0, 3}, 1); }, {3, 0, 3});
+        // Two bands, of which either has every second number of the same rows.
+        const Variable<> part(full(Shape{2, 4096, 4}, 1.0f));
+        CHECK(scatter(part, make_place(Region{{2, 4096, 4}, {1, 8, 2}, 0}), {4096, 8}).value() ==
+              full(Shape{4096, 8}, 1.0f));
+    }
+}
+
 TEST_CASE("a few long columns are stacked to rows, and rows taken apart", "[operations][index]") {
     for (const std::size_t count : {2, 3, 4, 5})
         for (const std::size_t length : {1, 15, 16, 300}) {

@@ -48,7 +48,7 @@ struct RowPattern {
 };
 
 /// y[r·width + j] = x[r·x_width + source[j]] for the first n numbers of y; each has a source. If `adds`, it is added to
-/// what y holds, and there may be none.
+/// what y holds, and there may be none: that number stays, but for the sign of a zero.
 template <class T>
 void rearrange(const RowPattern& rows, const T* x, T* y, std::size_t n, bool adds = false, Level at = level());
 

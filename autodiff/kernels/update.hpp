@@ -1,5 +1,5 @@
-// One optimizer step of one parameter, in place and in one pass over memory. The arithmetic is torch.optim's, in its
-// order, so results equal PyTorch's to rounding.
+// One optimizer step of one parameter, in place and in one pass over memory. The arithmetic is torch.optim's (Adam's
+// with ε and the step rescaled), so results equal PyTorch's to rounding.
 #pragma once
 
 #include <cstddef>

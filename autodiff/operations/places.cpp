@@ -27,13 +27,12 @@ Region simplified(const Region& region) {
     return result;
 }
 
-// A loop over fewer takes longer to begin than to run.
-constexpr std::size_t few = 16;
+// A loop over fewer takes longer to begin than to run. Of rows as short, so many go together.
+constexpr std::size_t few = 16, together = 256;
 
 // Calls run(row, place) for each place of each row. Of short rows, one place of many rows after the other.
 template <class Run>
 void each_place(std::size_t rows, std::size_t places, Run run) {
-    constexpr std::size_t together = 256;
     if (places >= few) {
         for (std::size_t row = 0; row < rows; ++row)
             for (std::size_t place = 0; place < places; ++place) run(row, place);
@@ -174,15 +173,15 @@ struct ShortRow {
     kernels::RowPattern from_rows_of(std::size_t x_width) const { return {source, width, x_width}; }
 };
 
-// Rows of so many numbers are not worth looking at as short ones: lines that they are on have other numbers. And what is
-// added to a row touches all of its numbers, which is worth it for one of so many.
+// Beyond this stride a vector would gain nothing: each number is on other lines of the cache.
 constexpr std::ptrdiff_t wide = 256;
-constexpr std::size_t sparse = 4;
+// Of smaller bands, finding out where numbers come from takes longer than it saves.
+constexpr std::size_t enough_to_copy = 128, enough_to_add = 2048;
 
 template <class T>
 bool copy_short_rows(const Rows& rows, const T* whole, std::size_t height, std::size_t width, T* part) {
-    if (width > kernels::longest_rearranged || rows.row_stride < 1) return false;
-    if (rows.row_stride > wide || std::abs(rows.stride) > wide) return false;
+    if (width > kernels::longest_rearranged || height * width < enough_to_copy) return false;
+    if (rows.row_stride < 1 || rows.row_stride > wide || std::abs(rows.stride) > wide) return false;
     ShortRow row(width);
     const std::ptrdiff_t lowest = std::min<std::ptrdiff_t>(0, rows.place(0, width - 1));
     for (std::size_t i = 0; i < width; ++i) row.source[i] = static_cast<int>(rows.place(0, i) - lowest);
@@ -226,32 +225,59 @@ void copy_region(T* part, const T* whole, const Region& region) {
     });
 }
 
-// In rows of few numbers, none of which is named twice, each gets what belongs to it, or nothing.
+// Whether rows of `size` numbers, to which `named` ones are added, are short. All are written, which pays where so many are
+// named.
+template <class T>
+bool are_worth_rewriting(std::size_t size, std::size_t named, std::size_t rows) {
+    return size <= kernels::longest_rearranged && size * sizeof(T) <= 16 * named && rows * size >= enough_to_add;
+}
+
+// In short rows, none of whose numbers is named twice, each gets what belongs to it, or nothing.
 template <class T>
 bool add_short_rows(const Rows& rows, T* whole, const T* part, std::size_t height, std::size_t width) {
-    const std::ptrdiff_t last = rows.place(0, width - 1);
-    if (last < 0 || last >= rows.row_stride) return false;
+    const std::ptrdiff_t last = rows.place(0, width - 1), lowest = std::min<std::ptrdiff_t>(0, last);
+    const std::ptrdiff_t reach = std::abs(last) + 1;
     const auto size = static_cast<std::size_t>(rows.row_stride);
-    if (size > kernels::longest_rearranged || size > sparse * width) return false;
+    if (rows.row_stride < reach || !are_worth_rewriting<T>(size, width, height)) return false;
     ShortRow row(size);
-    for (std::size_t i = 0; i < width; ++i) row.source[rows.place(0, i)] = static_cast<int>(i);
-    const std::size_t reach = (height - 1) * size + static_cast<std::size_t>(last) + 1;
-    kernels::rearrange(row.from_rows_of(width), part, whole, reach, true);
+    for (std::size_t i = 0; i < width; ++i) row.source[rows.place(0, i) - lowest] = static_cast<int>(i);
+    const std::size_t n = (height - 1) * size + static_cast<std::size_t>(reach);
+    kernels::rearrange(row.from_rows_of(width), part, whole + lowest, n, true);
     return true;
+}
+
+// Of short rows, one place of many rows after the other.
+template <class T>
+void add_rows(const Rows& rows, T* whole, const T* part, std::size_t height, std::size_t width) {
+    const auto add = [](T* to, std::ptrdiff_t to_step, const T* from, std::size_t from_step, std::size_t n) {
+        for (; n > 0; --n, to += to_step, from += from_step) *to += *from;
+    };
+    const auto add_neighbours = [](T* to, const T* from, std::size_t n) {
+        for (std::size_t i = 0; i < n; ++i) to[i] += from[i];  // as vectors, where the stride is known
+    };
+    if (width >= few / 2 && rows.stride == 1)
+        for (std::size_t row = 0; row < height; ++row)
+            add_neighbours(whole + rows.place(row, 0), part + row * width, width);
+    else if (width >= few)
+        for (std::size_t row = 0; row < height; ++row)
+            add(whole + rows.place(row, 0), rows.stride, part + row * width, 1, width);
+    else
+        for (std::size_t row = 0; row < height; row += together)
+            for (std::size_t place = 0; place < width; ++place)
+                add(whole + rows.place(row, place), rows.row_stride, part + row * width + place, width,
+                    std::min(together, height - row));
 }
 
 template <class T>
 void add_region(T* whole, const T* part, const Region& region) {
     const Rows rows(region);
     const bool differ = names_each_once(rows.region);
-    // What stands between the numbers of short rows is written as well, as it was.
+    // What stands between the numbers of short rows is written as well, as it was (but for the sign of a zero).
     const bool may_be_short = differ && rows.has_bands_apart();
     const auto add = [&](std::size_t first, std::size_t count) {
         rows.each_band(first, count, [&](std::size_t from, std::ptrdiff_t to, std::size_t height, std::size_t width) {
             if (may_be_short && add_short_rows(rows, whole + to, part + from, height, width)) return;
-            each_place(height, width, [&](std::size_t row, std::size_t place) {
-                whole[to + rows.place(row, place)] += part[from + row * width + place];
-            });
+            add_rows(rows, whole + to, part + from, height, width);
         });
     };
     if (differ)
@@ -291,22 +317,19 @@ struct Runs {
     }
 };
 
-// Single numbers of short rows. What is added to the same place a second time comes in a second turn.
+// Single numbers of short rows, none of which is named twice. Returns whether that is so.
 template <class T>
-void add_numbers(const Runs& runs, const T* from, T* to, std::size_t rows) {
+bool add_numbers(const Runs& runs, const T* from, T* to) {
     const std::size_t width = runs.indices.size();
-    bool is_added[kernels::longest_rearranged] = {};
-    for (std::size_t left = width; left > 0;) {
-        ShortRow row(runs.extent);
-        for (std::size_t i = 0; i < width; ++i) {
-            int& source = row.source[runs.indices[i]];
-            if (is_added[i] || source >= 0) continue;
-            source = static_cast<int>(i);
-            is_added[i] = true;
-            --left;
-        }
-        kernels::rearrange(row.from_rows_of(width), from, to, rows * runs.extent, true);
-    }
+    if (runs.length != 1 || !are_worth_rewriting<T>(runs.extent, width, runs.outer)) return false;
+    ShortRow row(runs.extent);
+    for (std::size_t i = 0; i < width; ++i)
+        if (std::exchange(row.source[runs.indices[i]], static_cast<int>(i)) >= 0) return false;
+    kernels::in_pieces(runs.outer, runs.extent, [&](std::size_t first, std::size_t count) {
+        kernels::rearrange(row.from_rows_of(width), from + first * width, to + first * runs.extent, count * runs.extent,
+                           true);
+    });
+    return true;
 }
 
 }  // namespace
@@ -363,10 +386,7 @@ void add_at(Array<T>& target, const Array<T>& part, const Place& place) {
             for (std::size_t i = begin; i < end; ++i) to[whole + i] += from[at + i];
         });
     };
-    if (runs.length == 1 && std::max(positions, runs.extent) <= kernels::longest_rearranged && runs.extent <= sparse * positions)
-        return kernels::in_pieces(runs.outer, positions, [&](std::size_t first, std::size_t count) {
-            add_numbers(runs, from + first * positions, to + first * runs.extent, count);
-        });
+    if (add_numbers(runs, from, to)) return;
     if (runs.outer != 1)
         return kernels::in_pieces(runs.outer, positions * runs.length, [&](std::size_t first, std::size_t count) {
             if (runs.length == 1)

@@ -5,12 +5,11 @@
 #include <cstdint>
 #include <string>
 
+#include "program.hpp"
 #include <xgrad/autodiff/generator.hpp>
 #include <xgrad/autodiff/kernels/threads.hpp>
 #include <xgrad/training/idx.hpp>
 #include <xgrad/training/synthetic_digits.hpp>
-
-#include "program.hpp"
 
 struct Digits {
     xgrad::training::Dataset<> train, test;

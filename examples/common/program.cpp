@@ -35,16 +35,21 @@ Program::~Program() = default;
 template <class T> void Program::option(const std::string& name, T& value, const std::string& help) {
     app_->add_option(name, value, help);
 }
-template <class T> void Program::option(const std::string& name, T& value, const std::string& help, Range accepted) {
+template <std::integral T>
+void Program::option(const std::string& name, T& value, const std::string& help, Range accepted) {
     app_->add_option(name, value, help)->check(within(accepted));
 }
 
 template void Program::option(const std::string&, int&, const std::string&);
 template void Program::option(const std::string&, int&, const std::string&, Range);
-template void Program::option(const std::string&, std::size_t&, const std::string&);
-template void Program::option(const std::string&, std::size_t&, const std::string&, Range);
-template void Program::option(const std::string&, std::int64_t&, const std::string&);
-template void Program::option(const std::string&, std::int64_t&, const std::string&, Range);
+template void Program::option(const std::string&, long&, const std::string&);
+template void Program::option(const std::string&, long&, const std::string&, Range);
+template void Program::option(const std::string&, long long&, const std::string&);
+template void Program::option(const std::string&, long long&, const std::string&, Range);
+template void Program::option(const std::string&, unsigned long&, const std::string&);
+template void Program::option(const std::string&, unsigned long&, const std::string&, Range);
+template void Program::option(const std::string&, unsigned long long&, const std::string&);
+template void Program::option(const std::string&, unsigned long long&, const std::string&, Range);
 template void Program::option(const std::string&, double&, const std::string&);
 template void Program::option(const std::string&, std::string&, const std::string&);
 

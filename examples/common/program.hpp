@@ -1,6 +1,7 @@
 // What the main functions of the examples have in common.
 #pragma once
 
+#include <concepts>
 #include <cstdint>
 #include <functional>
 #include <limits>
@@ -16,19 +17,19 @@ class App;
 /// own: in each program it would take most of the compiler's time.
 class Program {
 public:
-    /// The numbers that an option accepts, both ends included.
+    /// The whole numbers that an option accepts, both ends included.
     struct Range {
-        std::int64_t least = std::numeric_limits<std::int64_t>::min(), most = std::numeric_limits<std::int64_t>::max();
+        std::int64_t least = 0, most = std::numeric_limits<std::int64_t>::max();
     };
 
     /// `purpose` stands at the head of what --help prints.
     explicit Program(const std::string& purpose);
     ~Program();
 
-    /// An option: the command line may write into `value`, an int, std::size_t, std::int64_t, double or std::string,
+    /// An option: the command line may write into `value`, an int, a long or longer integer, a double or a std::string,
     /// which holds the default now.
     template <class T> void option(const std::string& name, T& value, const std::string& help);
-    template <class T> void option(const std::string& name, T& value, const std::string& help, Range accepted);
+    template <std::integral T> void option(const std::string& name, T& value, const std::string& help, Range accepted);
     /// One of a few words.
     void choice(const std::string& name, std::string& value, const std::string& help,
                 const std::vector<std::string>& accepted);
