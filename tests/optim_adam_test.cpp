@@ -50,7 +50,8 @@ void check_against_twins(Optimizer& optimizer, Variable<T>& parameter, const Sca
     const double tolerance = 100 * static_cast<double>(std::numeric_limits<T>::epsilon());
     for (std::size_t i = 0; i < expected.size(); ++i) {
         CAPTURE(i);
-        CHECK(static_cast<double>(parameter.value().data()[i]) == Approx(expected[i]).epsilon(tolerance));
+        // Parameters near 0 carry the rounding errors of steps.
+        CHECK(static_cast<double>(parameter.value().data()[i]) == Approx(expected[i]).epsilon(tolerance).scale(0.05));
     }
 }
 
