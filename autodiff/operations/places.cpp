@@ -4,6 +4,7 @@
 
 #include <xgrad/autodiff/kernels/move.hpp>
 #include <xgrad/autodiff/kernels/pieces.hpp>
+#include <xgrad/autodiff/kernels/reduce.hpp>
 #include <xgrad/autodiff/operations/index.hpp>
 
 namespace xgrad {
@@ -253,6 +254,7 @@ void add_rows(const Rows& rows, T* whole, const T* part, std::size_t height, std
         for (; n > 0; --n, to += to_step, from += from_step) *to += *from;
     };
     const auto add_neighbours = [](T* to, const T* from, std::size_t n) {
+        if (n >= 4 * few) return kernels::add_in_place(to, from, n);
         for (std::size_t i = 0; i < n; ++i) to[i] += from[i];  // as vectors, where the stride is known
     };
     if (width >= few / 2 && rows.stride == 1)
