@@ -14,9 +14,11 @@ namespace {
 
 #if defined(XGRAD_PERMUTES)
 
-template <class T, size_t Vectors> [[gnu::always_inline]] inline void load_words(Words (&x)[Vectors], const T* from) {
+// The first Count of some vectors, which are `step` apart.
+template <class T, size_t Count, size_t Vectors>
+[[gnu::always_inline]] inline void load_words(Words (&x)[Vectors], const T* from, size_t step) {
 #pragma GCC unroll 4
-    for (size_t v = 0; v < Vectors; ++v) x[v] = reinterpret_cast<Words>(load(from + v * lanes<T>));
+    for (size_t v = 0; v < Count; ++v) x[v] = reinterpret_cast<Words>(load(from + v * step));
 }
 
 // Where the numbers of whole vectors of y come from. That recurs after some vectors, at most one for each number of a
@@ -74,7 +76,7 @@ private:
             for (; i + step <= n && x_begin + needed <= x_size; i += step, x_begin += x_step)
                 for (size_t v = 0; v < (single() ? 1 : vectors); ++v) {
                     Words from[Vectors];
-                    load_words<T>(from, x + x_begin + (single() ? begin : begin_[v]));
+                    load_words<T, Vectors>(from, x + x_begin + (single() ? begin : begin_[v]), lanes<T>);
                     const Places at = single() ? places : from_[v];
                     const Vector<T> picked = (Vector<T>)pick(from, at);
                     T* const to = y + i + v * lanes<T>;
@@ -111,24 +113,26 @@ template <class T, size_t Count> struct Interleaved {
     }
 };
 
-// Vectors to pick from: a power of two.
-constexpr size_t picked_from(size_t count) { return count <= 2 ? 2 : 4; }
+// Picks Count vectors, y_step apart in y, from as many in x, x_step apart.
+template <class T, size_t Count>
+[[gnu::always_inline]] inline void mix(const T* x, size_t x_step, const int (&places)[Count][words], T* y,
+                                       size_t y_step) {
+    Words from[Count == 2 ? 2 : 4] = {};
+    load_words<T, Count>(from, x, x_step);
+#pragma GCC unroll 4
+    for (size_t v = 0; v < Count; ++v) {
+        Places at;
+        __builtin_memcpy(&at, places[v], sizeof(at));
+        store(y + v * y_step, (Vector<T>)pick(from, at));
+    }
+}
 
 // y has Count rows, and x has as many numbers side by side for each column. Returns how many columns are done.
 template <class T, size_t Count> size_t separate(const T* x, size_t columns, T* y, size_t y_stride) {
     static constexpr Interleaved<T, Count> places;
     size_t c = 0;
-    for (; c + lanes<T> <= columns; c += lanes<T>, x += Count * lanes<T>) {
-        Words from[picked_from(Count)] = {};
-#pragma GCC unroll 4
-        for (size_t v = 0; v < Count; ++v) from[v] = (Words)load(x + v * lanes<T>);
-#pragma GCC unroll 4
-        for (size_t v = 0; v < Count; ++v) {
-            Places at;
-            __builtin_memcpy(&at, places.to_rows[v], sizeof(at));
-            store(y + v * y_stride + c, (Vector<T>)pick(from, at));
-        }
-    }
+    for (; c + lanes<T> <= columns; c += lanes<T>, x += Count * lanes<T>)
+        mix<T, Count>(x, lanes<T>, places.to_rows, y + c, y_stride);
     return c;
 }
 
@@ -137,23 +141,14 @@ template <class T, size_t Count> size_t separate(const T* x, size_t columns, T* 
 template <class T, size_t Count> size_t interleave(const T* x, size_t x_stride, size_t rows, T* y) {
     static constexpr Interleaved<T, Count> places;
     size_t r = 0;
-    for (; r + lanes<T> <= rows; r += lanes<T>, y += Count * lanes<T>) {
-        Words from[picked_from(Count)] = {};
-#pragma GCC unroll 4
-        for (size_t v = 0; v < Count; ++v) from[v] = (Words)load(x + v * x_stride + r);
-#pragma GCC unroll 4
-        for (size_t v = 0; v < Count; ++v) {
-            Places at;
-            __builtin_memcpy(&at, places.to_columns[v], sizeof(at));
-            store(y + v * lanes<T>, (Vector<T>)pick(from, at));
-        }
-    }
+    for (; r + lanes<T> <= rows; r += lanes<T>, y += Count * lanes<T>)
+        mix<T, Count>(x + r, x_stride, places.to_columns, y, lanes<T>);
     return r;
 }
 
 #endif
 
-// Row number by row number, one place of many rows after the other.
+// Number by number, one place of many rows after the other.
 template <class T, bool Adds> void rearrange_scalars(const RowPattern& rows, const T* x, T* y, size_t n) {
     constexpr size_t together = 256;
     const size_t width = rows.width, x_width = rows.x_width;

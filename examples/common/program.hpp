@@ -26,8 +26,8 @@ public:
     explicit Program(const std::string& purpose);
     ~Program();
 
-    /// An option: the command line may write into `value`, an int, a long or longer integer, a double or a std::string,
-    /// which holds the default now.
+    /// An option: the command line may write into `value`, which holds the default now. It is an int, an integer of 64
+    /// bits, signed or not, a double or a std::string.
     template <class T> void option(const std::string& name, T& value, const std::string& help);
     template <std::integral T> void option(const std::string& name, T& value, const std::string& help, Range accepted);
     /// One of a few words.
