@@ -238,7 +238,7 @@ TEMPLATE_TEST_CASE("gathering writes at most short_row numbers behind its own", 
             for (const std::size_t begin : {std::size_t{0}, length / 2, 3 * length + length / 3}) {
                 const std::size_t count = loop.size - begin;
                 std::vector<TestType> gathered(count + kernels::short_row + 1, -99);
-                kernels::gather(loop, 0, x.data(), begin, count, gathered.data());
+                kernels::Gathering<TestType>(loop, 0, x.data())(begin, count, gathered.data());
                 CHECK(gathered.back() == -99);
                 bool right = true;
                 for (std::size_t i = 0; i < count; ++i)

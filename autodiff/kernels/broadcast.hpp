@@ -4,7 +4,10 @@
 #include <algorithm>
 #include <cstddef>
 #include <initializer_list>
+#include <optional>
 #include <span>
+
+#include <xgrad/autodiff/kernels/move.hpp>
 
 namespace xgrad::kernels {
 
@@ -47,10 +50,28 @@ template <class T, std::size_t N> struct Stretch {
 /// Rows of fewer numbers are short: operands that are broadcast are gathered first.
 inline constexpr std::size_t short_row = 32;
 
-/// Copies what `count` elements of the result, whose rows are short, need of one operand from `begin` on, one after the
-/// other. Up to short_row numbers behind them are overwritten.
-template <class T>
-void gather(const Broadcast& loop, std::size_t operand, const T* from, std::size_t begin, std::size_t count, T* to);
+/// What a pass over a result whose rows are short needs of an operand that is broadcast, one number after the other.
+/// How its numbers recur is found once, for all parts of the pass.
+template <class T> class Gathering {
+public:
+    Gathering(const Broadcast& loop, std::size_t operand, const T* from, Level at = level());
+
+    /// Copies what `count` elements of the result need from `begin` on. Up to short_row numbers behind them are
+    /// overwritten.
+    void operator()(std::size_t begin, std::size_t count, T* to) const;
+
+private:
+    void find_recurring();
+    void by_rows(std::size_t begin, std::size_t count, T* to) const;
+
+    const Broadcast& loop_;
+    const std::size_t operand_;
+    const T* const from_;
+    const Level level_;
+    std::size_t block_ = 0, step_ = 0;  // after so many numbers of the result the next so many of the operand come
+    std::size_t size_ = 1;              // of the operand
+    Rearrangement places_;              // in such blocks, if there are any
+};
 
 /// Calls run(begin of the stretch, stretch) for the part [begin, end) of a pass, which is not empty, in as many whole
 /// rows at a time as can be. The stretch is of N operands of the loop, from the `first` one on.
@@ -92,45 +113,60 @@ void each_stretch_of_rows(const Broadcast& loop, const T* const* inputs, std::si
     }
 }
 
-/// The same with operands that are broadcast gathered first, so that short rows become long ones.
-template <std::size_t N, class T, class Run>
-void each_gathered_stretch(const Broadcast& loop, const T* const* inputs, std::size_t begin, std::size_t end,
-                           const Run& run) {
-    constexpr std::size_t most = 768;  // which many short rows divide, and vectors of them
-    // Stretches of whole blocks, which are the inner dimensions that fit. What is the same for all blocks is gathered
-    // once.
-    std::size_t block = loop.extent[0], along = 1;
-    while (along < loop.rank && block * loop.extent[along] <= most) block *= loop.extent[along++];
-    const std::size_t longest = most / block * block;
-    Stretch<T, N> stretch;
-    std::fill_n(stretch.stride, N, std::size_t{1});
-    std::fill_n(stretch.row_stride, N, std::size_t{0});  // there is one row only
-    stretch.rows = 1;
-    alignas(64) T gathered[N][most + short_row];  // so that no lane is on two lines of the cache
-    bool is_gathered[N];
-    for (std::size_t k = 0; k < N; ++k) {
-        is_gathered[k] = !loop.is_whole(k);
-        if (is_gathered[k]) stretch.at[k] = gathered[k];
-    }
-    for (bool is_first = true; begin < end; begin += stretch.length, is_first = false) {
-        stretch.length = std::min(longest, end - begin);
+/// A pass that can be cut into parts, by several threads.
+template <class T, std::size_t N> class Pass {
+public:
+    Pass(const Broadcast& loop, const T* const* inputs) : loop_(loop), inputs_(inputs) {
+        are_short_ = loop.rank > 1 && loop.extent[0] < short_row;
+        if (!are_short_) return;
         for (std::size_t k = 0; k < N; ++k)
-            if (!is_gathered[k])
-                stretch.at[k] = inputs[k] + begin;
-            else if (is_first || !loop.is_repeated(k, along))
-                gather(loop, k, inputs[k], begin, stretch.length, gathered[k]);
-        run(begin, stretch);
+            if (!loop.is_whole(k)) gather_[k].emplace(loop, k, inputs[k]);
     }
-}
 
-/// Cuts the part [begin, end) of a pass into stretches: calls run(begin of the stretch, stretch).
-template <std::size_t N, class T, class Run>
-void each_stretch(const Broadcast& loop, const T* const* inputs, std::size_t begin, std::size_t end, const Run& run) {
-    if (begin == end) return;
-    if (loop.rank > 1 && loop.extent[0] < short_row)
-        each_gathered_stretch<N>(loop, inputs, begin, end, run);
-    else
-        each_stretch_of_rows<N>(loop, inputs, begin, end, run);
-}
+    /// Cuts the part [begin, end) into stretches: calls run(begin of the stretch, stretch).
+    template <class Run> void each_stretch(std::size_t begin, std::size_t end, const Run& run) const {
+        if (begin == end) return;
+        if (are_short_)
+            each_gathered_stretch(begin, end, run);
+        else
+            each_stretch_of_rows<N>(loop_, inputs_, begin, end, run);
+    }
+
+private:
+    // Operands that are broadcast are gathered first, so that short rows become long ones.
+    template <class Run> void each_gathered_stretch(std::size_t begin, std::size_t end, const Run& run) const {
+        constexpr std::size_t most = 768;  // which many short rows divide, and vectors of them
+        // Stretches of whole blocks, which are the inner dimensions that fit. What is the same for all blocks is
+        // gathered once, and once more where the first stretch began within a block.
+        std::size_t block = loop_.extent[0], along = 1;
+        while (along < loop_.rank && block * loop_.extent[along] <= most) block *= loop_.extent[along++];
+        std::size_t unit = block;  // after which places in vectors recur, where that is not too far
+        while (unit % 16 != 0 && 2 * unit <= most) unit *= 2;
+        const std::size_t longest = most / unit * unit, within = begin % block;
+        Stretch<T, N> stretch;
+        std::fill_n(stretch.stride, N, std::size_t{1});
+        std::fill_n(stretch.row_stride, N, std::size_t{0});  // there is one row only
+        stretch.rows = 1;
+        alignas(64) T gathered[N][most + short_row];  // so that no lane is on two lines of the cache
+        for (std::size_t k = 0; k < N; ++k)
+            if (gather_[k]) stretch.at[k] = gathered[k];
+        std::size_t gatherings = within == 0 ? 1 : 2;
+        for (stretch.length = std::min(within == 0 ? longest : block - within, end - begin); begin < end;
+             begin += stretch.length, stretch.length = std::min(longest, end - begin)) {
+            for (std::size_t k = 0; k < N; ++k)
+                if (!gather_[k])
+                    stretch.at[k] = inputs_[k] + begin;
+                else if (gatherings > 0 || !loop_.is_repeated(k, along))
+                    (*gather_[k])(begin, stretch.length, gathered[k]);
+            if (gatherings > 0) --gatherings;
+            run(begin, stretch);
+        }
+    }
+
+    const Broadcast& loop_;
+    const T* const* const inputs_;
+    bool are_short_;
+    std::optional<Gathering<T>> gather_[N];
+};
 
 }  // namespace xgrad::kernels

@@ -112,8 +112,9 @@ bool sums_up(const Broadcast& loop, std::size_t operand) {
 template <class T, std::size_t N>
 void ElementwiseValues<T, N>::forward(const void* formula, const Broadcast& loop, T* out,
                                       const T* const* inputs) const {
+    const Pass<T, N> pass(loop, inputs);
     in_pieces(loop.size, 1, [&](std::size_t first, std::size_t count) {
-        each_stretch<N>(loop, inputs, first, first + count, [&](std::size_t begin, const Stretch<T, N>& stretch) {
+        pass.each_stretch(first, first + count, [&](std::size_t begin, const Stretch<T, N>& stretch) {
             stretch_values(formula, stretch, out + begin);
         });
     });
@@ -122,8 +123,9 @@ void ElementwiseValues<T, N>::forward(const void* formula, const Broadcast& loop
 template <class T, std::size_t N>
 void ElementwiseValues<T, N>::forward_summed(const void* formula, const Broadcast& loop, const Broadcast& target,
                                              T* out, const T* const* inputs) const {
+    const Pass<T, N> pass(loop, inputs);
     BlockSums<T, 1>(loop.size, &out, {*repeated(target, 0)}).run([&](std::size_t first, std::size_t last, T** to) {
-        each_stretch<N>(loop, inputs, first, last, [&](std::size_t begin, const Stretch<T, N>& stretch) {
+        pass.each_stretch(first, last, [&](std::size_t begin, const Stretch<T, N>& stretch) {
             stretch_values(formula, stretch, *to + (begin - first));
         });
     });
@@ -134,8 +136,9 @@ void ElementwiseKernel<T, N>::backward(const void* formula, const Broadcast& loo
                                        const T* const* inputs, T* const* gradients,
                                        const std::array<bool, N>& summed) const {
     if (std::all_of(gradients, gradients + N, [](const T* gradient) { return !gradient; })) return;
+    const Pass<T, N> pass(loop, inputs);
     const auto compute = [&](std::size_t first, std::size_t last, T* const* to) {
-        each_stretch<N>(loop, inputs, first, last, [&](std::size_t begin, const Stretch<T, N>& stretch) {
+        pass.each_stretch(first, last, [&](std::size_t begin, const Stretch<T, N>& stretch) {
             Stretch<T, N + 1> with_cotangent;
             T* here[N];
             for (std::size_t k = 0; k < N; ++k) {

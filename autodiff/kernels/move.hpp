@@ -52,6 +52,16 @@ struct RowPattern {
 template <class T>
 void rearrange(const RowPattern& rows, const T* x, T* y, std::size_t n, bool adds = false, Level at = level());
 
+/// Where the numbers of vectors of y come from, which recurs after some vectors: what a level makes of a RowPattern.
+struct Rearrangement {
+    static constexpr std::size_t most_vectors = 32;
+
+    std::size_t step, x_step;                ///< from one recurrence to the next, in y and in x
+    std::size_t furthest, reach;             ///< where the last vector's sources begin, and how far any vector's extend
+    std::size_t begin[most_vectors];         ///< of each vector's sources
+    alignas(64) int from[most_vectors][16];  ///< each word's source, from there on; a double is two words
+};
+
 /// The level's share of the work: one thread's piece.
 template <class T> struct MoveKernels {
     void (*copy)(const T* x, std::size_t n, T* y);
@@ -60,6 +70,12 @@ template <class T> struct MoveKernels {
                       std::size_t y_stride);
     void (*select)(const bool* condition, Choice<T> a, Choice<T> b, T* y, std::size_t n);
     void (*rearrange)(const RowPattern& rows, const T* x, T* y, std::size_t n, bool adds);
+
+    /// Rows may be of any width here. False where that takes too many vectors, or the level has no permutations.
+    bool (*prepare)(const RowPattern& rows, Rearrangement& places);
+    /// Of n numbers of y the first ones, as many as whole vectors are made of that lie within the x_size of x. Returns
+    /// how many.
+    std::size_t (*pick)(const Rearrangement& places, const T* x, std::size_t x_size, T* y, std::size_t n);
 };
 
 XGRAD_AT_EVERY_LEVEL(template <class T> const MoveKernels<T>& move_kernels();)

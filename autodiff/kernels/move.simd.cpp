@@ -155,7 +155,9 @@ template <class T> const MoveKernels<T>& move_kernels() {
                                           .fill = fill<T>,
                                           .transpose = transpose_all<T>,
                                           .select = select_each<T>,
-                                          .rearrange = rearrange<T>};
+                                          .rearrange = rearrange<T>,
+                                          .prepare = prepare<T>,
+                                          .pick = pick_numbers<T>};
     return table;
 }
 

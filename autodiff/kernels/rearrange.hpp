@@ -21,80 +21,76 @@ template <class T, size_t Count, size_t Vectors>
     for (size_t v = 0; v < Count; ++v) x[v] = reinterpret_cast<Words>(load(from + v * step));
 }
 
-// Where the numbers of whole vectors of y come from. That recurs after some vectors, at most one for each number of a
-// row.
-template <class T> class Rearrangement {
-public:
-    explicit Rearrangement(const RowPattern& rows) : step_(recurring(rows.width)) {
-        size_t row = 0, place = 0;
-        for (size_t v = 0; v < step_ / lanes<T>; ++v) {
-            size_t at[lanes<T>], first = none, last = 0;
-            for (size_t lane = 0; lane < lanes<T>; ++lane) {
-                const int source = rows.source[place];
-                at[lane] = source < 0 ? none : row * rows.x_width + static_cast<size_t>(source);
-                if (source >= 0) first = min(first, at[lane]), last = max(last, at[lane]);
-                if (++place == rows.width) place = 0, ++row;
-            }
-            begin_[v] = min(first, last);
-            furthest_ = max(furthest_, begin_[v]);
-            reach_ = max(reach_, last - begin_[v] + 1);
-            for (size_t word = 0; word < words; ++word) {
-                const size_t from = at[word / words_of_one<T>];
-                from_[v][word] =
-                    from == none ? -1 : static_cast<int>((from - begin_[v]) * words_of_one<T> + word % words_of_one<T>);
-            }
+// After how many numbers of rows their places in vectors recur.
+template <class T> size_t recurring(size_t width) {
+    const size_t common_divisor = min(width & (~width + 1), lanes<T>);
+    return width / common_divisor * lanes<T>;
+}
+
+template <class T> bool prepare(const RowPattern& rows, Rearrangement& places) {
+    constexpr size_t none = ~size_t{0};
+    const size_t step = recurring<T>(rows.width), vectors = step / lanes<T>;
+    if (vectors > Rearrangement::most_vectors) return false;
+    places.step = step;
+    places.furthest = places.reach = 0;
+    size_t row = 0, place = 0;
+    for (size_t v = 0; v < vectors; ++v) {
+        size_t at[lanes<T>], first = none, last = 0;
+        for (size_t lane = 0; lane < lanes<T>; ++lane) {
+            const int source = rows.source[place];
+            at[lane] = source < 0 ? none : row * rows.x_width + static_cast<size_t>(source);
+            if (source >= 0) first = min(first, at[lane]), last = max(last, at[lane]);
+            if (++place == rows.width) place = 0, ++row;
         }
-        x_step_ = row * rows.x_width;
+        const size_t begin = places.begin[v] = min(first, last);
+        places.furthest = max(places.furthest, begin);
+        places.reach = max(places.reach, last - begin + 1);
+        for (size_t word = 0; word < words; ++word) {
+            const size_t from = at[word / words_of_one<T>];
+            places.from[v][word] =
+                from == none ? -1 : static_cast<int>((from - begin) * words_of_one<T> + word % words_of_one<T>);
+        }
     }
+    places.x_step = row * rows.x_width;
+    return places.reach <= 4 * lanes<T>;
+}
 
-    /// Of n numbers the first ones, as many as whole vectors are made of that lie within the x_size of x. Returns how
-    /// many.
-    template <bool Adds> size_t run(const T* x, size_t x_size, T* y, size_t n) const {
-        if (reach_ <= lanes<T>) return run_with<1, Adds>(x, x_size, y, n);
-        if (reach_ <= 2 * lanes<T>) return run_with<2, Adds>(x, x_size, y, n);
-        if (reach_ <= 4 * lanes<T>) return run_with<4, Adds>(x, x_size, y, n);
-        return 0;
-    }
+template <class T, size_t Vectors, bool Adds>
+size_t pick_from(const Rearrangement& places, const T* x, size_t x_size, T* y, size_t n) {
+    const auto places_of = [&](size_t v) __attribute__((always_inline)) {
+        Places from;
+        __builtin_memcpy(&from, places.from[v], sizeof(from));
+        return from;
+    };
+    const auto run = [&](auto single) {
+        // Of a single vector that recurs, all is read once.
+        const size_t vectors = single() ? 1 : places.step / lanes<T>, begin = places.begin[0];
+        const size_t needed = places.furthest + Vectors * lanes<T>;
+        const size_t step = single() ? lanes<T> : places.step, x_step = places.x_step;
+        const Places first = places_of(0);
+        size_t i = 0, x_begin = 0;
+        for (; i + step <= n && x_begin + needed <= x_size; i += step, x_begin += x_step)
+            for (size_t v = 0; v < vectors; ++v) {
+                Words from[Vectors];
+                load_words<T, Vectors>(from, x + x_begin + (single() ? begin : places.begin[v]), lanes<T>);
+                const Places at = single() ? first : places_of(v);
+                const Vector<T> picked = (Vector<T>)pick(from, at);
+                T* const to = y + i + v * lanes<T>;
+                if constexpr (Adds)
+                    store(to, load(to) + (Vector<T>)((Places)picked & ~(at >> 31)));  // 0 where there is no source
+                else
+                    store(to, picked);
+            }
+        return i;
+    };
+    return places.step == lanes<T> ? run(std::true_type()) : run(std::false_type());
+}
 
-    /// After how many numbers the places in vectors recur.
-    static size_t recurring(size_t width) {
-        const size_t common_divisor = min(width & (~width + 1), lanes<T>);
-        return width / common_divisor * lanes<T>;
-    }
-
-private:
-    static constexpr size_t none = ~size_t{0};
-
-    template <size_t Vectors, bool Adds> size_t run_with(const T* x, size_t x_size, T* y, size_t n) const {
-        const size_t vectors = step_ / lanes<T>;
-        const auto run = [&](auto single) {
-            // Of a single vector that recurs, all is read once.
-            const size_t begin = begin_[0];
-            const Places places = from_[0];
-            const size_t needed = furthest_ + Vectors * lanes<T>, step = single() ? lanes<T> : step_, x_step = x_step_;
-            size_t i = 0, x_begin = 0;
-            for (; i + step <= n && x_begin + needed <= x_size; i += step, x_begin += x_step)
-                for (size_t v = 0; v < (single() ? 1 : vectors); ++v) {
-                    Words from[Vectors];
-                    load_words<T, Vectors>(from, x + x_begin + (single() ? begin : begin_[v]), lanes<T>);
-                    const Places at = single() ? places : from_[v];
-                    const Vector<T> picked = (Vector<T>)pick(from, at);
-                    T* const to = y + i + v * lanes<T>;
-                    if constexpr (Adds)
-                        store(to, load(to) + (Vector<T>)((Places)picked & ~(at >> 31)));  // 0 where there is no source
-                    else
-                        store(to, picked);
-                }
-            return i;
-        };
-        return vectors == 1 ? run(std::true_type()) : run(std::false_type());
-    }
-
-    const size_t step_;
-    size_t x_step_ = 0, furthest_ = 0, reach_ = 0;
-    size_t begin_[longest_rearranged];
-    Places from_[longest_rearranged];
-};
+template <class T, bool Adds> size_t pick_all(const Rearrangement& places, const T* x, size_t x_size, T* y, size_t n) {
+    if (places.reach <= lanes<T>) return pick_from<T, 1, Adds>(places, x, x_size, y, n);
+    if (places.reach <= 2 * lanes<T>) return pick_from<T, 2, Adds>(places, x, x_size, y, n);
+    return pick_from<T, 4, Adds>(places, x, x_size, y, n);
+}
 
 // From Count numbers of each column, side by side, to rows, or the other way round: where the words of Count vectors
 // come from.
@@ -146,6 +142,15 @@ template <class T, size_t Count> size_t interleave(const T* x, size_t x_stride, 
     return r;
 }
 
+template <class T> size_t pick_numbers(const Rearrangement& places, const T* x, size_t x_size, T* y, size_t n) {
+    return pick_all<T, false>(places, x, x_size, y, n);
+}
+
+#else
+
+template <class T> bool prepare(const RowPattern&, Rearrangement&) { return false; }
+template <class T> size_t pick_numbers(const Rearrangement&, const T*, size_t, T*, size_t) { return 0; }
+
 #endif
 
 // Number by number, one place of many rows after the other.
@@ -168,12 +173,13 @@ template <class T, bool Adds> void rearrange_with(const RowPattern& rows, const 
     size_t done = 0;
 #if defined(XGRAD_PERMUTES)
     // (For fewer, finding the places takes as long as it saves.)
-    if (n >= 128 + 4 * Rearrangement<T>::recurring(rows.width)) {
+    Rearrangement places;
+    if (n >= 128 + 4 * recurring<T>(rows.width) && prepare<T>(rows, places)) {
         size_t x_size = 0;
         for (size_t place = 0; place < rows.width; ++place)
             if (const int source = rows.source[place]; source >= 0)
                 x_size = max(x_size, ((n - 1 - place) / rows.width) * rows.x_width + static_cast<size_t>(source) + 1);
-        done = Rearrangement<T>(rows).template run<Adds>(x, x_size, y, n);
+        done = pick_all<T, Adds>(places, x, x_size, y, n);
     }
 #endif
     rearrange_scalars<T, Adds>(rows, x + done / rows.width * rows.x_width, y + done, n - done);

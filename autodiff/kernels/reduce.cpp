@@ -24,6 +24,10 @@ void fold(Fold<T> first, Fold<T> then, const T* x, const T* about, const Slices&
     // Not structured bindings: lambdas of Clang before 16 cannot capture them.
     const std::size_t outer = slices.outer, count = slices.count, inner = slices.inner;
     if (slices.results() == 0) return;
+    if (are_short_columns(slices) && !about)
+        return over_blocks<T, 1>({x}, slices, inner, y, at, [&](auto& turned) {
+            first(turned.inputs[0], nullptr, turned.slices, turned.slices.inner, turned.results);
+        });
     if (are_short_rows(slices, longest_turned))
         return over_blocks<T, 1>({x}, slices, 1, nullptr, at, [&](const auto& turned) {
             first(turned.inputs[0], about ? about + turned.first : nullptr, turned.slices, turned.slices.inner,
@@ -291,8 +295,9 @@ void broadcast_to(const T* x, std::span<const std::size_t> from, T* y, std::span
     const auto fill = move_kernels<T>(at).fill;
     const Copy<T> copy(at);
     const Broadcast loop(to, {from});
+    const Pass<T, 1> pass(loop, &x);
     in_pieces(loop.size, 1, [&](std::size_t first, std::size_t count) {
-        each_stretch<1>(loop, &x, first, first + count, [&](std::size_t begin, const Stretch<T, 1>& stretch) {
+        pass.each_stretch(first, first + count, [&](std::size_t begin, const Stretch<T, 1>& stretch) {
             const T* row = stretch.at[0];
             T* to_row = y + begin;
             if (stretch.stride[0] == 1 && stretch.row_stride[0] == 0)
