@@ -21,6 +21,10 @@ namespace xgrad {
 /// Sizes of the dimensions, outermost first.
 using Shape = xt::svector<std::size_t, 4>;
 
+namespace detail {
+inline std::span<const std::size_t> as_span(const Shape& shape) { return {shape.data(), shape.size()}; }
+}
+
 /// An n-dimensional array in row-major order: an xtensor container that every xtensor expression can be assigned to and
 /// read from. T is float or double for values, std::int64_t for labels and indices, bool for masks.
 template <class T = float>

@@ -40,8 +40,6 @@ struct FirstFormulaValue<A, Rest...> {
     using type = A;
 };
 
-inline std::span<const std::size_t> as_span(const Shape& shape) { return {shape.data(), shape.size()}; }
-
 /// Calls run(shape, loop, data): with the shape to which the inputs broadcast, the loop over it, and where they are.
 template <class T, std::size_t N, class Run>
 auto over_broadcast(const char* name, const std::array<const Variable<T>*, N>& inputs, Run run) {

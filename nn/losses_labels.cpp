@@ -152,20 +152,42 @@ Array<T> reduced(Array<T>&& losses, Reduction reduction, T divisor) {
     return reduction == Reduction::none ? std::move(losses) : full(Shape{}, total(losses) / divisor);
 }
 
+// Calls run(sample, place of its label, weight of that class) for all samples but those that are ignored.
+template <class T, class Run>
+void each_labelled(const Shape& shape, const Labels& labels, const CrossEntropyOptions<T>& options, const Run& run) {
+    const kernels::Slices slices = Classes(shape).slices;
+    const T* const weights = options.weight.defined() ? options.weight.value().data() : nullptr;
+    for (std::size_t sample = 0; sample < labels.size(); ++sample) {
+        const std::int64_t label = labels.data()[sample];
+        if (label == options.ignore_index) continue;
+        const auto c = static_cast<std::size_t>(label);
+        const std::size_t place = (sample / slices.inner * slices.count + c) * slices.inner + sample % slices.inner;
+        run(sample, place, weights ? weights[c] : T{1});
+    }
+}
+
 // The losses −w[label]·x[label] and their weights.
 template <class T>
 void negative_log_likelihood(const Variable<T>& x, const Labels& labels, const CrossEntropyOptions<T>& options,
                              Array<T>& losses, Array<T>& weights) {
-    const kernels::Slices slices = Classes(x.shape()).slices;
-    for (std::size_t sample = 0; sample < labels.size(); ++sample) {
-        const std::int64_t label = labels.data()[sample];
-        const bool counts = label != options.ignore_index;
-        const std::size_t c = counts ? static_cast<std::size_t>(label) : 0;
-        const std::size_t place = (sample / slices.inner * slices.count + c) * slices.inner + sample % slices.inner;
-        const T weight = !counts ? 0 : options.weight.defined() ? options.weight.value().data()[c] : T{1};
+    losses.fill(T{0});
+    weights.fill(T{0});
+    each_labelled(x.shape(), labels, options, [&](std::size_t sample, std::size_t place, T weight) {
         weights.data()[sample] = weight;
-        losses.data()[sample] = counts ? -weight * x.value().data()[place] : T{0};
-    }
+        losses.data()[sample] = -weight * x.value().data()[place];
+    });
+}
+
+// Their cotangent, from one for each sample or one for all.
+template <class T>
+Array<T> negative_log_likelihood_cotangent(const Shape& shape, const Labels& labels,
+                                           const CrossEntropyOptions<T>& options, const Array<T>& g, T scale) {
+    Array<T> dx = full(shape, T{0});
+    const bool is_one = options.reduction != Reduction::none;
+    each_labelled(shape, labels, options, [&](std::size_t sample, std::size_t place, T weight) {
+        dx.data()[place] = -weight * scale * g.data()[is_one ? 0 : sample];
+    });
+    return dx;
 }
 
 }  // namespace
@@ -205,6 +227,10 @@ Variable<T> nll_loss(const Variable<T>& log_probabilities, const Labels& labels,
                   wrt(std::tie(log_probabilities, options.weight),
                       [shape = log_probabilities.shape(), labels = needed ? labels : Labels(), options,
                        scale = 1 / count](const Variable<T>& g, const Needs&) {
+                          if (!Tape::current().recording())
+                              return std::array<Variable<T>, 2>{
+                                  negative_log_likelihood_cotangent(shape, labels, options, g.value(), scale),
+                                  Variable<T>()};
                           const Variable<T> q = target_distribution(shape, labels, options);
                           const Variable<T> scaled = options.reduction == Reduction::none
                                                          ? expand_dims(g, Classes(shape).axis)

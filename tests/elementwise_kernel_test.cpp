@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "catch.hpp"
+#include "kernel_twins.hpp"
 #include "threads.hpp"
 #include <xgrad/autodiff/error.hpp>
 #include <xgrad/autodiff/kernels/broadcast.hpp>
@@ -172,6 +173,9 @@ TEMPLATE_TEST_CASE("a formula runs over rows of any length that are repeated, an
     }
     check_broadcast<TestType>({1500, 11, 3}, {1500, 1, 3}, {11, 3});  // pieces begin within rows
     check_broadcast<TestType>({1500, 40, 2}, {1500, 1, 2}, {40, 1});
+    check_broadcast<TestType>({5000, 3, 3}, {5000, 3, 1}, {5000, 1, 3});  // vectors recur after several rows
+    check_broadcast<TestType>({900, 6, 7}, {900, 1, 7}, {900, 6, 1});
+    check_broadcast<TestType>({30, 29, 2, 5}, {30, 29, 1, 5}, {29, 2, 1});
     check_broadcast<TestType>({2, 500, 31}, {2, 1, 31}, {500, 1});
     check_broadcast<TestType>({60, 3, 4, 5}, {3, 1, 5}, {60, 1, 4, 1});
 }
@@ -230,22 +234,28 @@ TEST_CASE("any number of threads gives bitwise the same summed gradients", "[ele
 
 TEMPLATE_TEST_CASE("gathering writes at most short_row numbers behind its own", "[elementwise]", float, double) {
     for (std::size_t length = 1; length < kernels::short_row; ++length)
-        for (const Shape& operand : {Shape{7, 1, length}, Shape{7, 5, 1}, Shape{5, length}, Shape{1, 5, 1}}) {
-            const Shape result{7, 5, length};
-            CAPTURE(length, operand);
-            const auto x = random<TestType>(size_of(operand), 1);
-            const Broadcast loop(result, {operand, Shape{5, 1}});  // rows stay rows, beside a column
-            for (const std::size_t begin : {std::size_t{0}, length / 2, 3 * length + length / 3}) {
-                const std::size_t count = loop.size - begin;
-                std::vector<TestType> gathered(count + kernels::short_row + 1, -99);
-                kernels::Gathering<TestType>(loop, 0, x.data())(begin, count, gathered.data());
-                CHECK(gathered.back() == -99);
-                bool right = true;
-                for (std::size_t i = 0; i < count; ++i)
-                    right = right && gathered[i] == x[source(begin + i, result, operand)];
-                CHECK(right);
+        for (const std::size_t rows : {2, 5, 16})
+            for (const Shape& operand :
+                 {Shape{90, 1, length}, Shape{90, rows, 1}, Shape{rows, length}, Shape{1, rows, 1}}) {
+                const Shape result{90, rows, length};
+                CAPTURE(length, operand);
+                const auto x = random<TestType>(size_of(operand), 1);
+                const Broadcast loop(result, {operand, Shape{rows, 1}});  // rows stay rows, beside a column
+                for (const xgrad::Level level : xgrad::twins::levels()) {
+                    const kernels::Gathering<TestType> gather(loop, 0, x.data(), level);
+                    for (const std::size_t begin :
+                         {std::size_t{0}, length / 2, 3 * length + length / 3, 4 * rows * length}) {
+                        const std::size_t count = loop.size - begin - (begin + length) % 4;
+                        std::vector<TestType> gathered(count + kernels::short_row + 1, -99);
+                        gather(begin, count, gathered.data());
+                        CHECK(gathered.back() == -99);
+                        bool right = true;
+                        for (std::size_t i = 0; i < count; ++i)
+                            right = right && gathered[i] == x[source(begin + i, result, operand)];
+                        CHECK(right);
+                    }
+                }
             }
-        }
 }
 
 TEST_CASE("dimensions that say the same collapse into one", "[elementwise]") {

@@ -102,6 +102,17 @@ template <class T> struct Batch {
         g.c += index * c_step;
         return g;
     }
+
+    /// Whether matrices lie one after the other in memory, but where A or B is one for all.
+    bool has_no_gaps() const {
+        const Gemm<T>& g = first;
+        return g.a_stride == (g.transpose_a ? g.rows : g.depth) &&
+               g.b_stride == (g.transpose_b ? g.depth : g.columns) && g.c_stride == g.columns &&
+               (a_step == 0 || a_step == g.rows * g.depth) && (b_step == 0 || b_step == g.depth * g.columns) &&
+               (c_step == g.rows * g.columns || count == 1);
+    }
+    /// Whether nothing is done with the products.
+    bool is_plain() const { return !first.bias && first.activation == Activation::none; }
 };
 
 template <class T> class Multiplication {
@@ -258,9 +269,18 @@ private:
     const GemmPlan plan_;
 };
 
+// A column without gaps is a row just as well.
+template <class T> bool a_is_column(const Gemm<T>& g) { return g.depth == 1 && !g.transpose_a && g.a_stride == 1; }
+template <class T> bool b_is_column(const Gemm<T>& g) { return g.depth == 1 && g.transpose_b && g.b_stride == 1; }
+template <class T> Gemm<T> with_row(const Gemm<T>& g) {
+    Gemm<T> other = g;
+    other.b_stride = g.columns, other.transpose_b = false;
+    return other;
+}
+
 // C of one column is computed as one of one row, Cᵀ = op(B)ᵀ·op(A)ᵀ, where that lets rows of A be read as they stand.
 template <class T> bool is_row_on_end(const Gemm<T>& g) {
-    return g.columns == 1 && g.rows > 1 && g.c_stride == 1 && g.transpose_a && !g.bias;
+    return g.columns == 1 && g.rows > 1 && g.c_stride == 1 && (g.transpose_a || a_is_column(g)) && !g.bias;
 }
 
 template <class T> Gemm<T> turned(const Gemm<T>& g) {
@@ -288,22 +308,33 @@ template <class T> void multiply_turned(const Gemm<T>& g, Level at) {
 // Where multiply_tiny is as fast as products one by one: finding its permutations takes as long as some of them.
 constexpr std::size_t enough_tiny = 16;
 
+template <class T> std::size_t largest_matrix(const Gemm<T>& g) {
+    return std::max({g.rows * g.depth, g.depth * g.columns, g.rows * g.columns});
+}
+
 template <class T> bool is_tiny(const Batch<T>& batch, const GemmKernels<T>& kernels) {
     const Gemm<T>& g = batch.first;
-    const std::size_t a_size = g.rows * g.depth, b_size = g.depth * g.columns, c_size = g.rows * g.columns;
-    return batch.count >= enough_tiny && g.depth > 0 && g.depth <= kernels.tiny_depth &&
-           std::max({a_size, b_size, c_size}) <= kernels.tiny_size && !g.bias && g.activation == Activation::none &&
-           g.a_stride == (g.transpose_a ? g.rows : g.depth) && g.b_stride == (g.transpose_b ? g.depth : g.columns) &&
-           g.c_stride == g.columns && (batch.a_step == 0 || batch.a_step == a_size) &&
-           (batch.b_step == 0 || batch.b_step == b_size) && batch.c_step == c_size;
+    const bool is_number = g.rows == 1 && g.columns == 1;  // a permutation for each step is much then
+    return batch.count >= enough_tiny && g.depth > 0 && g.depth <= (is_number ? 4 : kernels.tiny_depth) &&
+           largest_matrix(g) <= kernels.tiny_size && batch.has_no_gaps() && batch.is_plain();
 }
 
 template <class T> void multiply_tiny(const Batch<T>& batch, const GemmKernels<T>& kernels) {
-    const Gemm<T>& g = batch.first;
-    const std::size_t largest = std::max({g.rows * g.depth, g.depth * g.columns, g.rows * g.columns});
-    in_pieces(batch.count, largest, [&](std::size_t first, std::size_t count) {
+    in_pieces(batch.count, largest_matrix(batch.first), [&](std::size_t first, std::size_t count) {
         kernels.multiply_tiny(batch[first], count, batch.a_step == 0, batch.b_step == 0);
     });
+}
+
+// Products with a vector, which are over before a kernel for matrices has begun.
+template <class T> bool are_vectors(const Batch<T>& batch, const GemmKernels<T>& kernels) {
+    const Gemm<T>& g = batch.first;
+    return (g.rows == 1 || g.columns == 1 || g.depth == 1) && g.depth > 0 && batch.has_no_gaps() && batch.is_plain() &&
+           (batch.count == 1 || (batch.a_step > 0 && batch.b_step > 0)) && kernels.suits_vectors(g, batch.count);
+}
+
+template <class T> void multiply_vectors(const Batch<T>& batch, const GemmKernels<T>& kernels) {
+    in_pieces(batch.count, largest_matrix(batch.first),
+              [&](std::size_t first, std::size_t count) { kernels.multiply_vectors(batch[first], count); });
 }
 
 }  // namespace
@@ -315,6 +346,8 @@ void gemm_batch(const Gemm<T>& first, std::size_t count, std::size_t a_step, std
     const GemmKernels<T>& kernels = gemm_kernels<T>(at);
     const Batch<T> batch{first, count, a_step, b_step, c_step};
     if (is_tiny(batch, kernels)) return multiply_tiny(batch, kernels);
+    if (are_vectors(batch, kernels)) return multiply_vectors(batch, kernels);
+    if (b_is_column(first)) return gemm_batch(with_row(first), count, a_step, b_step, c_step, at);
     if (is_row_on_end(first)) return gemm_batch(turned(first), count, b_step, a_step, c_step, at);
     if (count == 1 && suits_turning(first, kernels)) return multiply_turned(first, at);
     // (A plan would take as long as multiplying 8³.)

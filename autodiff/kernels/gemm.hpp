@@ -95,6 +95,9 @@ template <class T> struct GemmKernels {
     // matrices of at most tiny_size numbers and a depth of 1 to tiny_depth, without bias and activation.
     std::size_t tiny_size, tiny_depth;
     void (*multiply_tiny)(const Gemm<T>& first, std::size_t count, bool one_a, bool one_b);
+    // The same where A or B is a vector, or both are and C is not, each with its own A and B, where that is suited.
+    bool (*suits_vectors)(const Gemm<T>& first, std::size_t count);
+    void (*multiply_vectors)(const Gemm<T>& first, std::size_t count);
     // Computes a piece where rows of both A and B run along the depth, for few rows or columns, or for a single row.
     void (*multiply_dots)(const Gemm<T>& piece, bool b_is_longer, bool fetch_next);
     void (*multiply_row)(const Gemm<T>& piece);

@@ -13,6 +13,7 @@
 #include <xgrad/autodiff/kernels/gemm_shallow.hpp>
 #include <xgrad/autodiff/kernels/gemm_tile.hpp>
 #include <xgrad/autodiff/kernels/gemm_tiny.hpp>
+#include <xgrad/autodiff/kernels/gemm_vectors.hpp>
 
 namespace xgrad::kernels::XGRAD_LEVEL {
 namespace {
@@ -202,6 +203,8 @@ constexpr GemmKernels<T> kernels = [] {
                          .tiny_size = tiny_size<T>,
                          .tiny_depth = tiny_depth,
                          .multiply_tiny = multiply_tiny<T>,
+                         .suits_vectors = suits_vectors<T>,
+                         .multiply_vectors = multiply_vectors<T>,
                          .multiply_dots = multiply_dots<T>,
                          .multiply_row = multiply_row<T>,
                          .unit_workspace_size = nullptr,

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstddef>
+#include <cstring>
 
 #include <xgrad/autodiff/kernels/level.hpp>
 
@@ -91,12 +92,22 @@ public:
 
     /// y[i] = x[i] for i below n.
     void operator()(const T* x, std::size_t n, T* y) const {
-        if (n > worth_a_call) return kernel_(x, n, y);
+        if (n > 16) return kernel_(x, n, y);
+        if (n >= 8) return copy_halves<8>(x, n, y);
+        if (n >= 4) return copy_halves<4>(x, n, y);
         for (std::size_t i = 0; i < n; ++i) y[i] = x[i];
     }
 
 private:
-    static constexpr std::size_t worth_a_call = 4;
+    // Half to 2·Half numbers, as two parts that overlap.
+    template <std::size_t Half> static void copy_halves(const T* x, std::size_t n, T* y) {
+        T first[Half], last[Half];
+        std::memcpy(first, x, sizeof(first));
+        std::memcpy(last, x + n - Half, sizeof(last));
+        std::memcpy(y, first, sizeof(first));
+        std::memcpy(y + n - Half, last, sizeof(last));
+    }
+
     void (*kernel_)(const T* x, std::size_t n, T* y);
 };
 

@@ -244,13 +244,13 @@ template <class T> void extremum_backward(const T* x, const Slices& slices, cons
 }
 
 template <class T>
-void sum_to(const T* x, std::span<const std::size_t> from, T* y, std::span<const std::size_t> to, Level at) {
+void reduce_to(Reduce<T> reduce, const T* x, std::span<const std::size_t> from, T* y, std::span<const std::size_t> to,
+               Level at) {
     memory::Vector<Group> left = groups(from, to);
     if (product(left) == 0) {
         std::size_t size = 1;
         for (const std::size_t n : to) size *= n;
-        std::fill_n(y, size, T(0));
-        return;
+        return reduce(nullptr, {1, 0, size}, y, at);
     }
     // The longest repetition first: what it leaves for the next ones is small.
     Scratch<T> previous;
@@ -267,13 +267,18 @@ void sum_to(const T* x, std::span<const std::size_t> from, T* y, std::span<const
         }
         const std::span<const Group> all(left);
         const Slices slices{product(all.first(longest)), left[longest].size, product(all.subspan(longest + 1))};
-        if (repetitions == 1) return sum(x, slices, y, at);
+        if (repetitions == 1) return reduce(x, slices, y, at);
         Scratch<T> result(slices.results());
-        sum(x, slices, result.data(), at);
+        reduce(x, slices, result.data(), at);
         previous = std::move(result);
         x = previous.data();
         left.erase(left.begin() + static_cast<std::ptrdiff_t>(longest));
     }
+}
+
+template <class T>
+void sum_to(const T* x, std::span<const std::size_t> from, T* y, std::span<const std::size_t> to, Level at) {
+    reduce_to<T>(sum, x, from, y, to, at);
 }
 
 namespace {
@@ -355,6 +360,8 @@ template <class T> bool all_finite(const T* x, std::size_t n, Level at) {
     template void argmax(const T*, const Slices&, std::int64_t*, Level);                                         \
     template void argmin(const T*, const Slices&, std::int64_t*, Level);                                         \
     template void extremum_backward(const T*, const Slices&, const T*, const T*, T*, Level);                     \
+    template void reduce_to(Reduce<T>, const T*, std::span<const std::size_t>, T*, std::span<const std::size_t>, \
+                            Level);                                                                              \
     template void sum_to(const T*, std::span<const std::size_t>, T*, std::span<const std::size_t>, Level);       \
     template void broadcast_to(const T*, std::span<const std::size_t>, T*, std::span<const std::size_t>, Level); \
     template T dot(const T*, const T*, std::size_t, Level);                                                      \

@@ -62,6 +62,14 @@ template <class T> void argmin(const T* x, const Slices& slices, std::int64_t* y
 template <class T>
 void extremum_backward(const T* x, const Slices& slices, const T* y, const T* g, T* dx, Level at = level());
 
+/// One of the reductions above.
+template <class T> using Reduce = void (*)(const T* x, const Slices& slices, T* y, Level at);
+
+/// Reduces along any axes: `from` is the full shape, and `to` has size 1 where they are reduced.
+template <class T>
+void reduce_to(Reduce<T> reduce, const T* x, std::span<const std::size_t> from, T* y, std::span<const std::size_t> to,
+               Level at = level());
+
 /// Sums the cotangent of a broadcast back to what was broadcast: `from` is the full shape, `to` has size 1 or lacks
 /// leading dimensions where it was repeated. Equal shapes copy.
 template <class T>

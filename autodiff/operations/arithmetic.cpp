@@ -1,3 +1,5 @@
+#include <cmath>
+
 #include <fmt/format.h>
 
 #include <xgrad/autodiff/elementwise.hpp>
@@ -281,6 +283,18 @@ Variable<T> pow_number(Variable<T>&& x, T exponent) {
 }
 
 template <class T>
+Variable<T> pow_of_number(T base, Variable<T>&& x) {
+    const formulas::Pow formula;
+    const AnyFormula<T, 2> power = any_formula<T, 2>("pow", formula);
+    Variable<T> number(base);
+    if (!(base > 0)) return pow(number, std::move(x));  // the logarithm is not finite
+    Array<T> value = run_forward<T, 2>(power, {&number, &x}, {&number, &x});
+    return record("pow", std::move(value), wrt(x, [factor = std::log(base)](const Variable<T>& g, const Variable<T>& y) {
+                      return y * factor * g;
+                  }));
+}
+
+template <class T>
 Variable<T> clip(Variable<T>&& x, T low, T high) {
     if (low > high) throw Error(fmt::format("clip: the lower bound {} is above the upper one {}", low, high));
     return elementwise_operation("clip", formulas::Clip{low, high}, std::move(x));
@@ -353,6 +367,7 @@ Array<bool> compare(Comparison how, const Variable<T>& a, const Variable<T>& b) 
     template Variable<T> subtract_from_number(T, Variable<T>&&); \
     template Variable<T> divide_number_by(T, Variable<T>&&); \
     template Variable<T> pow_number(Variable<T>&&, T); \
+    template Variable<T> pow_of_number(T, Variable<T>&&); \
     template Variable<T> clip(Variable<T>&&, T, T); \
     template Variable<T> select(const Array<bool>&, const Variable<T>&, const Variable<T>&); \
     template Array<bool> compare(Comparison, const Variable<T>&, const Variable<T>&);

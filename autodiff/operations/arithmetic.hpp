@@ -120,6 +120,8 @@ Variable<T> clip(Variable<T>&& x, T low, T high);
 template <class T>
 Variable<T> pow_number(Variable<T>&& x, T exponent);
 template <class T>
+Variable<T> pow_of_number(T base, Variable<T>&& x);
+template <class T>
 Variable<T> select(const Array<bool>& condition, const Variable<T>& a, const Variable<T>& b);
 
 }  // namespace detail
@@ -148,7 +150,7 @@ Variable<T> pow(Variable<T> x, Number auto exponent) {
 }
 template <class T>
 Variable<T> pow(Number auto base, Variable<T> x) {
-    return pow(Variable<T>(base), std::move(x));
+    return detail::pow_of_number(static_cast<T>(base), std::move(x));
 }
 
 }  // namespace xgrad

@@ -41,6 +41,16 @@ struct Reduction {
         }
         if (!axes.empty()) adjacent = axes[axes.size() - 1] - axes[0] + 1 == axes.size();
     }
+
+    template <class T>
+    Array<T> reduced(const Variable<T>& x, kernels::Reduce<T> reduce) const {
+        Array<T> value = empty<T>(result);
+        if (adjacent)
+            reduce(x.value().data(), slices, value.data(), level());
+        else
+            kernels::reduce_to(reduce, x.value().data(), detail::as_span(x.shape()), value.data(), detail::as_span(kept));
+        return value;
+    }
 };
 
 // Axes that do not lie side by side are brought to the end first; then every reduction has one run of axes.
@@ -72,11 +82,15 @@ void check_not_empty(const char* operation, const Shape& shape, const Slices& sl
 
 template <class T>
 Variable<T> extremum(const char* operation, const Variable<T>& x, const Axes& axes, bool keep,
-                     void (*kernel)(const T*, const Slices&, T*, Level)) {
+                     kernels::Reduce<T> kernel) {
+    if (!detail::is_recorded(x)) {
+        const Reduction reduction(operation, x.shape(), axes, keep);
+        check_not_empty(operation, x.shape(), reduction.slices);
+        return reduction.reduced(x, kernel);
+    }
     return over_adjacent_axes(operation, x, axes, keep, [=](const Variable<T>& a, const Reduction& reduction) {
         check_not_empty(operation, a.shape(), reduction.slices);
-        Array<T> value = empty<T>(reduction.result);
-        kernel(a.value().data(), reduction.slices, value.data(), level());
+        Array<T> value = reduction.reduced(a, kernel);
         return record(operation, std::move(value), with("axes", reduction.axes),
                       wrt(a, [a, reduction](const Variable<T>& g, const Variable<T>& y) {
                           const Variable<T> all_g = reshape(g, reduction.kept);
@@ -127,12 +141,7 @@ Variable<T> products_of_others(const Variable<T>& x) {
 template <Real T>
 Variable<T> sum(const Variable<T>& x, const Axes& axes, bool keep) {
     const Reduction reduction("sum", x.shape(), axes, keep);
-    Array<T> value = empty<T>(reduction.result);
-    if (reduction.adjacent)
-        kernels::sum(x.value().data(), reduction.slices, value.data());
-    else
-        kernels::sum_to(x.value().data(), std::span(x.shape().data(), x.dimension()), value.data(),
-                        std::span(reduction.kept.data(), x.dimension()));
+    Array<T> value = reduction.reduced(x, kernels::sum<T>);
     return record("sum", std::move(value), with("axes", reduction.axes),
                   wrt(x, [kept = reduction.kept, shape = x.shape()](const Variable<T>& g) {
                       return broadcast_to(reshape(g, kept), shape);
