@@ -42,13 +42,7 @@ template <class T> void fill(T* y, T number, std::size_t n, Level at) {
 }
 
 template <class T> void select(const bool* condition, Choice<T> a, Choice<T> b, T* y, std::size_t n, Level at) {
-    const auto kernel = move_kernels<T>(at).select;
-    const auto from = [](const Choice<T>& choice, std::size_t begin) -> Choice<T> {
-        return {choice.is_one ? choice.numbers : choice.numbers + begin, choice.is_one};
-    };
-    in_pieces(n, 1, [&](std::size_t begin, std::size_t count) {
-        kernel(condition + begin, from(a, begin), from(b, begin), y + begin, count);
-    });
+    move_kernels<T>(at).select(condition, a, b, y, n);
 }
 
 template <class T> void rearrange(const RowPattern& rows, const T* x, T* y, std::size_t n, bool adds, Level at) {

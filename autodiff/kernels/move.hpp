@@ -2,7 +2,6 @@
 #pragma once
 
 #include <cstddef>
-#include <cstring>
 
 #include <xgrad/autodiff/kernels/level.hpp>
 
@@ -33,7 +32,7 @@ template <class T> struct Choice {
     bool is_one;
 };
 
-/// y[i] = condition[i] ? a[i] : b[i] for i below n. Large inputs are shared among threads.
+/// y[i] = condition[i] ? a[i] : b[i] for i below n.
 template <class T>
 void select(const bool* condition, Choice<T> a, Choice<T> b, T* y, std::size_t n, Level at = level());
 
@@ -92,22 +91,12 @@ public:
 
     /// y[i] = x[i] for i below n.
     void operator()(const T* x, std::size_t n, T* y) const {
-        if (n > 16) return kernel_(x, n, y);
-        if (n >= 8) return copy_halves<8>(x, n, y);
-        if (n >= 4) return copy_halves<4>(x, n, y);
+        if (n > worth_a_call) return kernel_(x, n, y);
         for (std::size_t i = 0; i < n; ++i) y[i] = x[i];
     }
 
 private:
-    // Half to 2·Half numbers, as two parts that overlap.
-    template <std::size_t Half> static void copy_halves(const T* x, std::size_t n, T* y) {
-        T first[Half], last[Half];
-        std::memcpy(first, x, sizeof(first));
-        std::memcpy(last, x + n - Half, sizeof(last));
-        std::memcpy(y, first, sizeof(first));
-        std::memcpy(y + n - Half, last, sizeof(last));
-    }
-
+    static constexpr std::size_t worth_a_call = 4;
     void (*kernel_)(const T* x, std::size_t n, T* y);
 };
 

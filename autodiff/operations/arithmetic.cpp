@@ -306,13 +306,19 @@ Variable<T> select(const Array<bool>& condition, const Variable<T>& a, const Var
     const Array<bool> mask =
         condition.shape() == shape ? share(condition, shape) : Array<bool>(xt::broadcast(condition, shape));
     Array<T> value = empty<T>(shape);
-    {
-        const NoGrad no_grad;
-        const auto spread = [&](const Variable<T>& x) { return x.size() == 1 ? x : broadcast_to(x, shape); };
-        const Variable<T> from_a = spread(a), from_b = spread(b);
-        const auto choice = [](const Variable<T>& x) { return kernels::Choice<T>{x.value().data(), x.size() == 1}; };
-        kernels::select(mask.data(), choice(from_a), choice(from_b), value.data(), value.size());
-    }
+    const kernels::Broadcast loop(as_span(shape), {as_span(a.shape()), as_span(b.shape())});
+    const T* const inputs[] = {a.value().data(), b.value().data()};
+    const kernels::Pass<T, 2> pass(loop, inputs);
+    kernels::in_pieces(loop.size, 1, [&](std::size_t first, std::size_t count) {
+        pass.each_stretch(first, first + count, [&](std::size_t begin, const kernels::Stretch<T, 2>& stretch) {
+            for (std::size_t row = 0; row < stretch.rows; ++row, begin += stretch.length) {
+                const auto choice = [&](std::size_t k) -> kernels::Choice<T> {
+                    return {stretch.at[k] + row * stretch.row_stride[k], stretch.stride[k] == 0};
+                };
+                kernels::select(mask.data() + begin, choice(0), choice(1), value.data() + begin, stretch.length);
+            }
+        });
+    });
     return record("where", std::move(value), with("condition", condition),
                   wrt(a, [m = share(mask, shape)](const Variable<T>& g) { return select(m, g, Variable<T>(0)); }),
                   wrt(b, [m = share(mask, shape)](const Variable<T>& g) { return select(m, Variable<T>(0), g); }));

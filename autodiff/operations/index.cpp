@@ -115,14 +115,14 @@ Variable<T> view(const Variable<T>& x, std::span<const Slice> slices) {
 
 template <class T>
 Variable<T> take(const Variable<T>& x, const Array<std::int64_t>& indices, std::ptrdiff_t axis) {
-    Positions positions{resolve_axis("take", axis, x.dimension()), indices};
+    Positions positions{resolve_axis("take", axis, x.dimension()), empty<std::int64_t>(indices.shape())};
     const auto size = static_cast<std::int64_t>(x.shape()[positions.axis]);
-    for (std::int64_t& index : positions.indices) {
+    std::transform(indices.begin(), indices.end(), positions.indices.begin(), [&](std::int64_t index) {
         if (index < -size || index >= size)
             throw Error(fmt::format("take: index {} is out of range for axis {} of {}", index, positions.axis,
                                     describe(x.shape())));
-        if (index < 0) index += size;
-    }
+        return index < 0 ? index + size : index;
+    });
     return gather(x, allocate_place(std::move(positions)));
 }
 

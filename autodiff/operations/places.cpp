@@ -384,9 +384,12 @@ void add_at(Array<T>& target, const Array<T>& part, const Place& place) {
     const T* const from = part.data();
     T* const to = target.data();
     const auto add = [&](std::size_t first, std::size_t count, std::size_t begin, std::size_t end) {
-        runs.each(first, count, [&](std::size_t at, std::size_t whole) {
-            for (std::size_t i = begin; i < end; ++i) to[whole + i] += from[at + i];
-        });
+        if (runs.length == 1)
+            runs.each(first, count, [=](std::size_t at, std::size_t whole) { to[whole] += from[at]; });
+        else
+            runs.each(first, count, [&](std::size_t at, std::size_t whole) {
+                for (std::size_t i = begin; i < end; ++i) to[whole + i] += from[at + i];
+            });
     };
     if (add_numbers(runs, from, to)) return;
     if (runs.outer != 1)
