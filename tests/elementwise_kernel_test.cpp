@@ -236,8 +236,8 @@ TEMPLATE_TEST_CASE("gathering writes at most short_row numbers behind its own", 
     for (std::size_t length = 1; length < kernels::short_row; ++length)
         for (const std::size_t rows : {2, 5, 16})
             for (const Shape& operand :
-                 {Shape{90, 1, length}, Shape{90, rows, 1}, Shape{rows, length}, Shape{1, rows, 1}}) {
-                const Shape result{90, rows, length};
+                 {Shape{300, 1, length}, Shape{300, rows, 1}, Shape{rows, length}, Shape{1, rows, 1}}) {
+                const Shape result{300, rows, length};
                 CAPTURE(length, operand);
                 const auto x = random<TestType>(size_of(operand), 1);
                 const Broadcast loop(result, {operand, Shape{rows, 1}});  // rows stay rows, beside a column

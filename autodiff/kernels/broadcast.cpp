@@ -1,5 +1,6 @@
 #include <algorithm>
 #include <cstring>
+#include <numeric>
 
 #include <fmt/format.h>
 
@@ -86,55 +87,13 @@ template <std::size_t Width, class T> void append_rows(const Stretch<T, 1>& stre
 }  // namespace
 
 template <class T>
-Gathering<T>::Gathering(const Broadcast& loop, std::size_t operand, const T* from, Level at)
-    : loop_(loop), operand_(operand), from_(from), level_(at) {
-    constexpr std::size_t enough = 512;  // for fewer numbers, finding the places takes longer than it saves
-    if (loop.size < enough) return;
-    for (std::size_t d = 0; d < loop.rank; ++d)
-        if (loop.stride[d][operand] != 0) size_ *= loop.extent[d];
-    find_recurring();
-}
-
-// The fewest inner dimensions behind which the operand goes on at one step are a block, of which vectors are picked.
-template <class T> void Gathering<T>::find_recurring() {
-    constexpr std::size_t longest = 512;
-    std::size_t dimensions = loop_.rank - 1;
-    const auto goes_on = [&](std::size_t d) {
-        return loop_.stride[d][operand_] == loop_.stride[d - 1][operand_] * loop_.extent[d - 1];
-    };
-    while (dimensions > 1 && goes_on(dimensions)) --dimensions;
-    std::size_t block = 1;
-    for (std::size_t d = 0; d < dimensions; ++d) block *= loop_.extent[d];
-    const std::size_t step = loop_.stride[dimensions][operand_];
-    if (step == 0 || block > longest) return;
-    int source[longest] = {};
-    for (std::size_t d = 0, done = 1; d < dimensions; done *= loop_.extent[d++])
-        for (std::size_t i = done; i < done * loop_.extent[d]; ++i)
-            source[i] = source[i - done] + static_cast<int>(loop_.stride[d][operand_]);
-    if (!move_kernels<T>(level_).prepare({source, block, step}, places_)) return;
-    block_ = block;
-    step_ = step;
-}
-
-template <class T> void Gathering<T>::operator()(std::size_t begin, std::size_t count, T* to) const {
-    if (block_ == 0 || begin % block_ != 0) return by_rows(begin, count, to);
-    const std::size_t first = begin / block_ * step_;
-    const MoveKernels<T>& kernels = move_kernels<T>(level_);
-    std::size_t done;
-    if (block_ <= 4 && step_ == 1) {
-        done = count / block_ * block_;
-        kernels.transpose(from_ + first, 0, count / block_, block_, to, block_);  // as if several columns were the same
-    } else {
-        done = kernels.pick(places_, from_ + first, size_ - first, to, count);
-    }
-    if (done < count) by_rows(begin + done, count - done, to + done);
-}
-
-template <class T> void Gathering<T>::by_rows(std::size_t begin, std::size_t count, T* to) const {
+void gather(const Broadcast& loop, std::size_t operand, const T* from, std::size_t begin, std::size_t count, T* to) {
     const auto append = [&](std::size_t, const Stretch<T, 1>& stretch) {
         const std::size_t length = stretch.length, total = stretch.rows * length;
         if (stretch.stride[0] == 1 && (stretch.rows == 1 || stretch.row_stride[0] == length))
             std::copy_n(stretch.at[0], total, to);
+        else if (length <= 4 && stretch.stride[0] == 0 && stretch.row_stride[0] == 1)
+            transpose(stretch.at[0], 0, stretch.rows, length, to, length);  // as if several columns were the same
         else if (length <= 2)
             append_rows<2>(stretch, to);
         else if (length <= 4)
@@ -147,7 +106,52 @@ template <class T> void Gathering<T>::by_rows(std::size_t begin, std::size_t cou
             append_rows<short_row>(stretch, to);
         to += total;
     };
-    each_stretch_of_rows<1>(loop_, &from_, begin, begin + count, append, operand_);
+    each_stretch_of_rows<1>(loop, &from, begin, begin + count, append, operand);
+}
+template void gather(const Broadcast&, std::size_t, const float*, std::size_t, std::size_t, float*);
+template void gather(const Broadcast&, std::size_t, const double*, std::size_t, std::size_t, double*);
+
+// The fewest inner dimensions behind which the operand goes on at one step are a block, of which vectors are picked.
+template <class T>
+Gathering<T>::Gathering(const Broadcast& loop, std::size_t operand, const T* from, Level at)
+    : loop_(&loop), operand_(operand), from_(from), kernels_(&move_kernels<T>(at)) {
+    constexpr std::size_t longest = 256;
+    const auto stride = [&](std::size_t d) { return loop.stride[d][operand]; };
+    std::size_t dimensions = loop.rank - 1, block = 1;
+    while (dimensions > 1 && stride(dimensions) == stride(dimensions - 1) * loop.extent[dimensions - 1]) --dimensions;
+    for (std::size_t d = 0; d < dimensions; ++d) block *= loop.extent[d];
+    const std::size_t rows = loop.size / loop.extent[0], vectors = block / std::gcd(block, std::size_t{16});
+    const bool is_enough = rows >= 100 + 25 * vectors;  // for finding the places to be worth while, as measured
+    if (!is_enough || stride(dimensions) == 0 || block > longest || loop.is_whole(operand)) return;
+
+    // (A few columns that are the same are transposed.)
+    const bool is_column = block <= 4 && stride(dimensions) == 1;
+    if (!is_column) {
+        int source[longest];
+        source[0] = 0;
+        for (std::size_t d = 0, done = 1; d < dimensions; done *= loop.extent[d++])
+            for (std::size_t i = done; i < done * loop.extent[d]; ++i)
+                source[i] = source[i - done] + static_cast<int>(stride(d));
+        if (!kernels_->prepare({source, block, stride(dimensions)}, places_)) return;
+    }
+    block_ = block;
+    step_ = stride(dimensions);
+    for (std::size_t d = 0; d < loop.rank; ++d)
+        if (stride(d) != 0) size_ *= loop.extent[d];
+}
+
+template <class T> void Gathering<T>::operator()(std::size_t begin, std::size_t count, T* to) const {
+    std::size_t done = 0;
+    if (block_ > 0 && begin % block_ == 0) {
+        const T* const from = from_ + begin / block_ * step_;
+        if (block_ <= 4 && step_ == 1) {
+            done = count / block_ * block_;
+            kernels_->transpose(from, 0, count / block_, block_, to, block_);
+        } else {
+            done = kernels_->pick(places_, from, static_cast<std::size_t>(from_ + size_ - from), to, count);
+        }
+    }
+    if (done < count) gather(*loop_, operand_, from_, begin + done, count - done, to + done);
 }
 
 template class Gathering<float>;

@@ -4,10 +4,10 @@
 #include <algorithm>
 #include <cstddef>
 #include <initializer_list>
-#include <optional>
 #include <span>
 
 #include <xgrad/autodiff/kernels/move.hpp>
+#include <xgrad/autodiff/memory.hpp>
 
 namespace xgrad::kernels {
 
@@ -50,27 +50,29 @@ template <class T, std::size_t N> struct Stretch {
 /// Rows of fewer numbers are short: operands that are broadcast are gathered first.
 inline constexpr std::size_t short_row = 32;
 
-/// What a pass over a result whose rows are short needs of an operand that is broadcast, one number after the other.
-/// How its numbers recur is found once, for all parts of the pass.
+/// Copies what `count` elements of the result, whose rows are short, need of one operand from `begin` on, one after the
+/// other. Up to short_row numbers behind them are overwritten.
+template <class T>
+void gather(const Broadcast& loop, std::size_t operand, const T* from, std::size_t begin, std::size_t count, T* to);
+
+/// The same where an operand's numbers recur, which is found once for all parts of a pass.
 template <class T> class Gathering {
 public:
     Gathering(const Broadcast& loop, std::size_t operand, const T* from, Level at = level());
 
-    /// Copies what `count` elements of the result need from `begin` on. Up to short_row numbers behind them are
-    /// overwritten.
     void operator()(std::size_t begin, std::size_t count, T* to) const;
 
-private:
-    void find_recurring();
-    void by_rows(std::size_t begin, std::size_t count, T* to) const;
+    /// Whether it may be worth finding out.
+    static bool pays(const Broadcast& loop) { return loop.size >= 2048 && loop.extent[0] <= 16; }
 
-    const Broadcast& loop_;
-    const std::size_t operand_;
-    const T* const from_;
-    const Level level_;
-    std::size_t block_ = 0, step_ = 0;  // after so many numbers of the result the next so many of the operand come
+private:
+    const Broadcast* loop_;
+    std::size_t operand_;
+    const T* from_;
+    std::size_t block_ = 0, step_ = 0;  // after so many numbers of the result, the next so many of the operand come
     std::size_t size_ = 1;              // of the operand
-    Rearrangement places_;              // in such blocks, if there are any
+    const MoveKernels<T>* kernels_;
+    Rearrangement places_;  // in such blocks, if there are any
 };
 
 /// Calls run(begin of the stretch, stretch) for the part [begin, end) of a pass, which is not empty, in as many whole
@@ -118,9 +120,9 @@ template <class T, std::size_t N> class Pass {
 public:
     Pass(const Broadcast& loop, const T* const* inputs) : loop_(loop), inputs_(inputs) {
         are_short_ = loop.rank > 1 && loop.extent[0] < short_row;
-        if (!are_short_) return;
-        for (std::size_t k = 0; k < N; ++k)
-            if (!loop.is_whole(k)) gather_[k].emplace(loop, k, inputs[k]);
+        if (!are_short_ || !Gathering<T>::pays(loop)) return;
+        gatherings_.reserve(N);
+        for (std::size_t k = 0; k < N; ++k) gatherings_.emplace_back(loop, k, inputs[k]);
     }
 
     /// Cuts the part [begin, end) into stretches: calls run(begin of the stretch, stretch).
@@ -148,17 +150,26 @@ private:
         std::fill_n(stretch.row_stride, N, std::size_t{0});  // there is one row only
         stretch.rows = 1;
         alignas(64) T gathered[N][most + short_row];  // so that no lane is on two lines of the cache
-        for (std::size_t k = 0; k < N; ++k)
-            if (gather_[k]) stretch.at[k] = gathered[k];
-        std::size_t gatherings = within == 0 ? 1 : 2;
+        bool is_gathered[N];
+        for (std::size_t k = 0; k < N; ++k) {
+            is_gathered[k] = !loop_.is_whole(k);
+            if (is_gathered[k]) stretch.at[k] = gathered[k];
+        }
+        const auto gather_operand = [&](std::size_t k) {
+            if (gatherings_.empty())
+                gather(loop_, k, inputs_[k], begin, stretch.length, gathered[k]);
+            else
+                gatherings_[k](begin, stretch.length, gathered[k]);
+        };
+        std::size_t times = within == 0 ? 1 : 2;
         for (stretch.length = std::min(within == 0 ? longest : block - within, end - begin); begin < end;
              begin += stretch.length, stretch.length = std::min(longest, end - begin)) {
             for (std::size_t k = 0; k < N; ++k)
-                if (!gather_[k])
+                if (!is_gathered[k])
                     stretch.at[k] = inputs_[k] + begin;
-                else if (gatherings > 0 || !loop_.is_repeated(k, along))
-                    (*gather_[k])(begin, stretch.length, gathered[k]);
-            if (gatherings > 0) --gatherings;
+                else if (times > 0 || !loop_.is_repeated(k, along))
+                    gather_operand(k);
+            if (times > 0) --times;
             run(begin, stretch);
         }
     }
@@ -166,7 +177,7 @@ private:
     const Broadcast& loop_;
     const T* const* const inputs_;
     bool are_short_;
-    std::optional<Gathering<T>> gather_[N];
+    memory::Vector<Gathering<T>> gatherings_;  // one for each operand, or none
 };
 
 }  // namespace xgrad::kernels

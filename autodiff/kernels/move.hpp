@@ -56,10 +56,10 @@ void rearrange(const RowPattern& rows, const T* x, T* y, std::size_t n, bool add
 struct Rearrangement {
     static constexpr std::size_t most_vectors = 32;
 
-    std::size_t step, x_step;                ///< from one recurrence to the next, in y and in x
-    std::size_t furthest, reach;             ///< where the last vector's sources begin, and how far any vector's extend
-    std::size_t begin[most_vectors];         ///< of each vector's sources
-    alignas(64) int from[most_vectors][16];  ///< each word's source, from there on; a double is two words
+    std::size_t step, x_step;         ///< from one recurrence to the next, in y and in x
+    std::size_t furthest, reach;      ///< where the last vector's sources begin, and how far any vector's extend
+    std::size_t begin[most_vectors];  ///< of each vector's sources
+    int from[most_vectors][16];       ///< each word's source, from there on; a double is two words
 };
 
 /// The level's share of the work: one thread's piece.

@@ -28,27 +28,31 @@ template <class T> size_t recurring(size_t width) {
 }
 
 template <class T> bool prepare(const RowPattern& rows, Rearrangement& places) {
-    constexpr size_t none = ~size_t{0};
     const size_t step = recurring<T>(rows.width), vectors = step / lanes<T>;
     if (vectors > Rearrangement::most_vectors) return false;
     places.step = step;
     places.furthest = places.reach = 0;
     size_t row = 0, place = 0;
     for (size_t v = 0; v < vectors; ++v) {
-        size_t at[lanes<T>], first = none, last = 0;
+        constexpr int none = -1, most = 0x7fffffff;
+        int at[lanes<T>], first = most, last = none;
         for (size_t lane = 0; lane < lanes<T>; ++lane) {
             const int source = rows.source[place];
-            at[lane] = source < 0 ? none : row * rows.x_width + static_cast<size_t>(source);
-            if (source >= 0) first = min(first, at[lane]), last = max(last, at[lane]);
+            at[lane] = source < 0 ? none : static_cast<int>(row * rows.x_width) + source;
             if (++place == rows.width) place = 0, ++row;
         }
-        const size_t begin = places.begin[v] = min(first, last);
-        places.furthest = max(places.furthest, begin);
-        places.reach = max(places.reach, last - begin + 1);
+        for (size_t lane = 0; lane < lanes<T>; ++lane) {
+            last = at[lane] > last ? at[lane] : last;
+            first = at[lane] != none && at[lane] < first ? at[lane] : first;
+        }
+        if (last == none) first = 0;
+        places.begin[v] = static_cast<size_t>(first);
+        places.furthest = max(places.furthest, places.begin[v]);
+        places.reach = max(places.reach, static_cast<size_t>(last - first + 1));
+        constexpr int parts = words_of_one<T>;
         for (size_t word = 0; word < words; ++word) {
-            const size_t from = at[word / words_of_one<T>];
-            places.from[v][word] =
-                from == none ? -1 : static_cast<int>((from - begin) * words_of_one<T> + word % words_of_one<T>);
+            const int from = at[word / parts];
+            places.from[v][word] = from == none ? none : (from - first) * parts + static_cast<int>(word % parts);
         }
     }
     places.x_step = row * rows.x_width;
