@@ -265,11 +265,18 @@ Variable<T> join(const char* operation, std::span<const Variable<T>> parts, cons
         });
     const bool is_new = parts[0].dimension() < shape.size();
     return record(operation, std::move(value), with("axis", along),
-                  wrt(parts, [sizes = std::move(sizes), along, is_new](const Variable<T>& g, const Needs& needs) {
+                  wrt(parts, [sizes = std::move(sizes), along, is_new, lie_apart = outer > 1, inner](
+                                 const Variable<T>& g, const Needs& needs) {
                       memory::Vector<Variable<T>> cotangents(sizes.size());
                       for (std::size_t i = 0, begin = 0; i < sizes.size(); begin += sizes[i++]) {
                           if (!needs[i]) continue;
-                          cotangents[i] = gather(g, stretch(g.shape(), along, begin, sizes[i]));
+                          if (lie_apart || detail::thread_state.recording) {
+                              cotangents[i] = gather(g, stretch(g.shape(), along, begin, sizes[i]));
+                          } else {
+                              Shape part = g.shape();
+                              part[along] = sizes[i];
+                              cotangents[i] = share(g.value(), part, begin * inner);
+                          }
                           if (is_new) cotangents[i] = squeeze(cotangents[i], along);
                       }
                       return cotangents;
