@@ -75,8 +75,9 @@ T sum_of_losses(const Loss& loss, const Pass<T, N>& pass) {
     const auto& kernel = kernels::loss_kernel<Loss, T>();
     const std::size_t blocks = (pass.loop.size + kernels::loss_block - 1) / kernels::loss_block;
     Array<T> sums = empty<T>({blocks});
+    const kernels::Pass<T, N> stretches(pass.loop, pass.data.data());
     kernels::in_pieces(blocks, kernels::loss_block, [&](std::size_t first, std::size_t count) {
-        kernel.block_sums(&loss, pass.loop, pass.data.data(), first, first + count, sums.data());
+        kernel.block_sums(&loss, stretches, first, first + count, sums.data());
     });
     T total;
     kernels::sum(sums.data(), {1, blocks, 1}, &total);

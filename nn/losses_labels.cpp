@@ -185,7 +185,7 @@ Array<T> negative_log_likelihood_cotangent(const Shape& shape, const Labels& lab
     Array<T> dx = full(shape, T{0});
     const bool is_one = options.reduction != Reduction::none;
     each_labelled(shape, labels, options, [&](std::size_t sample, std::size_t place, T weight) {
-        dx.data()[place] = -weight * scale * g.data()[is_one ? 0 : sample];
+        dx.data()[place] = -weight * (g.data()[is_one ? 0 : sample] * scale);
     });
     return dx;
 }

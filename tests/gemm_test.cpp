@@ -179,7 +179,7 @@ TEMPLATE_TEST_CASE("products of every short depth equal the triple loop", "[gemm
 
 TEMPLATE_TEST_CASE("products of few columns and of small matrices with a long depth equal the triple loop", "[gemm]", float,
                    double) {
-    for (std::size_t columns : {2, 12, 20, 24, 31}) check_all_ways<TestType>(65, columns, 40, 5);
+    for (std::size_t columns : {2, 3, 5, 9, 10, 12, 20, 24, 31}) check_all_ways<TestType>(65, columns, 40, 5);
     check_all_ways<TestType>(50, 41, 1100, 5);
     check_all_ways<TestType>(13, 107, 600, 5);
     check_all_ways<TestType>(100, 12, 4200, 5);

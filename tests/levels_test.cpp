@@ -155,7 +155,7 @@ template <class Loss, class T> void check_loss(Draw& draw) {
             const std::size_t blocks = (loop.size + kernels::loss_block - 1) / kernels::loss_block;
             std::vector<T> values(loop.size), sums(blocks), by_prediction(loop.size), by_target(loop.size);
             kernel.values.forward(&loss, loop, values.data(), data.data());
-            kernel.block_sums(&loss, loop, data.data(), 0, blocks, sums.data());
+            kernel.block_sums(&loss, kernels::Pass<T, N>(loop, data.data()), 0, blocks, sums.data());
             const formulas::LossDerivative<Loss, 0> prediction{loss};
             const formulas::LossDerivative<Loss, 1> target{loss};
             kernel.derivatives[0].forward(&prediction, with_cotangent, by_prediction.data(), data.data());

@@ -129,7 +129,8 @@ TEMPLATE_TEST_CASE("a selection takes each number from where its condition says"
                     const auto condition = std::make_unique<bool[]>(n + 1);
                     for (std::size_t i = 0; i < n; ++i) condition[i] = i % 3 == 1 || i % 7 == 5;
                     Target<T> y(n);
-                    kernels::select<T>(condition.get(), {a.data(), one_a}, {b.data(), one_b}, y.data(), n, at);
+                    kernels::move_kernels<T>(at).select(condition.get(), {a.data(), one_a}, {b.data(), one_b}, y.data(),
+                                                        n);
                     std::size_t wrong = 0;
                     const auto result = y.numbers();
                     for (std::size_t i = 0; i < n; ++i) {

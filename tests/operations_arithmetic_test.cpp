@@ -189,7 +189,8 @@ TEST_CASE("powers with number exponents and bases have right derivatives", "[ope
     }
     gradcheck([](auto& x) { return pow(x, 3); }, {random({5}, 2, -2, -0.5)});
     gradcheck([](auto& x) { return pow(x, -3) + pow(x, 2.0f); }, {random({5}, 2, -2, -0.5)});
-    gradcheck([](auto& x) { return pow(2.5, x); }, {random({2, 3})});
+    for (const double base : {2.5, 1.0, 0.3}) gradcheck([=](auto& x) { return pow(base, x); }, {random({2, 3})}, {.order = 3});
+    gradcheck([](auto& x) { return pow(0, x); }, {random({2, 3}, 1, 0.5, 2)});
     gradcheck([](auto& x) { return pow(x, 2) + pow(x, 1) + pow(x, 0); }, {V{0, 0}});
     const double base = -1.5;
     CHECK(pow(V(base), V(3)).item() == Approx(-3.375));
@@ -279,6 +280,17 @@ TEST_CASE("where takes conditions, Variables, expressions and numbers, and broad
     CHECK(same(where(condition, 1.5, b), xt::where(condition, 1.5, b.value())));
     CHECK(same(where(a.value() > 0, a, b.value() + 1), xt::where(a.value() > 0, a.value(), b.value() + 1)));
     CHECK(same(where(a > b, a, b), xt::maximum(a.value(), b.value())));
+
+    for (const std::size_t rows : {40, 500}) {  // long rows, and so many that they are cut into pieces
+        const V whole = random({rows, 50}, 3), row = random({50}, 4), column = random({rows, 1}, 5);
+        const Array<bool> mask = whole.value() > 0;
+        const Array<double> as_row = xt::broadcast(row.value(), {rows, std::size_t{50}});
+        const Array<double> as_column = xt::broadcast(column.value(), {rows, std::size_t{50}});
+        CHECK(same(where(mask, row, column), xt::where(mask, as_row, as_column)));
+        CHECK(same(where(mask, column, whole), xt::where(mask, as_column, whole.value())));
+        CHECK(same(where(mask, whole, row), xt::where(mask, whole.value(), as_row)));
+        CHECK(same(where(mask, row, 2), xt::where(mask, as_row, 2.0)));
+    }
 
     gradcheck([&](auto& x, auto& y) { return square(where(condition, x, y)) * x; }, {a, b});
     gradcheck([&](auto& x, auto& y) { return square(where(condition, x, y)); }, {random({3}, 1), random({2, 1}, 2)});

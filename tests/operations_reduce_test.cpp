@@ -91,6 +91,27 @@ TEST_CASE("prod has right values and derivatives over all kinds of axes", "[oper
 TEST_CASE("max and min have right values and derivatives over all kinds of axes", "[operations][reduce]") {
     check_reduction([](auto& x, auto& axes, bool keep) { return max(x, axes, keep); }, apart);
     check_reduction([](auto& x, auto& axes, bool keep) { return min(x, axes, keep); }, apart);
+    V x = random({3, 4, 5, 6});
+    for (const bool recorded : {false, true})  // which of them reduces axes that are apart in another way
+        for (const std::vector<std::size_t>& axes : std::vector<std::vector<std::size_t>>{{0, 2}, {1, 3}, {0, 1, 3}, {2}}) {
+            x.requires_grad(recorded);
+            CHECK(same(max(x, Axes(Shape(axes.begin(), axes.end()))), xt::amax(x.value(), axes)));
+            CHECK(same(min(x, Axes(Shape(axes.begin(), axes.end()))), xt::amin(x.value(), axes)));
+        }
+}
+
+TEST_CASE("few short columns are summed up and searched as any others", "[operations][reduce]") {
+    for (const std::size_t count : {2, 5, 8, 16, 17, 40})
+        for (const std::size_t inner : {2, 3, 4, 7}) {
+            CAPTURE(count, inner);
+            const V x = random({21, count, inner});
+            const Variable<float> y = xt::cast<float>(x.value());
+            CHECK(close(sum(x, 1).value(), xt::sum(x.value(), {1})));
+            CHECK(close(prod(x, 1).value(), xt::prod(x.value(), {1})));
+            CHECK(same(max(x, 1), xt::amax(x.value(), {1})));
+            CHECK(xt::allclose(sum(y, 1).value(), xt::sum(x.value(), {1}), 1e-5, 1e-5));
+            CHECK(xt::allclose(min(y, 1).value(), xt::amin(y.value(), {1}), 0, 0));
+        }
 }
 
 TEST_CASE("logsumexp has right values and derivatives over all kinds of axes", "[operations][reduce]") {
@@ -141,6 +162,8 @@ TEST_CASE("extrema are NaN where there is one, and argmax finds it", "[operation
     CHECK(same(isnan(min(x, 1)), {true, false}));
     CHECK(same(argmax(x, 1), {1, 1}));
     CHECK(same(argmin(x, 1), {1, 0}));
+    const V y{{{1, 2}, {3, nan}}, {{5, 6}, {7, 8}}};
+    CHECK(same(isnan(max(y, {0, 2})), {false, true}));
 }
 
 TEST_CASE("argmax and argmin take the first of equal ones along any axis", "[operations][reduce]") {

@@ -111,40 +111,63 @@ void gather(const Broadcast& loop, std::size_t operand, const T* from, std::size
 template void gather(const Broadcast&, std::size_t, const float*, std::size_t, std::size_t, float*);
 template void gather(const Broadcast&, std::size_t, const double*, std::size_t, std::size_t, double*);
 
-// The fewest inner dimensions behind which the operand goes on at one step are a block, of which vectors are picked.
+namespace {
+
+// The fewest inner dimensions behind which the operand goes on at one step: a block, of which vectors can be picked.
+struct Recurrence {
+    static constexpr std::size_t longest = 256;
+
+    std::size_t dimensions, block = 1, step;
+
+    Recurrence(const Broadcast& loop, std::size_t operand) : dimensions(loop.rank - 1) {
+        const auto stride = [&](std::size_t d) { return loop.stride[d][operand]; };
+        while (dimensions > 1 && stride(dimensions) == stride(dimensions - 1) * loop.extent[dimensions - 1])
+            --dimensions;
+        for (std::size_t d = 0; d < dimensions; ++d) block *= loop.extent[d];
+        step = stride(dimensions);
+    }
+
+    bool is_column() const { return block <= 4 && step == 1; }
+    bool exists() const { return step > 0 && block <= longest; }
+};
+
+}  // namespace
+
+template <class T> bool Gathering<T>::pays(const Broadcast& loop, std::size_t operand, Level at) {
+    if (loop.rank == 1 || loop.extent[0] > 16 || loop.is_whole(operand)) return false;
+    const Recurrence recurrence(loop, operand);
+    if (!recurrence.exists()) return false;
+    // As measured: finding the places of a vector takes as long as gathering so many rows.
+    const bool is_matrix = loop.rank == 2;  // of long columns, which are gathered well
+    if (is_matrix && (recurrence.is_column() || at == Level::avx2)) return false;
+    if (at == Level::portable && !recurrence.is_column()) return false;
+    const std::size_t rows = loop.size / loop.extent[0];
+    const std::size_t vectors = recurrence.block / std::gcd(recurrence.block, std::size_t{16});
+    return rows >= 100 + (is_matrix ? 300 : 25) * vectors;
+}
+
 template <class T>
 Gathering<T>::Gathering(const Broadcast& loop, std::size_t operand, const T* from, Level at)
     : loop_(&loop), operand_(operand), from_(from), kernels_(&move_kernels<T>(at)) {
-    constexpr std::size_t longest = 256;
-    const auto stride = [&](std::size_t d) { return loop.stride[d][operand]; };
-    std::size_t dimensions = loop.rank - 1, block = 1;
-    while (dimensions > 1 && stride(dimensions) == stride(dimensions - 1) * loop.extent[dimensions - 1]) --dimensions;
-    for (std::size_t d = 0; d < dimensions; ++d) block *= loop.extent[d];
-    const std::size_t rows = loop.size / loop.extent[0], vectors = block / std::gcd(block, std::size_t{16});
-    const bool is_enough = rows >= 100 + 25 * vectors;  // for finding the places to be worth while, as measured
-    if (!is_enough || stride(dimensions) == 0 || block > longest || loop.is_whole(operand)) return;
-
-    // (A few columns that are the same are transposed.)
-    const bool is_column = block <= 4 && stride(dimensions) == 1;
-    if (!is_column) {
-        int source[longest];
-        source[0] = 0;
-        for (std::size_t d = 0, done = 1; d < dimensions; done *= loop.extent[d++])
-            for (std::size_t i = done; i < done * loop.extent[d]; ++i)
-                source[i] = source[i - done] + static_cast<int>(stride(d));
-        if (!kernels_->prepare({source, block, stride(dimensions)}, places_)) return;
-    }
-    block_ = block;
-    step_ = stride(dimensions);
+    const Recurrence recurrence(loop, operand);
+    block_ = recurrence.block, step_ = recurrence.step, is_column_ = recurrence.is_column();
     for (std::size_t d = 0; d < loop.rank; ++d)
-        if (stride(d) != 0) size_ *= loop.extent[d];
+        if (loop.stride[d][operand] != 0) size_ *= loop.extent[d];
+    if (!recurrence.exists()) block_ = 0;
+    if (is_column_ || block_ == 0) return;  // a column is transposed, as if several columns were the same
+    int source[Recurrence::longest];
+    source[0] = 0;
+    for (std::size_t d = 0, done = 1; d < recurrence.dimensions; done *= loop.extent[d++])
+        for (std::size_t i = done; i < done * loop.extent[d]; ++i)
+            source[i] = source[i - done] + static_cast<int>(loop.stride[d][operand]);
+    if (!kernels_->prepare({source, block_, step_}, places_)) block_ = 0;
 }
 
 template <class T> void Gathering<T>::operator()(std::size_t begin, std::size_t count, T* to) const {
     std::size_t done = 0;
     if (block_ > 0 && begin % block_ == 0) {
         const T* const from = from_ + begin / block_ * step_;
-        if (block_ <= 4 && step_ == 1) {
+        if (is_column_) {
             done = count / block_ * block_;
             kernels_->transpose(from, 0, count / block_, block_, to, block_);
         } else {

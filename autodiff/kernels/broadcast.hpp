@@ -55,24 +55,29 @@ inline constexpr std::size_t short_row = 32;
 template <class T>
 void gather(const Broadcast& loop, std::size_t operand, const T* from, std::size_t begin, std::size_t count, T* to);
 
-/// The same where an operand's numbers recur, which is found once for all parts of a pass.
+/// The same where an operand's numbers recur after a block of the result's, which is found once for all parts of a
+/// pass.
 template <class T> class Gathering {
 public:
+    /// (An operand that does not recur is gathered row by row.)
     Gathering(const Broadcast& loop, std::size_t operand, const T* from, Level at = level());
 
     void operator()(std::size_t begin, std::size_t count, T* to) const;
 
-    /// Whether it may be worth finding out.
-    static bool pays(const Broadcast& loop) { return loop.size >= 2048 && loop.extent[0] <= 16; }
+    /// Whether the operand recurs so that this is faster than gathering it row by row.
+    static bool pays(const Broadcast& loop, std::size_t operand, Level at = level());
+
+    std::size_t operand() const { return operand_; }
 
 private:
     const Broadcast* loop_;
     std::size_t operand_;
     const T* from_;
-    std::size_t block_ = 0, step_ = 0;  // after so many numbers of the result, the next so many of the operand come
-    std::size_t size_ = 1;              // of the operand
+    std::size_t block_, step_;  // after so many numbers of the result, the next so many of the operand come
+    std::size_t size_ = 1;      // of the operand
+    bool is_column_;            // of numbers that are repeated a few times
     const MoveKernels<T>* kernels_;
-    Rearrangement places_;  // in such blocks, if there are any
+    Rearrangement places_;  // in a block that is no column's
 };
 
 /// Calls run(begin of the stretch, stretch) for the part [begin, end) of a pass, which is not empty, in as many whole
@@ -120,10 +125,17 @@ template <class T, std::size_t N> class Pass {
 public:
     Pass(const Broadcast& loop, const T* const* inputs) : loop_(loop), inputs_(inputs) {
         are_short_ = loop.rank > 1 && loop.extent[0] < short_row;
-        if (!are_short_ || !Gathering<T>::pays(loop)) return;
-        gatherings_.reserve(N);
-        for (std::size_t k = 0; k < N; ++k) gatherings_.emplace_back(loop, k, inputs[k]);
+        if (!are_short_ || loop.size < enough) return;
+        std::size_t count = 0;
+        for (std::size_t k = 0; k < N; ++k) count += Gathering<T>::pays(loop, k);
+        if (count == 0) return;
+        gatherings_.reserve(count);
+        for (std::size_t k = 0; k < N; ++k)
+            if (Gathering<T>::pays(loop, k)) gatherings_.emplace_back(loop, k, inputs[k]);
     }
+
+    /// The size of the result.
+    std::size_t size() const { return loop_.size; }
 
     /// Cuts the part [begin, end) into stretches: calls run(begin of the stretch, stretch).
     template <class Run> void each_stretch(std::size_t begin, std::size_t end, const Run& run) const {
@@ -143,7 +155,7 @@ private:
         std::size_t block = loop_.extent[0], along = 1;
         while (along < loop_.rank && block * loop_.extent[along] <= most) block *= loop_.extent[along++];
         std::size_t unit = block;  // after which places in vectors recur, where that is not too far
-        while (unit % 16 != 0 && 2 * unit <= most) unit *= 2;
+        while (!gatherings_.empty() && unit % 16 != 0 && 2 * unit <= most) unit *= 2;
         const std::size_t longest = most / unit * unit, within = begin % block;
         Stretch<T, N> stretch;
         std::fill_n(stretch.stride, N, std::size_t{1});
@@ -156,10 +168,9 @@ private:
             if (is_gathered[k]) stretch.at[k] = gathered[k];
         }
         const auto gather_operand = [&](std::size_t k) {
-            if (gatherings_.empty())
-                gather(loop_, k, inputs_[k], begin, stretch.length, gathered[k]);
-            else
-                gatherings_[k](begin, stretch.length, gathered[k]);
+            for (const Gathering<T>& gathering : gatherings_)
+                if (gathering.operand() == k) return gathering(begin, stretch.length, gathered[k]);
+            gather(loop_, k, inputs_[k], begin, stretch.length, gathered[k]);
         };
         std::size_t times = within == 0 ? 1 : 2;
         for (stretch.length = std::min(within == 0 ? longest : block - within, end - begin); begin < end;
@@ -174,10 +185,13 @@ private:
         }
     }
 
+    // Whether numbers recur in a pass over fewer takes longer to find out than it saves.
+    static constexpr std::size_t enough = 2048;
+
     const Broadcast& loop_;
     const T* const* const inputs_;
     bool are_short_;
-    memory::Vector<Gathering<T>> gatherings_;  // one for each operand, or none
+    memory::Vector<Gathering<T>> gatherings_;  // of operands that have one
 };
 
 }  // namespace xgrad::kernels

@@ -305,6 +305,20 @@ template <class T> void multiply_turned(const Gemm<T>& g, Level at) {
     });
 }
 
+// Where B has so few columns that most lanes of a vector would be empty: as rows, scalar products take them.
+template <class T> bool suits_rows_of_b(const Gemm<T>& g, const GemmKernels<T>& kernels) {
+    return g.columns > 1 && g.columns <= kernels.few_columns && !g.transpose_a && !g.transpose_b && g.rows >= 16 &&
+           g.depth >= std::max<std::size_t>(24, 4 * g.columns);
+}
+
+template <class T> void multiply_rows_of_b(const Gemm<T>& g, Level at) {
+    const memory::Scratch<T> rows(g.columns * g.depth);
+    transpose(g.b, g.b_stride, g.columns, g.depth, rows.data(), g.depth, at);
+    Gemm<T> other = g;
+    other.b = rows.data(), other.b_stride = g.depth, other.transpose_b = true;
+    gemm(other, at);
+}
+
 // Where multiply_tiny is as fast as products one by one: finding its permutations takes as long as some of them.
 constexpr std::size_t enough_tiny = 16;
 
@@ -314,7 +328,8 @@ template <class T> std::size_t largest_matrix(const Gemm<T>& g) {
 
 template <class T> bool is_tiny(const Batch<T>& batch, const GemmKernels<T>& kernels) {
     const Gemm<T>& g = batch.first;
-    const bool is_number = g.rows == 1 && g.columns == 1;  // a permutation for each step is much then
+    // (For one number of C, a permutation for each step is much.)
+    const bool is_number = g.rows == 1 && g.columns == 1 && batch.a_step > 0 && batch.b_step > 0;
     return batch.count >= enough_tiny && g.depth > 0 && g.depth <= (is_number ? 4 : kernels.tiny_depth) &&
            largest_matrix(g) <= kernels.tiny_size && batch.has_no_gaps() && batch.is_plain();
 }
@@ -350,6 +365,7 @@ void gemm_batch(const Gemm<T>& first, std::size_t count, std::size_t a_step, std
     if (b_is_column(first)) return gemm_batch(with_row(first), count, a_step, b_step, c_step, at);
     if (is_row_on_end(first)) return gemm_batch(turned(first), count, b_step, a_step, c_step, at);
     if (count == 1 && suits_turning(first, kernels)) return multiply_turned(first, at);
+    if (count == 1 && suits_rows_of_b(first, kernels)) return multiply_rows_of_b(first, at);
     // (A plan would take as long as multiplying 8³.)
     if (count == 1 && is_small(first) && !suits_dots(first, kernels))
         return is_shallow(first, kernels) ? kernels.multiply_shallow(first) : kernels.multiply_small(first);

@@ -73,6 +73,7 @@ template <class T> struct GemmKernels {
     std::size_t reread_rows;              // of A, up to which B is read as it stands again and again, also by runs
     std::size_t run_rows, short_depth;    // rows of tiles in runs, and the depth up to which these suit any rows
     std::size_t dots_rows, dots_depth;    // multiply_dots suits so many rows of A, with a depth of so much for each
+    std::size_t few_columns;              // of B, which are made rows for multiply_dots
     std::size_t long_row;                 // the depth from which a single row is computed by multiply_row
     // Packs the rows from begin to end of op(A), begin being divisible by tile_rows, into memory for packed_a_size
     // numbers. All pieces of a product share it; the one from `row` on finds its rows at packed_a_place.
@@ -95,7 +96,8 @@ template <class T> struct GemmKernels {
     // matrices of at most tiny_size numbers and a depth of 1 to tiny_depth, without bias and activation.
     std::size_t tiny_size, tiny_depth;
     void (*multiply_tiny)(const Gemm<T>& first, std::size_t count, bool one_a, bool one_b);
-    // The same where A or B is a vector, or both are and C is not, each with its own A and B, where that is suited.
+    // The same for products of a matrix and a vector, of two vectors, or of a column and a row, each with an A and a B
+    // of its own, where suits_vectors says so.
     bool (*suits_vectors)(const Gemm<T>& first, std::size_t count);
     void (*multiply_vectors)(const Gemm<T>& first, std::size_t count);
     // Computes a piece where rows of both A and B run along the depth, for few rows or columns, or for a single row.

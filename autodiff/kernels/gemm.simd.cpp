@@ -189,6 +189,7 @@ constexpr GemmKernels<T> kernels = [] {
                          .short_depth = short_depth,
                          .dots_rows = dots_rows,
                          .dots_depth = dots_depth,
+                         .few_columns = few_columns<T>,
                          .long_row = 12 * lanes<T>,
                          .packed_a_size = packed_a_size<T>,
                          .packed_a_place = packed_a_place<T>,

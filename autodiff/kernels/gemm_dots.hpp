@@ -15,12 +15,15 @@ namespace {
 #if defined(__AVX512F__)
 constexpr size_t dot_rows = 4, dot_columns = 5;
 constexpr size_t dots_rows = 64, dots_depth = 6;
+template <class T> constexpr size_t few_columns = 5 * lanes<T> / 8;
 #elif defined(__AVX2__)
 constexpr size_t dot_rows = 3, dot_columns = 3;
 constexpr size_t dots_rows = 32, dots_depth = 20;
+template <class T> constexpr size_t few_columns = 3 * lanes<T> / 8;
 #else
 constexpr size_t dot_rows = 2, dot_columns = 2;
 constexpr size_t dots_rows = 32, dots_depth = 20;
+template <class T> constexpr size_t few_columns = 0;
 #endif
 
 // A vector whose lane i holds the sum over all lanes of x[i]: a transpose whose rows are added on the way.

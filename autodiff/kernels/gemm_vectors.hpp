@@ -107,7 +107,7 @@ void multiples_of_row(const T* row, size_t size, const T* x, size_t count, T* y,
 // What a batch of products does: along rows of a matrix, or across them, or over rows of C.
 template <class T> struct VectorProducts {
     enum { scalar, along, across, multiples } kind;
-    const T *matrix, *vector;  // of multiples, what is in a row of C and what it is multiplied with
+    const T *matrix, *vector;  // in `scalar` the two vectors, in `multiples` the row and the column
     size_t rows, size;         // of the matrix, or of C, and of its rows
 
     explicit VectorProducts(const Gemm<T>& g) {

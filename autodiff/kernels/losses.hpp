@@ -84,8 +84,7 @@ inline constexpr std::size_t loss_block = 2048;
 /// The kernel of a loss F of N operands (prediction, target, and perhaps two weights), in the order of the formula's.
 template <class T, std::size_t N> struct LossKernel {
     /// sums[i] = Σ F(inputs…) over the i-th block, for blocks in [first, last)
-    void block_sums(const void* loss, const Broadcast& loop, const T* const* inputs, std::size_t first,
-                    std::size_t last, T* sums) const;
+    void block_sums(const void* loss, const Pass<T, N>& pass, std::size_t first, std::size_t last, T* sums) const;
 
     ElementwiseValues<T, N> values;              // of F
     ElementwiseValues<T, N + 1> derivatives[2];  // of LossDerivative<F, 0 or 1>, whose last operand is g

@@ -41,10 +41,6 @@ template <class T> void fill(T* y, T number, std::size_t n, Level at) {
     in_pieces(n, 1, [&](std::size_t begin, std::size_t count) { kernel(y + begin, number, count); });
 }
 
-template <class T> void select(const bool* condition, Choice<T> a, Choice<T> b, T* y, std::size_t n, Level at) {
-    move_kernels<T>(at).select(condition, a, b, y, n);
-}
-
 template <class T> void rearrange(const RowPattern& rows, const T* x, T* y, std::size_t n, bool adds, Level at) {
     if (n > 0) move_kernels<T>(at).rearrange(rows, x, y, n, adds);
 }
@@ -54,7 +50,6 @@ template <class T> void rearrange(const RowPattern& rows, const T* x, T* y, std:
     template void transpose_each(const T*, std::size_t, std::size_t, std::size_t, T*, Level);         \
     template void copy(const T*, std::size_t, T*, Level);                                             \
     template void fill(T*, T, std::size_t, Level);                                                    \
-    template void select(const bool*, Choice<T>, Choice<T>, T*, std::size_t, Level);                  \
     template void rearrange(const RowPattern&, const T*, T*, std::size_t, bool, Level);
 XGRAD_MOVE(float)
 XGRAD_MOVE(double)

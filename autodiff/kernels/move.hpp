@@ -32,10 +32,6 @@ template <class T> struct Choice {
     bool is_one;
 };
 
-/// y[i] = condition[i] ? a[i] : b[i] for i below n.
-template <class T>
-void select(const bool* condition, Choice<T> a, Choice<T> b, T* y, std::size_t n, Level at = level());
-
 /// Rows of up to this many numbers are short: numbers of many rows at a time are moved.
 constexpr std::size_t longest_rearranged = 16;
 
@@ -43,7 +39,7 @@ constexpr std::size_t longest_rearranged = 16;
 /// negative.
 struct RowPattern {
     const int* source;
-    std::size_t width;    ///< of a row of y: 1 to longest_rearranged
+    std::size_t width;    ///< of a row of y, at least 1; for `rearrange` at most longest_rearranged
     std::size_t x_width;  ///< from one row of x to the next
 };
 
@@ -68,6 +64,7 @@ template <class T> struct MoveKernels {
     void (*fill)(T* y, T number, std::size_t n);
     void (*transpose)(const T* x, std::size_t x_stride, std::size_t rows, std::size_t columns, T* y,
                       std::size_t y_stride);
+    /// y[i] = condition[i] ? a[i] : b[i] for i below n.
     void (*select)(const bool* condition, Choice<T> a, Choice<T> b, T* y, std::size_t n);
     void (*rearrange)(const RowPattern& rows, const T* x, T* y, std::size_t n, bool adds);
 

@@ -17,6 +17,12 @@ template <class T> using Fold = typename ReduceKernels<T>::Fold;
 
 using memory::Scratch;
 
+// Short columns that would leave more than half of a lane empty, as measured.
+template <class T> bool suits_turned_columns(const Slices& slices, Level at) {
+    const std::size_t lanes = (at == Level::portable ? 16 : at == Level::avx2 ? 32 : 64) / sizeof(T);
+    return are_short_columns(slices) && 2 * slices.inner < lanes && slices.count <= 2 * lanes;
+}
+
 // Folds all slices with `first`; partial results, where slices are long enough to be cut, are put together by `then`.
 template <class T>
 void fold(Fold<T> first, Fold<T> then, const T* x, const T* about, const Slices& slices, T* y, Level at,
@@ -24,7 +30,7 @@ void fold(Fold<T> first, Fold<T> then, const T* x, const T* about, const Slices&
     // Not structured bindings: lambdas of Clang before 16 cannot capture them.
     const std::size_t outer = slices.outer, count = slices.count, inner = slices.inner;
     if (slices.results() == 0) return;
-    if (are_short_columns(slices) && !about)
+    if (suits_turned_columns<T>(slices, at) && !about)
         return over_blocks<T, 1>({x}, slices, inner, y, at, [&](auto& turned) {
             first(turned.inputs[0], nullptr, turned.slices, turned.slices.inner, turned.results);
         });

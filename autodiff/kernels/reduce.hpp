@@ -62,7 +62,7 @@ template <class T> void argmin(const T* x, const Slices& slices, std::int64_t* y
 template <class T>
 void extremum_backward(const T* x, const Slices& slices, const T* y, const T* g, T* dx, Level at = level());
 
-/// One of the reductions above.
+/// sum, prod, max or min: a reduction of which one more reduction of its results is the whole's.
 template <class T> using Reduce = void (*)(const T* x, const Slices& slices, T* y, Level at);
 
 /// Reduces along any axes: `from` is the full shape, and `to` has size 1 where they are reduced.

@@ -27,7 +27,8 @@ inline bool are_short_rows(const Slices& slices, std::size_t longest = longest_t
 /// Fewer columns leave most places of a lane empty.
 inline constexpr std::size_t many_columns = 8;
 
-/// Whether slices are few short columns, again and again. To turn them pays where much is computed for each number.
+/// Whether slices are few short columns, again and again. To turn them pays where much is computed for each number, or
+/// most of a lane is empty.
 inline bool are_short_columns(const Slices& slices) {
     return slices.inner > 1 && slices.inner < many_columns && slices.count * slices.inner <= 128 && slices.outer >= 16;
 }

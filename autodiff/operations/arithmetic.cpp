@@ -284,13 +284,13 @@ Variable<T> pow_number(Variable<T>&& x, T exponent) {
 
 template <class T>
 Variable<T> pow_of_number(T base, Variable<T>&& x) {
-    const formulas::Pow formula;
-    const AnyFormula<T, 2> power = any_formula<T, 2>("pow", formula);
     Variable<T> number(base);
-    if (!(base > 0)) return pow(number, std::move(x));  // the logarithm is not finite
-    Array<T> value = run_forward<T, 2>(power, {&number, &x}, {&number, &x});
-    return record("pow", std::move(value), wrt(x, [factor = std::log(base)](const Variable<T>& g, const Variable<T>& y) {
-                      return y * factor * g;
+    // (Where the logarithm is not finite, the general derivative knows more.)
+    if (!(base > 0) || !is_recorded(x)) return pow(std::move(number), std::move(x));
+    const formulas::Pow formula;
+    Array<T> value = run_forward<T, 2>(any_formula<T, 2>("pow", formula), {&number, &x}, {&number, &x});
+    return record("pow", std::move(value), wrt(x, [factor = std::log(base)](Variable<T> g, const Variable<T>& y) {
+                      return std::move(g) * factor * y;
                   }));
 }
 
@@ -309,13 +309,14 @@ Variable<T> select(const Array<bool>& condition, const Variable<T>& a, const Var
     const kernels::Broadcast loop(as_span(shape), {as_span(a.shape()), as_span(b.shape())});
     const T* const inputs[] = {a.value().data(), b.value().data()};
     const kernels::Pass<T, 2> pass(loop, inputs);
+    const auto select_row = kernels::move_kernels<T>(level()).select;
     kernels::in_pieces(loop.size, 1, [&](std::size_t first, std::size_t count) {
         pass.each_stretch(first, first + count, [&](std::size_t begin, const kernels::Stretch<T, 2>& stretch) {
             for (std::size_t row = 0; row < stretch.rows; ++row, begin += stretch.length) {
                 const auto choice = [&](std::size_t k) -> kernels::Choice<T> {
                     return {stretch.at[k] + row * stretch.row_stride[k], stretch.stride[k] == 0};
                 };
-                kernels::select(mask.data() + begin, choice(0), choice(1), value.data() + begin, stretch.length);
+                select_row(mask.data() + begin, choice(0), choice(1), value.data() + begin, stretch.length);
             }
         });
     });

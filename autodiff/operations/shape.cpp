@@ -265,7 +265,7 @@ Variable<T> join(const char* operation, std::span<const Variable<T>> parts, cons
         });
     const bool is_new = parts[0].dimension() < shape.size();
     return record(operation, std::move(value), with("axis", along),
-                  wrt(parts, [sizes = std::move(sizes), along, is_new, lie_apart = outer > 1, inner](
+                  wrt(parts, [sizes = std::move(sizes), along, is_new, lie_apart = outer != 1, inner](
                                  const Variable<T>& g, const Needs& needs) {
                       memory::Vector<Variable<T>> cotangents(sizes.size());
                       for (std::size_t i = 0, begin = 0; i < sizes.size(); begin += sizes[i++]) {
