@@ -27,7 +27,7 @@ SHAPES, DIRECTIONS = ["128x256", "4096x256"], ["forward", "backward"]
 CUBES = [f"{n}x{n}x{n}" for n in (8, 16, 32, 48, 64, 128, 256, 512, 1024, 2048)]
 # Samples, inputs and outputs of linear layers.
 LAYERS = [(1, 784, 256), (8, 784, 256), (128, 784, 256), (64, 128, 128), (16, 1024, 1024), (32, 512, 10000),
-          (32, 4096, 4096), (10000, 4, 32), (10000, 32, 16), (1000, 10, 256)]
+          (32, 4096, 4096), (10000, 4, 32), (10000, 32, 16), (1000, 10, 256), (1000, 4, 128)]
 
 
 def products(samples, inputs, outputs):
@@ -54,6 +54,10 @@ GROUPS = [
                              "stacked", "taken", "every_second"],
                 ["4096x256", "50000x10", "200000x3"], DIRECTIONS), ["xgrad", "libtorch", "jax"],
           tolerance=1e-3),  # sums of 200 000 numbers, which LibTorch does not add up pairwise
+    Group("batches", "Small products, one for each sample, of the numbers of its row; “backward” as before",
+          names(["batches"], ["matrix_vector"], ["20000x64", "4000x256"], DIRECTIONS)
+          + names(["batches"], ["scalar_products", "outer"], ["65536x4", "20000x12"], DIRECTIONS),
+          ["xgrad", "libtorch", "jax"], tolerance=1e-4),
     Group("matmul", "Products of matrices op(A)·op(B), rows × columns × depth; n: as it is, t: transposed",
           names(["matmul"], ["nn", "nt", "tn", "tt"], CUBES)
           + names(["matmul"], ["nn", "nt"], ["32x32x32/batch64", "128x128x64/batch16"])

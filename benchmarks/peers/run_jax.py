@@ -10,6 +10,7 @@ has no call that sets its number of threads: the process is kept to N cores inst
 import argparse
 import functools
 import json
+import math
 import os
 import pathlib
 import time
@@ -142,6 +143,7 @@ FUNCTIONS = {
     "softmax_columns": lambda x: jax.nn.softmax(x, 0),
     "transposed": jnp.transpose,
     "stacked": lambda x: jnp.stack([x, x], -1),
+    "outer": lambda x: x[:, :, None] * x[:, None, :],
     "every_second": lambda x: x[:, ::2],
 }
 
@@ -190,6 +192,12 @@ def function(_, name, shape, direction):
 
         def f(x, factor, statistics):
             return x * factor, statistics
+    elif name in ("matrix_vector", "scalar_products"):
+        size = math.isqrt(columns) if name == "matrix_vector" else columns
+        parameters = (jnp.array(values(4, (rows, size, 1))),)
+
+        def f(x, vectors, statistics):
+            return x.reshape(rows, -1, size) @ vectors, statistics
     elif name == "taken":
         indices = jnp.array(labels(1, columns, columns))
 
@@ -433,7 +441,7 @@ def digits(_, epochs):
     return {"values": [count / len(test_x)]}
 
 
-GROUPS = {"steps": steps, "start": steps, "elementwise": function, "rows": function, "arrays": function,
+GROUPS = {"steps": steps, "start": steps, "elementwise": function, "rows": function, "arrays": function, "batches": function,
           "models": models, "inference": inference, "digits": digits}
 
 for case in arguments.cases:

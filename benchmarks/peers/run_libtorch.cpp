@@ -1,4 +1,5 @@
 // LibTorch's side of the comparison: its modules, its autograd and torch::optim::Adam.
+#include <cmath>
 #include <functional>
 #include <map>
 #include <torch/torch.h>
@@ -57,6 +58,7 @@ const std::map<std::string, std::function<Tensor(const Tensor&)>> functions = {
     {"softmax_columns", [](const Tensor& x) { return torch::softmax(x, 0); }},
     {"transposed", [](const Tensor& x) { return x.t().contiguous(); }},
     {"stacked", [](const Tensor& x) { return torch::stack({x, x}, -1); }},
+    {"outer", [](const Tensor& x) { return x.unsqueeze(2) * x.unsqueeze(1); }},
     {"every_second", [](const Tensor& x) { return x.slice(1, 0, x.size(1), 2).contiguous(); }},
 };
 
@@ -78,6 +80,15 @@ Function function_named(const std::string& name, std::int64_t rows, std::int64_t
         const auto size = static_cast<std::size_t>(shape[0]);
         const Tensor factor = tensor(peers::values(4, size), shape).requires_grad_(true);
         return {[factor](const Tensor& x) { return x * factor; }, {factor}};
+    }
+    if (name == "matrix_vector" || name == "scalar_products") {
+        const bool is_matrix = name == "matrix_vector";
+        const auto samples = static_cast<std::size_t>(rows), numbers = static_cast<std::size_t>(columns);
+        const std::size_t size = is_matrix ? static_cast<std::size_t>(std::lround(std::sqrt(numbers))) : numbers;
+        const auto length = static_cast<std::int64_t>(size);
+        const std::vector<std::int64_t> shape{rows, is_matrix ? length : 1, length};
+        const Tensor vectors = tensor(peers::values(4, samples * size), {rows, length, 1}).requires_grad_(true);
+        return {[=](const Tensor& x) { return x.view(shape).matmul(vectors); }, {vectors}};
     }
     if (name == "taken") {
         const auto size = static_cast<std::size_t>(columns);
@@ -262,9 +273,8 @@ int main(int argc, char** argv) {
     const auto how = peers::arguments(argc, argv);
     torch::set_num_threads(how.threads);
     seconds = how.seconds;
-    const std::map<std::string, Measured (*)(const Case&)> groups = {{"steps", steps},          {"start", steps},
-                                                                     {"elementwise", function}, {"rows", function},
-                                                                     {"arrays", function},      {"models", models},
-                                                                     {"inference", inference},  {"scalar", scalar}};
+    const std::map<std::string, Measured (*)(const Case&)> groups = {
+        {"steps", steps},      {"start", steps},   {"elementwise", function}, {"rows", function},  {"arrays", function},
+        {"batches", function}, {"models", models}, {"inference", inference},  {"scalar", scalar}};
     return peers::run("LibTorch " TORCH_VERSION, how, [&](const Case& each) { return groups.at(each.part(0))(each); });
 }

@@ -1,5 +1,6 @@
 // xgrad's side of the comparison, as a user would write it.
 #include <algorithm>
+#include <cmath>
 #include <functional>
 #include <map>
 
@@ -81,6 +82,14 @@ Function function_named(const std::string& name, std::size_t rows, std::size_t c
         factor.requires_grad(true);
         return {[factor](const Variable<>& x) { return x * factor; }, {factor}};
     }
+    if (name == "matrix_vector" || name == "scalar_products") {
+        const bool is_matrix = name == "matrix_vector";
+        const std::size_t size = is_matrix ? static_cast<std::size_t>(std::lround(std::sqrt(columns))) : columns;
+        const Shape shape{rows, is_matrix ? size : 1, size};
+        Variable<> vectors = array(peers::values(4, rows * size), Shape{rows, size, 1});
+        vectors.requires_grad(true);
+        return {[=](const Variable<>& x) { return matmul(reshape(x, shape), vectors); }, {vectors}};
+    }
     if (name == "taken") {
         auto numbers = peers::labels(1, columns, columns);
         const Array<std::int64_t> indices = borrow(std::span(numbers), Shape{columns});
@@ -100,6 +109,7 @@ Function function_named(const std::string& name, std::size_t rows, std::size_t c
         {"softmax_columns", [](const Variable<>& x) { return softmax(x, 0); }},
         {"transposed", [](const Variable<>& x) { return transpose(x); }},
         {"stacked", [](const Variable<>& x) { return stack({x, x}, -1); }},
+        {"outer", [](const Variable<>& x) { return expand_dims(x, 2) * expand_dims(x, 1); }},
         {"every_second", [](const Variable<>& x) { return view(x, xt::all(), xt::range(0, xt::placeholders::_, 2)); }},
     };
     return {others.at(name)};
@@ -295,9 +305,9 @@ int main(int argc, char** argv) {
     set_threads(static_cast<std::size_t>(how.threads));
     seconds = how.seconds;
     const std::map<std::string, Measured (*)(const Case&)> groups = {
-        {"steps", steps},   {"start", steps},   {"elementwise", function}, {"formula", function},
-        {"rows", function}, {"arrays", function}, {"matmul", matmul},      {"models", models},
-        {"inference", inference}, {"scalar", scalar}};
+        {"steps", steps},     {"start", steps},      {"elementwise", function}, {"formula", function},
+        {"rows", function},   {"arrays", function},  {"batches", function},     {"matmul", matmul},
+        {"models", models},   {"inference", inference}, {"scalar", scalar}};
     return peers::run(fmt::format("xgrad ({})", name(level())), how,
                       [&](const Case& each) { return groups.at(each.part(0))(each); });
 }
