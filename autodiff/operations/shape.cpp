@@ -273,7 +273,7 @@ Variable<T> join(const char* operation, std::span<const Variable<T>> parts, cons
                           if (lie_apart || detail::thread_state.recording) {
                               cotangents[i] = gather(g, stretch(g.shape(), along, begin, sizes[i]));
                           } else {
-                              Shape part = g.shape();
+                              Shape part = g.shape();  // which lies in g without a gap
                               part[along] = sizes[i];
                               cotangents[i] = share(g.value(), part, begin * inner);
                           }

@@ -441,8 +441,8 @@ def digits(_, epochs):
     return {"values": [count / len(test_x)]}
 
 
-GROUPS = {"steps": steps, "start": steps, "elementwise": function, "rows": function, "arrays": function, "batches": function,
-          "models": models, "inference": inference, "digits": digits}
+GROUPS = {"steps": steps, "start": steps, "elementwise": function, "rows": function, "arrays": function,
+          "batches": function, "models": models, "inference": inference, "digits": digits}
 
 for case in arguments.cases:
     parts = case.split("/")

@@ -305,9 +305,9 @@ int main(int argc, char** argv) {
     set_threads(static_cast<std::size_t>(how.threads));
     seconds = how.seconds;
     const std::map<std::string, Measured (*)(const Case&)> groups = {
-        {"steps", steps},     {"start", steps},      {"elementwise", function}, {"formula", function},
-        {"rows", function},   {"arrays", function},  {"batches", function},     {"matmul", matmul},
-        {"models", models},   {"inference", inference}, {"scalar", scalar}};
+        {"steps", steps},   {"start", steps},         {"elementwise", function}, {"formula", function},
+        {"rows", function}, {"arrays", function},     {"batches", function},     {"matmul", matmul},
+        {"models", models}, {"inference", inference}, {"scalar", scalar}};
     return peers::run(fmt::format("xgrad ({})", name(level())), how,
                       [&](const Case& each) { return groups.at(each.part(0))(each); });
 }
