@@ -19,4 +19,5 @@
 #include <xgrad/autodiff/record.hpp>
 #include <xgrad/autodiff/record_many.hpp>
 #include <xgrad/autodiff/tape.hpp>
+#include <xgrad/autodiff/update_elementwise.hpp>
 #include <xgrad/autodiff/variable.hpp>

@@ -6,6 +6,7 @@
 #include <xgrad/autodiff/kernels/reduce.hpp>
 #include <xgrad/autodiff/operations/shape.hpp>
 #include <xgrad/autodiff/partial.hpp>
+#include <xgrad/autodiff/update_elementwise.hpp>
 #include <xgrad/autodiff/variable.hpp>
 
 namespace xgrad {
@@ -17,6 +18,11 @@ void refuse_changed(const Shape& shape) {
     throw Error(fmt::format("backward: a value of shape {} that '{}' had saved was changed in place afterwards; run "
                             "backward before the change, or change a copy",
                             describe(shape), thread_state.vjp));
+}
+
+void refuse_update(std::size_t number, const Shape& shape, const Shape& expected) {
+    throw Error(fmt::format("update_elementwise: array {} has shape {}; expected {}, as the first one has", number,
+                            describe(shape), describe(expected)));
 }
 
 void refuse_freed(const Node& node) {

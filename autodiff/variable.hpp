@@ -178,6 +178,13 @@ public:
         function(value);
         end_update(before, std::move(memory));
     }
+    /// Changes the value in place, element by element, by a formula of it and of arrays of its shape, as update_elementwise
+    /// does: `p.update([=](auto& p, auto g) { p -= learning_rate * g; }, gradient)`. (That is in update_elementwise.hpp.)
+    template <class Formula, class... Arrays>
+        requires(sizeof...(Arrays) > 0)
+    void update(const Formula& formula, Arrays&&... arrays) {
+        update([&](Array<T>& value) { update_elementwise(formula, value, std::forward<Arrays>(arrays)...); });
+    }
 
     /// Calls a function, with this leaf as its argument, each time its gradient is complete in a backward pass: the last
     /// operation that used it has been passed. It runs with recording as in that pass: off, unless the graph is created.

@@ -172,11 +172,13 @@ public:
         : Optimizer(std::move(parameters), {.learning_rate = learning_rate, .weight_decay = weight_decay}, {"momentum"}) {}
 
 protected:
-    void update(Variable<>& parameter, const Array<>& g, optim::State<>& state) override {
-        const auto rate = static_cast<float>(state.learning_rate), decay = static_cast<float>(state.weight_decay);
-        Array<>& m = state[0];
-        parameter.update([&](Array<>& p) { p -= rate * (xt::sign(0.9f * m + 0.1f * g) + decay * p); });
-        m = 0.99f * m + 0.01f * g;
+    void update(Variable<>& parameter, const Array<>& gradient, optim::State<>& state) override {
+        const double rate = state.learning_rate, decay = state.weight_decay;
+        const auto step = [=](auto& p, auto& m, auto g) {
+            p -= rate * (sign(0.9 * m + 0.1 * g) + decay * p);
+            m = 0.99 * m + 0.01 * g;
+        };
+        parameter.update(step, state[0], gradient);
     }
 };
 // [optimizer]

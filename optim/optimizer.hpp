@@ -10,6 +10,7 @@
 #include <vector>
 
 #include <xgrad/autodiff/parameter.hpp>
+#include <xgrad/autodiff/update_elementwise.hpp>
 #include <xgrad/optim/schedule.hpp>
 
 namespace xgrad::optim {
@@ -76,10 +77,12 @@ struct StateEntry {
 ///             : Optimizer(std::move(parameters), {.learning_rate = learning_rate}, {"momentum"}) {}
 ///
 ///     protected:
-///         void update(Variable<>& parameter, const Array<>& g, optim::State<>& state) override {
-///             Array<>& m = state[0];
-///             parameter.update([&](Array<>& p) { p -= state.learning_rate * xt::sign(0.9 * m + 0.1 * g); });
-///             m = 0.99 * m + 0.01 * g;
+///         void update(Variable<>& parameter, const Array<>& gradient, optim::State<>& state) override {
+///             const auto step = [rate = state.learning_rate](auto& p, auto& m, auto g) {
+///                 p -= rate * sign(0.9 * m + 0.1 * g);
+///                 m = 0.99 * m + 0.01 * g;
+///             };
+///             parameter.update(step, state[0], gradient);
 ///         }
 ///     };
 template <class T = float>

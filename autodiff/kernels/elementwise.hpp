@@ -245,6 +245,45 @@ private:
     }
 };
 
+/// How a formula runs that changes operands in place: those of which Changed says so.
+template <class Formula, class T, bool... Changed> class ElementwiseUpdate {
+    using L = Lane<T>;
+    static constexpr std::size_t N = sizeof...(Changed);
+
+public:
+    XGRAD_FLATTEN static void run(const Formula& formula, const std::array<T*, N>& operands, std::size_t begin,
+                                  std::size_t count) {
+        const Formula f = formula;
+        T last[N][L::width], *at[N];
+        for (std::size_t k = 0; k < N; ++k) at[k] = operands[k] + begin;
+        each_lane<L::width>(
+            count,
+            [&] {
+                update(f, at, std::make_index_sequence<N>());
+                for (std::size_t k = 0; k < N; ++k) at[k] += L::width;
+            },
+            [&](std::size_t rest) {
+                for (std::size_t k = 0; k < N; ++k) {
+                    L::load_partial(at[k], rest).store(last[k]);
+                    at[k] = last[k];
+                }
+            });
+        const std::size_t rest = count % L::width;
+        if (rest == 0) return;
+        constexpr bool changed[]{Changed...};
+        for (std::size_t k = 0; k < N; ++k)
+            if (changed[k]) L::load(last[k]).store_partial(operands[k] + begin + count - rest, rest);
+    }
+
+private:
+    template <std::size_t... K> static void update(const Formula& f, T* const* at, std::index_sequence<K...>) {
+        L lanes[]{L::load(at[K])...};
+        f(argument<Changed>(lanes[K])...);
+        ((Changed ? lanes[K].store(at[K]) : void()), ...);
+    }
+    template <bool IsChanged> static std::conditional_t<IsChanged, L&, const L&> argument(L& lane) { return lane; }
+};
+
 template <class Formula, class T, std::size_t N>
 inline constexpr ElementwiseKernel<T, N> elementwise_kernel{{&Elementwise<Formula, T, N>::values},
                                                             &Elementwise<Formula, T, N>::gradients};
