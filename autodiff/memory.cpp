@@ -10,6 +10,9 @@
 #if defined(__linux__)
 #include <sys/mman.h>
 #endif
+#if defined(__unix__)
+#include <pthread.h>
+#endif
 
 #include <xgrad/autodiff/memory.hpp>
 
@@ -86,6 +89,11 @@ using FreeLists = std::array<FreeList, class_count>;
 // Blocks that any thread may take. Constant-initialised and never destroyed: usable before main and after it.
 constinit FreeLists shared_lists;
 constinit std::mutex shared_mutex;
+#if defined(__unix__)
+// A process that is forked while another thread holds the lock would wait for it for ever.
+[[maybe_unused]] const int fork_handlers = pthread_atfork([] { shared_mutex.lock(); }, [] { shared_mutex.unlock(); },
+                                                          [] { shared_mutex.unlock(); });
+#endif
 constinit std::atomic<std::size_t> system_allocations{0};
 constinit std::atomic<std::size_t> bytes_from_system{0};
 

@@ -40,15 +40,25 @@ private:
     std::shared_ptr<const Place> place_;
 };
 
-/// The part of x at a place. Its cotangent is a Partial.
+/// The part of x at a place. Its cotangent is a Partial. Throws Error when the place goes beyond x.
 template <class T>
 Variable<T> gather(const Variable<T>& x, std::shared_ptr<const Place> place);
 
-/// An array of zeros of the given shape to which `part` was added at a place: the transpose of gather.
+/// An array of zeros of the given shape to which `part` was added at a place: the transpose of gather. Throws Error when
+/// the place goes beyond that shape, or the part is not of the place's.
 template <class T>
 Variable<T> scatter(const Variable<T>& part, std::shared_ptr<const Place> place, const Shape& shape);
 
 namespace detail {
+
+/// Whether a place lies within an array of this shape.
+bool lies_within(const Place& place, const Shape& whole);
+/// The shape of a part at a place that lies within an array of this shape.
+Shape part_shape(const Place& place, const Shape& whole);
+
+/// gather from a place that is known to lie within x.
+template <class T>
+Variable<T> gather_within(const Variable<T>& x, std::shared_ptr<const Place> place);
 
 /// target += part at its place; elements that the place names twice are added twice.
 template <class T>

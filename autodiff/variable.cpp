@@ -38,31 +38,6 @@ void add_in_place(Variable<T>& target, const Variable<T>& source) {
     kernels::add_in_place(target.node()->value.data(), source.node()->value.data(), target.size());
 }
 
-// Whether a part of this shape may be added to an array of that shape at a place.
-bool fits(const Place& place, const Shape& part, const Shape& whole) {
-    if (const auto* region = std::get_if<Region>(&place)) {
-        if (part != region->shape || region->strides.size() != part.size()) return false;
-        auto first = static_cast<std::ptrdiff_t>(region->offset), last = first;
-        for (std::size_t i = 0; i < part.size(); ++i) {
-            if (part[i] == 0) return true;
-            const std::ptrdiff_t reach = region->strides[i] * (static_cast<std::ptrdiff_t>(part[i]) - 1);
-            (reach < 0 ? first : last) += reach;
-        }
-        return first >= 0 && last < static_cast<std::ptrdiff_t>(element_count(whole));
-    }
-    const auto& [axis, indices] = std::get<Positions>(place);
-    if (axis >= whole.size()) return false;
-    Shape expected;
-    for (std::size_t i = 0; i < whole.size(); ++i) {
-        if (i != axis) expected.push_back(whole[i]);
-        if (i == axis)
-            for (std::size_t extent : indices.shape()) expected.push_back(extent);
-    }
-    const auto size = static_cast<std::int64_t>(whole[axis]);
-    return part == expected && std::all_of(indices.begin(), indices.end(),
-                                           [size](std::int64_t index) { return index >= 0 && index < size; });
-}
-
 }  // namespace
 
 template <class T>
@@ -114,7 +89,7 @@ template <class T>
 void ValueNode<T>::receive(Sweep& sweep, Partial<T> part) {
     if (!part.cotangent().defined() || !sweep.expects(*this)) return;
     if (released && !sweep.is_wanted(*this)) refuse_freed(*this);
-    if (!fits(*part.place(), part.cotangent().shape(), shape()))
+    if (!lies_within(*part.place(), shape()) || part.cotangent().shape() != part_shape(*part.place(), shape()))
         throw Error(fmt::format("backward: the vjp of '{}' gave a part of shape {} that does not fit its place in an input "
                                 "of shape {}",
                                 thread_state.vjp ? thread_state.vjp : "", describe(part.cotangent().shape()),
@@ -267,7 +242,7 @@ template <Real T>
 void Variable<T>::end_update(const Shape& before, Buffer<T>&& memory) {
     Array<T>& value = node_->value;
     const Shape after = value.shape();
-    if (after == before && value.data() != memory.data()) std::copy_n(value.data(), value.size(), memory.data());
+    if (after == before && value.data() != memory.data()) kernels::copy(value.data(), value.size(), memory.data());
     if (after != before) value.resize(before);
     value.storage() = std::move(memory);
     value.storage().touch();
@@ -281,8 +256,7 @@ void Variable<T>::assign(const std::type_identity_t<Variable>& values) {
         throw Error(fmt::format("assign: values of shape {} do not fit a variable of shape {}",
                                 describe(values.shape()), describe(shape())));
     Array<T>& target = begin_update();
-    std::copy_n(values.value().data(), target.size(), target.data());
-    target.storage().touch();
+    kernels::copy(values.value().data(), target.size(), target.data());
 }
 
 template <Real T>

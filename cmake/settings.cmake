@@ -6,8 +6,8 @@ else()
   set(xgrad_levels portable)
 endif()
 set(xgrad_portable_flags "")
-set(xgrad_avx2_flags -mavx2 -mfma -mf16c)
-set(xgrad_avx512_flags -mavx2 -mfma -mf16c -mavx512f -mavx512bw -mavx512dq -mavx512vl -mavx512cd
+set(xgrad_avx2_flags -mavx2 -mfma)
+set(xgrad_avx512_flags -mavx2 -mfma -mavx512f -mavx512bw -mavx512dq -mavx512vl -mavx512cd
                        -mprefer-vector-width=512)
 
 function(xgrad_settings target)

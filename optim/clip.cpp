@@ -1,5 +1,6 @@
 #include <algorithm>
 #include <cmath>
+#include <numeric>
 
 #include <fmt/format.h>
 
@@ -11,6 +12,15 @@ namespace {
 
 void check_bound(const char* function, double bound) {
     if (!(bound > 0)) throw Error(fmt::format("{}: the bound is {}; expected a number above 0", function, bound));
+}
+
+// The sum of squares. Those of large floats overflow where the numbers themselves are finite: in double they do not.
+template <class T>
+double squared_norm(const Array<T>& g) {
+    const auto sum = static_cast<double>(kernels::squared_norm(g.data(), g.size()));
+    if (std::isfinite(sum)) return sum;
+    return std::accumulate(g.storage().begin(), g.storage().end(), 0.0,
+                           [](double total, T element) { return total + static_cast<double>(element) * element; });
 }
 
 // Changes a gradient in place, or a copy of it when somebody else sees it.
@@ -30,7 +40,7 @@ double clip_grad_norm(const std::vector<Variable<T>>& parameters, double max_nor
     double sum = 0;
     for (const Variable<T>& parameter : parameters)
         if (const Variable<T>& gradient = parameter.grad(); gradient.defined())
-            sum += static_cast<double>(kernels::squared_norm(gradient.value().data(), gradient.size()));
+            sum += squared_norm(gradient.value());
     const double norm = std::sqrt(sum);
     const double factor = max_norm / (norm + 1e-6);
     if (!std::isfinite(norm) || factor >= 1) return norm;

@@ -14,7 +14,7 @@
 #include <xgrad/autodiff/kernels/gemm.hpp>
 
 using xgrad::Level;
-using xgrad::kernels::Activation;
+using xgrad::Activation;
 using xgrad::kernels::Gemm;
 using xgrad::kernels::gemm;
 using xgrad::kernels::gemm_batch;
@@ -332,6 +332,28 @@ TEST_CASE("a matrix unit takes what is below the normal numbers for zero, and no
     }
 }
 
+// Products of every transpose, added to what C holds, beside BLAS; rows are so many numbers further apart than they are
+// long.
+void check_against_blas(Level level, int rows, int columns, int depth, std::size_t padding) {
+    for (bool transpose_a : {false, true})
+        for (bool transpose_b : {false, true}) {
+            Case<float> product(static_cast<std::size_t>(rows), static_cast<std::size_t>(columns),
+                                static_cast<std::size_t>(depth), transpose_a, transpose_b, padding);
+            product.g.accumulate = true;
+            std::vector<float> expected = product.c;
+            cblas_sgemm(CblasRowMajor, transpose_a ? CblasTrans : CblasNoTrans,
+                        transpose_b ? CblasTrans : CblasNoTrans, rows, columns, depth, 1, product.g.a,
+                        static_cast<int>(product.g.a_stride), product.g.b, static_cast<int>(product.g.b_stride), 1,
+                        expected.data(), static_cast<int>(product.g.c_stride));
+            const auto result = product.run(level);
+            float worst = 0;
+            for (std::size_t i = 0; i < result.size(); ++i)
+                worst = std::max(worst, std::fabs(result[i] - expected[i]));
+            INFO(product.describe(level));
+            CHECK(worst < 1e-4f);
+        }
+}
+
 TEST_CASE("large products equal BLAS", "[gemm]") {
     for (Level level : levels())
         for (auto [rows, columns, depth] :
@@ -339,22 +361,14 @@ TEST_CASE("large products equal BLAS", "[gemm]") {
               {12, 1501, 2101}, {10, 700, 1500}, {75, 410, 600}, {400, 90, 2300}, {1, 700, 784}, {40, 520, 1030},
               {120, 110, 4200}, {2101, 10, 1030}, {100, 300, 1023}, {90, 400, 1023}, {100, 2048, 130}, {40, 600, 2048},
               {700, 130, 900}, {170, 610, 300}, {150, 129, 200}, {26, 1000, 400}})
-            for (bool transpose_a : {false, true})
-                for (bool transpose_b : {false, true}) {
-                    Case<float> product(rows, columns, depth, transpose_a, transpose_b, 1);
-                    product.g.accumulate = true;
-                    std::vector<float> expected = product.c;
-                    cblas_sgemm(CblasRowMajor, transpose_a ? CblasTrans : CblasNoTrans,
-                                transpose_b ? CblasTrans : CblasNoTrans, rows, columns, depth, 1, product.g.a,
-                                static_cast<int>(product.g.a_stride), product.g.b, static_cast<int>(product.g.b_stride),
-                                1, expected.data(), static_cast<int>(product.g.c_stride));
-                    const auto result = product.run(level);
-                    float worst = 0;
-                    for (std::size_t i = 0; i < result.size(); ++i)
-                        worst = std::max(worst, std::fabs(result[i] - expected[i]));
-                    INFO(product.describe(level));
-                    CHECK(worst < 1e-4f);
-                }
+            check_against_blas(level, rows, columns, depth, 1);
+}
+
+TEST_CASE("large products whose rows are whole pages apart equal BLAS", "[gemm]") {
+    for (Level level : levels())
+        for (auto [rows, columns, depth] :
+             {std::array{183, 16, 1024}, {183, 384, 1024}, {29, 384, 1024}, {57, 2048, 129}, {25, 512, 2048}})
+            check_against_blas(level, rows, columns, depth, 0);
 }
 
 TEMPLATE_TEST_CASE("any number of threads gives bitwise the same product", "[gemm][threads]", float, double) {
@@ -380,7 +394,8 @@ TEMPLATE_TEST_CASE("any number of threads gives bitwise the same product", "[gem
 TEMPLATE_TEST_CASE("a batch of products equals its products", "[gemm]", float, double) {
     for (Level level : best_levels())
         for (auto [rows, columns, depth, transpose_b] :
-             {std::tuple(5, 8, 6, true), {40, 43, 41, true}, {130, 133, 131, true}, {20, 400, 60, false}}) {
+             {std::tuple(5, 8, 6, true), {40, 43, 41, true}, {130, 133, 131, true}, {20, 400, 60, false},
+              {9, 30, 4200, false}, {183, 1024, 129, false}}) {
             Case<TestType> one(static_cast<std::size_t>(rows), static_cast<std::size_t>(columns),
                                static_cast<std::size_t>(depth), false, transpose_b);
             const std::size_t count = 4;

@@ -8,6 +8,11 @@
 #include <utility>
 #include <vector>
 
+#if defined(__linux__)
+#include <sys/wait.h>
+#include <unistd.h>
+#endif
+
 #include <xgrad/autodiff/memory.hpp>
 #include <xgrad/autodiff/operations/arithmetic.hpp>
 #include <xgrad/autodiff/operations/matmul.hpp>
@@ -101,6 +106,32 @@ TEST_CASE("a training loop allocates nothing from the system after its first ste
     CHECK(memory::statistics().system_allocations == before.system_allocations);
     CHECK(memory::statistics().bytes_from_system == before.bytes_from_system);
 }
+
+// TSan does not support threads that are started after a fork.
+#if defined(__linux__) && !defined(__SANITIZE_THREAD__)
+TEST_CASE("a process may be forked while another thread allocates", "[memory]") {
+    constexpr std::size_t large = 8u << 20;  // no thread keeps such a block to itself
+    std::atomic<bool> done{false};
+    std::thread other([&] {
+        while (!done) memory::deallocate(memory::allocate(large), large);
+    });
+    int finished = 0;
+    for (int i = 0; i < 100; ++i) {
+        const pid_t child = fork();
+        if (child == 0) {
+            alarm(20);  // ends a child that waits for ever
+            memory::deallocate(memory::allocate(large), large);
+            _exit(0);
+        }
+        int status = 0;
+        if (waitpid(child, &status, 0) == child && WIFEXITED(status) && WEXITSTATUS(status) == 0) ++finished;
+        if (finished <= i) break;
+    }
+    done = true;
+    other.join();
+    CHECK(finished == 100);
+}
+#endif
 
 TEST_CASE("blocks that another thread gives back do not pile up", "[memory]") {
     const auto round = [] {

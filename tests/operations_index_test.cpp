@@ -1,5 +1,6 @@
 #include <algorithm>
 #include <numeric>
+#include <limits>
 #include <vector>
 
 #include <xtensor/xview.hpp>  // its `view` must not get in the way
@@ -65,6 +66,11 @@ TEST_CASE("a view takes the same elements as xtensor's and has right derivatives
     check_view(x, all(), range(4, 1, -2), range(_, _, -1));
     check_view(x, range(_, _, -1), 3, range(_, 0, -1));
     check_view(x, range(-3, -1), range(_, -2));
+    constexpr auto far = std::numeric_limits<std::ptrdiff_t>::max();
+    for (const std::ptrdiff_t step : {far, far - 3, -far, -far - 1}) {
+        const V v = view(V{1, 2, 3}, range(_, _, step));
+        CHECK(same(v, {step > 0 ? 1.0 : 3.0}));
+    }
     check_view(x, newaxis(), all(), 2);
     check_view(x, 2, newaxis(), range(1, 3), newaxis());
     check_view(random({6}), range(5, 1, -3));
@@ -165,6 +171,21 @@ TEST_CASE("gather and scatter are each other's derivative", "[operations][index]
     CHECK(sum(gather(x, place) * part).item() == Approx(sum(x * scatter(part, place, x.shape())).item()));
     check([&](auto& v) { return scatter(v, place, Shape{3, 4}); }, part);
     check_refused([&] { return scatter(x, place, Shape{3, 4}); }, {"scatter", "(3, 4)"});
+}
+
+TEST_CASE("gather and scatter refuse a place beyond the array", "[operations][index]") {
+    const V x = random({3, 4}), part = random({2, 2});
+    const std::vector<Place> beyond{Region{{2, 2}, {6, -2}, 1},    // begins before the array
+                                    Region{{2, 2}, {10, 1}, 1},    // ends behind it
+                                    Region{{2, 2}, {1}, 0},        // lacks a stride
+                                    Positions{1, {0, 4}}, Positions{0, {-1, 1}}, Positions{2, {0, 1}}};
+    for (const Place& where : beyond) {
+        const auto place = std::make_shared<const Place>(where);
+        check_refused([&] { return gather(x, place); }, {"gather", "(3, 4)"});
+        check_refused([&] { return scatter(part, place, Shape{3, 4}); }, {"scatter", "(3, 4)"});
+    }
+    const auto nothing = make_place(Region{{0, 2}, {4, 1}, 12});
+    CHECK(gather(x, nothing).shape() == Shape{0, 2});
 }
 
 TEST_CASE("the backward of many slices of a sequence costs what the sequence costs", "[operations][index]") {

@@ -1,3 +1,5 @@
+#include <array>
+#include <limits>
 #include <vector>
 
 #include "catch.hpp"
@@ -176,6 +178,20 @@ TEST_CASE("linear has right values and derivatives with and without bias and rel
                 gradcheck([&](auto& a, auto& w) { return linear(a, w, {}, activation); }, {x, weight});
             }
         }
+    }
+}
+
+TEST_CASE("linear of no outputs, samples or inputs gives gradients of zeros", "[operations][matmul]") {
+    for (const auto& [samples, inputs, outputs] : {std::array<std::size_t, 3>{3, 2, 0}, {0, 2, 3}, {3, 0, 2}}) {
+        CAPTURE(samples, inputs, outputs);
+        V x = random({samples, inputs}), weight = random({outputs, inputs}), bias = random({outputs});
+        for (V* v : {&x, &weight, &bias}) v->requires_grad(true);
+        const V y = linear(x, weight, bias);
+        { const Array<double> pooled(Shape{3, 2}, std::numeric_limits<double>::quiet_NaN()); }
+        y.backward(random(y.shape()));
+        CHECK(same(x.grad(), full(x.shape(), 0.0)));
+        CHECK(same(weight.grad(), full(weight.shape(), 0.0)));
+        CHECK(bias.grad().shape() == bias.shape());
     }
 }
 

@@ -205,6 +205,11 @@ TEST_CASE("clip_grad_norm scales all gradients together", "[optim]") {
     b.set_grad(Variable<>{infinity});
     CHECK(std::isinf(optim::clip_grad_norm<float>({a, b}, 1)));
     CHECK(xt::allclose(a.grad().value(), Array<float>{0.6f, 0}, 1e-6));
+    Variable<> large = leaf({1, 1});
+    large.set_grad({3e19f, 4e19f});  // whose squares are beyond the largest float
+    CHECK(optim::clip_grad_norm<float>({large}, 1) == Approx(5e19));
+    CHECK(large.grad().value()(0) == Approx(0.6f));
+    CHECK(large.grad().value()(1) == Approx(0.8f));
     CHECK(message([&] { optim::clip_grad_norm<float>({a}, 0); }) ==
           "clip_grad_norm: the bound is 0; expected a number above 0");
 

@@ -3,12 +3,10 @@
 
 #include <cstddef>
 
+#include <xgrad/autodiff/activation.hpp>
 #include <xgrad/autodiff/kernels/level.hpp>
 
 namespace xgrad::kernels {
-
-/// What a product's entries go through last.
-enum class Activation { none, relu };
 
 /// One product of row-major matrices, C = activation(op(A)·op(B) + bias), where op transposes or not:
 ///

@@ -1,9 +1,7 @@
 #include <algorithm>
-#include <memory>
 
 #include <fmt/format.h>
 
-#include <xgrad/autodiff/memory.hpp>
 #include <xgrad/autodiff/operations/arithmetic.hpp>
 #include <xgrad/autodiff/operations/embedding.hpp>
 #include <xgrad/autodiff/operations/index.hpp>
@@ -37,8 +35,7 @@ template <class T>
 Variable<T> embedding(const Variable<T>& weight, const Array<std::int64_t>& indices,
                       std::optional<std::int64_t> padding_index) {
     check_embedding(weight.shape(), indices);
-    const std::shared_ptr<const Place> place =
-        std::allocate_shared<const Place>(memory::Allocator<Place>(), Positions{0, indices});
+    const std::shared_ptr<const Place> place = make_place(Positions{0, indices});
     Shape shape = indices.shape();
     shape.push_back(weight.shape()[1]);
     Array<T> value = empty<T>(shape);

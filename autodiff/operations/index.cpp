@@ -11,42 +11,46 @@
 namespace xgrad {
 namespace {
 
-Shape part_shape(const Place& place, const Shape& whole) {
-    if (const auto* region = std::get_if<Region>(&place)) return region->shape;
-    const auto& positions = std::get<Positions>(place);
-    Shape shape(whole.begin(), whole.begin() + static_cast<std::ptrdiff_t>(positions.axis));
-    for (std::size_t size : positions.indices.shape()) shape.push_back(size);
-    for (std::size_t i = positions.axis + 1; i < whole.size(); ++i) shape.push_back(whole[i]);
-    return shape;
-}
-
 template <class P>
 std::shared_ptr<const Place> allocate_place(P&& place) {
     return std::allocate_shared<const Place>(memory::Allocator<Place>(), std::forward<P>(place));
 }
 
+void check_within(const char* operation, const Place& place, const Shape& whole) {
+    if (!detail::lies_within(place, whole))
+        throw Error(fmt::format("{}: the place does not lie within an array of shape {}", operation, describe(whole)));
+}
+
 }  // namespace
 
 std::shared_ptr<const Place> make_place(Region region) { return allocate_place(std::move(region)); }
+std::shared_ptr<const Place> make_place(Positions positions) { return allocate_place(std::move(positions)); }
 
 template <class T>
-Variable<T> gather(const Variable<T>& x, std::shared_ptr<const Place> place) {
+Variable<T> detail::gather_within(const Variable<T>& x, std::shared_ptr<const Place> place) {
     Array<T> value = empty<T>(part_shape(*place, x.shape()));
-    detail::copy_from(value, x.value(), *place);
+    copy_from(value, x.value(), *place);
     return record("gather", std::move(value),
                   wrt(x, [place](Variable<T> g) { return Partial<T>(std::move(g), place); }));
 }
 
 template <class T>
+Variable<T> gather(const Variable<T>& x, std::shared_ptr<const Place> place) {
+    check_within("gather", *place, x.shape());
+    return detail::gather_within(x, std::move(place));
+}
+
+template <class T>
 Variable<T> scatter(const Variable<T>& part, std::shared_ptr<const Place> place, const Shape& shape) {
-    if (part.shape() != part_shape(*place, shape))
+    check_within("scatter", *place, shape);
+    if (part.shape() != detail::part_shape(*place, shape))
         throw Error(fmt::format("scatter: a part of shape {} does not fit its place in {}", describe(part.shape()),
                                 describe(shape)));
     Array<T> value = empty<T>(shape);
     kernels::fill(value.data(), T{0}, value.size());
     detail::add_at(value, part.value(), *place);
     return record("scatter", std::move(value), with("shape", shape),
-                  wrt(part, [place](const Variable<T>& g) { return gather(g, place); }));
+                  wrt(part, [place](const Variable<T>& g) { return detail::gather_within(g, place); }));
 }
 
 namespace {
@@ -69,9 +73,11 @@ void apply_slice(const Slice& slice, std::size_t axis, std::size_t extent, std::
     const auto clipped = [&](std::ptrdiff_t place) { return std::clamp(place < 0 ? place + size : place, low, high); };
     const std::ptrdiff_t start = slice.has_start ? clipped(slice.start) : (step > 0 ? low : high);
     const std::ptrdiff_t stop = slice.has_stop ? clipped(slice.stop) : (step > 0 ? high : low);
-    const std::ptrdiff_t count = step > 0 ? (stop - start + step - 1) / step : (start - stop - step - 1) / -step;
-    region.shape.push_back(static_cast<std::size_t>(std::max<std::ptrdiff_t>(count, 0)));
-    region.strides.push_back(stride * step);
+    const std::ptrdiff_t distance = step > 0 ? stop - start : start - stop;
+    const std::size_t length = step > 0 ? static_cast<std::size_t>(step) : -static_cast<std::size_t>(step);
+    const std::size_t count = distance > 0 ? (static_cast<std::size_t>(distance) - 1) / length + 1 : 0;
+    region.shape.push_back(count);
+    region.strides.push_back(count > 1 ? stride * step : stride);  // (only then is the step within the axis)
     if (count > 0) offset += start * stride;
 }
 
@@ -110,7 +116,7 @@ Variable<T> view(const Variable<T>& x, std::span<const Slice> slices) {
     }
     take_whole(shape.size() - axis);
     region.offset = static_cast<std::size_t>(offset);
-    return gather(x, make_place(std::move(region)));
+    return detail::gather_within(x, make_place(std::move(region)));
 }
 
 template <class T>
@@ -123,11 +129,12 @@ Variable<T> take(const Variable<T>& x, const Array<std::int64_t>& indices, std::
                                     describe(x.shape())));
         return index < 0 ? index + size : index;
     });
-    return gather(x, allocate_place(std::move(positions)));
+    return detail::gather_within(x, make_place(std::move(positions)));
 }
 
 #define XGRAD_INSTANTIATE(T) \
     template Variable<T> gather(const Variable<T>&, std::shared_ptr<const Place>); \
+    template Variable<T> detail::gather_within(const Variable<T>&, std::shared_ptr<const Place>); \
     template Variable<T> scatter(const Variable<T>&, std::shared_ptr<const Place>, const Shape&); \
     template Variable<T> view(const Variable<T>&, std::span<const Slice>); \
     template Variable<T> take(const Variable<T>&, const Array<std::int64_t>&, std::ptrdiff_t);

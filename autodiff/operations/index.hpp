@@ -66,8 +66,9 @@ Variable<T> take(const Variable<T>& x, const Array<std::int64_t>& indices, std::
 
 /// The region that is the whole of an array.
 Region whole_region(const Shape& shape);
-/// A region as a place, for gather and scatter.
+/// A region, or positions along an axis, as a place for gather and scatter.
 std::shared_ptr<const Place> make_place(Region region);
+std::shared_ptr<const Place> make_place(Positions positions);
 
 namespace detail {
 

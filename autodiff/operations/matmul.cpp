@@ -235,7 +235,8 @@ template <class T>
 std::array<Variable<T>, 3> linear_cotangents(const Variable<T>& g, const Variable<T>& x, const Variable<T>& weight,
                                              const Needs& needs) {
     if (detail::thread_state.recording) return recorded_linear_cotangents(g, x, weight, needs);
-    const std::size_t out = weight.shape()[0], in = weight.shape()[1], rows = g.size() / std::max<std::size_t>(out, 1);
+    const std::size_t out = weight.shape()[0], in = weight.shape()[1];
+    const std::size_t rows = element_count(detail::as_span(g.shape()).first(g.dimension() - 1));
     const T* const cotangent = g.value().data();
     std::array<Variable<T>, 3> cotangents;
     cotangents[0] = cotangent_of<T>(0, needs, [&](Array<T>& dx, bool accumulate) {
@@ -274,7 +275,7 @@ Variable<T> linear(const Variable<T>& x, const std::type_identity_t<Variable<T>>
                           .b = weight.value().data(), .b_stride = in, .transpose_b = true,
                           .c = value.data(), .c_stride = out,
                           .bias = bias.defined() ? bias.value().data() : nullptr,
-                          .activation = activation == Activation::relu ? kernels::Activation::relu : kernels::Activation::none});
+                          .activation = activation});
     if (!detail::is_recorded(x, weight, bias)) return value;
     const auto inputs = std::tie(x, weight, bias);
     if (activation == Activation::none)

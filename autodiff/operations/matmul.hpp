@@ -1,6 +1,7 @@
 // Products of matrices.
 #pragma once
 
+#include <xgrad/autodiff/activation.hpp>
 #include <xgrad/autodiff/variable.hpp>
 
 namespace xgrad {
@@ -16,9 +17,6 @@ struct MatmulOptions {
 /// Throws Error when the inner sizes differ, for scalars, and for a vector with a transpose.
 template <class T>
 Variable<T> matmul(const Variable<T>& a, const std::type_identity_t<Variable<T>>& b, MatmulOptions options = {});
-
-/// What `linear` applies to its result.
-enum class Activation { none, relu };
 
 /// activation(x·weightᵀ + bias) for x of shape (…, in), weight (out, in) and bias (out), or no bias: one operation, bias
 /// and activation being applied while a tile of the product is in registers.

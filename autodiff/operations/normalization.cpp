@@ -312,7 +312,9 @@ Variable<T> layer_norm(const Variable<T>& x, const Shape& normalized_shape,
                        double epsilon) {
     const Shape& shape = x.shape();
     const std::size_t axes = normalized_shape.size(), count = element_count(normalized_shape);
-    if (axes == 0 || count == 0 || axes > shape.size() ||
+    if (count == 0)
+        throw Error(fmt::format("layer_norm: the normalized shape {} has no elements", describe(normalized_shape)));
+    if (axes == 0 || axes > shape.size() ||
         !std::equal(normalized_shape.begin(), normalized_shape.end(), shape.end() - static_cast<std::ptrdiff_t>(axes)))
         throw Error(fmt::format("layer_norm: an input of shape {} does not end in the normalized shape {}",
                                 describe(shape), describe(normalized_shape)));

@@ -1,7 +1,7 @@
 // Normalisation of a batch's channels or of a sample's features.
 #pragma once
 
-#include <xgrad/autodiff/operations/matmul.hpp>
+#include <xgrad/autodiff/activation.hpp>
 #include <xgrad/autodiff/variable.hpp>
 
 namespace xgrad {

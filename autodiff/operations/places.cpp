@@ -349,6 +349,33 @@ Region whole_region(const Shape& shape) {
 
 namespace detail {
 
+bool lies_within(const Place& place, const Shape& whole) {
+    if (const auto* region = std::get_if<Region>(&place)) {
+        if (region->strides.size() != region->shape.size()) return false;
+        auto first = static_cast<std::ptrdiff_t>(region->offset), last = first;
+        for (std::size_t i = 0; i < region->shape.size(); ++i) {
+            if (region->shape[i] == 0) return true;
+            const std::ptrdiff_t reach = region->strides[i] * (static_cast<std::ptrdiff_t>(region->shape[i]) - 1);
+            (reach < 0 ? first : last) += reach;
+        }
+        return first >= 0 && last < static_cast<std::ptrdiff_t>(element_count(whole));
+    }
+    const auto& [axis, indices] = std::get<Positions>(place);
+    if (axis >= whole.size()) return false;
+    const auto size = static_cast<std::int64_t>(whole[axis]);
+    return std::all_of(indices.begin(), indices.end(),
+                       [size](std::int64_t index) { return index >= 0 && index < size; });
+}
+
+Shape part_shape(const Place& place, const Shape& whole) {
+    if (const auto* region = std::get_if<Region>(&place)) return region->shape;
+    const auto& positions = std::get<Positions>(place);
+    Shape shape(whole.begin(), whole.begin() + static_cast<std::ptrdiff_t>(positions.axis));
+    for (std::size_t size : positions.indices.shape()) shape.push_back(size);
+    for (std::size_t i = positions.axis + 1; i < whole.size(); ++i) shape.push_back(whole[i]);
+    return shape;
+}
+
 template <class T>
 void copy_from(Array<T>& target, const Array<T>& source, const Place& place) {
     if (const auto* region = std::get_if<Region>(&place)) return copy_region(target.data(), source.data(), *region);

@@ -16,7 +16,7 @@
 namespace xgrad {
 namespace {
 
-std::span<const std::size_t> as_span(const Shape& shape) { return {shape.data(), shape.size()}; }
+using detail::as_span;
 
 // Where the elements stand when an array of this shape is read with its axes in another order.
 std::shared_ptr<const Place> permuted(const Shape& shape, const Shape& axes) {
@@ -271,7 +271,7 @@ Variable<T> join(const char* operation, std::span<const Variable<T>> parts, cons
                       for (std::size_t i = 0, begin = 0; i < sizes.size(); begin += sizes[i++]) {
                           if (!needs[i]) continue;
                           if (lie_apart || detail::thread_state.recording) {
-                              cotangents[i] = gather(g, stretch(g.shape(), along, begin, sizes[i]));
+                              cotangents[i] = detail::gather_within(g, stretch(g.shape(), along, begin, sizes[i]));
                           } else {
                               Shape part = g.shape();  // which lies in g without a gap
                               part[along] = sizes[i];
@@ -327,7 +327,7 @@ std::vector<Variable<T>> split(const Variable<T>& x, std::size_t count, std::ptr
                                 count));
     std::vector<Variable<T>> parts;
     for (std::size_t i = 0; i < count; ++i)
-        parts.push_back(gather(x, stretch(x.shape(), along, i * (size / count), size / count)));
+        parts.push_back(detail::gather_within(x, stretch(x.shape(), along, i * (size / count), size / count)));
     return parts;
 }
 
