@@ -21,15 +21,19 @@ template <class Work> void each_piece(const Slices& slices, const Work& work) {
     });
 }
 
-// Rows of softmax that are turned, and turned back.
-std::size_t longest_softmax(Level at) { return longest_turned_row_at(at, 20); }
+// Whether rows are turned, and turned back, as measured: exponentials make up for more than a sum does, the more so in
+// wide lanes.
+template <class T> bool are_short_for_softmax(const Slices& slices, Level at) {
+    const bool are_wide = at != Level::portable && (at != Level::avx2 || sizeof(T) == 4);
+    return are_short_rows(slices, are_wide ? 22 : 14, 5);
+}
 
 // Runs kernel(inputs…, slices, columns, y), with short rows and columns turned to many columns, and few long columns
 // to rows. y may be the last input.
 template <class T, std::size_t N, class Kernel>
 void run(Kernel kernel, const std::array<const T*, N>& inputs, const Slices& slices, T* y, Level at) {
-    const std::size_t longest_row = N == 1 ? longest_softmax(at) : 6;  // to turn more arrays takes longer
-    if (are_short_rows(slices, longest_row) || are_short_columns(slices))
+    const bool are_short = N == 1 ? are_short_for_softmax<T>(slices, at) : are_short_rows(slices, 6);
+    if (are_short || are_short_columns(slices))
         return over_blocks<T, N>(inputs, slices, slices.count * slices.inner, y, at, [&](auto& turned) {
             std::apply(
                 [&](const auto&... from) { kernel(from..., turned.slices, turned.slices.inner, turned.results); },
@@ -60,7 +64,7 @@ template <class T> void softmax(const T* x, const Slices& slices, T* y, Level at
 
 template <class T> void softmax_and_logsumexp(const T* x, const Slices& slices, T* y, T* sums, Level at) {
     const auto kernel = softmax_kernels<T>(at).softmax;
-    if (are_short_rows(slices, longest_softmax(at)))
+    if (are_short_for_softmax<T>(slices, at))
         return over_blocks<T, 1>({x}, slices, slices.count, y, at, [&](auto& turned) {
             kernel(turned.inputs[0], turned.slices, turned.slices.inner, turned.results, sums + turned.first);
         });
@@ -97,14 +101,22 @@ template <class T>
 void softmax_cross_entropy(const T* x, const Slices& slices, const CrossEntropyTarget<T>& target,
                            const CrossEntropyResult<T>& result, Level at) {
     const auto kernel = softmax_kernels<T>(at).cross_entropy;
-    each_piece(slices, [&](std::size_t i, std::size_t sample, const Slices& piece, std::size_t columns) {
+    const auto run_part = [&](const T* from, const Slices& part, std::size_t columns, std::size_t first_sample,
+                              T* probabilities) {
         CrossEntropyTarget<T> its_target = target;
-        its_target.labels += sample;
-        CrossEntropyResult<T> its_result = result;
-        its_result.losses += sample;
-        if (its_result.probabilities) its_result.probabilities += i;
-        if (its_result.weights) its_result.weights += sample;
-        kernel(x + i, piece, columns, its_target, its_result);
+        its_target.labels += first_sample;
+        kernel(from, part, columns, its_target,
+               {.losses = result.losses + first_sample,
+                .probabilities = probabilities,
+                .weights = result.weights ? result.weights + first_sample : nullptr});
+    };
+    if (are_short_for_softmax<T>(slices, at))
+        return over_blocks<T, 1>({x}, slices, slices.count, result.probabilities, at, [&](auto& turned) {
+            run_part(turned.inputs[0], turned.slices, turned.slices.inner, turned.first,
+                     result.probabilities ? turned.results : nullptr);
+        });
+    each_piece(slices, [&](std::size_t i, std::size_t sample, const Slices& piece, std::size_t columns) {
+        run_part(x + i, piece, columns, sample, result.probabilities ? result.probabilities + i : nullptr);
     });
 }
 

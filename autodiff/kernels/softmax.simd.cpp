@@ -1,6 +1,5 @@
 #include <limits>
 
-#include <xgrad/autodiff/kernels/move.hpp>
 #include <xgrad/autodiff/kernels/rows.hpp>
 #include <xgrad/autodiff/kernels/softmax.hpp>
 
@@ -16,7 +15,7 @@ template <class T, class Slice> Lane<T> largest(const Slice& slice, const T* x) 
 
 template <class T>
 XGRAD_FLATTEN void softmax_slices(const T* x, const Slices& slices, std::size_t columns, T* y, T* logsumexp) {
-    each_slices<T, longest_computed>(slices, columns, [&](std::size_t offset, std::size_t result, auto slice) {
+    each_slice_or_group<T, longest_computed>(slices, columns, [&](std::size_t offset, std::size_t result, auto slice) {
         const T* from = x + offset;
         T* to = y + offset;
         Lane<T> top = largest(slice, from);
@@ -34,7 +33,7 @@ XGRAD_FLATTEN void softmax_slices(const T* x, const Slices& slices, std::size_t 
 }
 
 template <class T> XGRAD_FLATTEN void log_softmax_slices(const T* x, const Slices& slices, std::size_t columns, T* y) {
-    each_slices<T, longest_computed>(slices, columns, [&](std::size_t offset, std::size_t, auto slice) {
+    each_slice_or_group<T, longest_computed>(slices, columns, [&](std::size_t offset, std::size_t, auto slice) {
         const T* from = x + offset;
         T* to = y + offset;
         const auto top = slice.spread(largest(slice, from));
@@ -46,7 +45,7 @@ template <class T> XGRAD_FLATTEN void log_softmax_slices(const T* x, const Slice
 
 template <class T>
 XGRAD_FLATTEN void softmax_backward(const T* y, const T* g, const Slices& slices, std::size_t columns, T* dx) {
-    each_slices<T, longest_backward>(slices, columns, [&](std::size_t offset, std::size_t, auto slice) {
+    each_slice_or_group<T, longest_backward>(slices, columns, [&](std::size_t offset, std::size_t, auto slice) {
         const T *result = y + offset, *cotangent = g + offset;
         T* to = dx + offset;
         const auto total = slice.spread(slice.template fold<Sum>(
@@ -59,7 +58,7 @@ XGRAD_FLATTEN void softmax_backward(const T* y, const T* g, const Slices& slices
 
 template <class T>
 XGRAD_FLATTEN void log_softmax_backward(const T* y, const T* g, const Slices& slices, std::size_t columns, T* dx) {
-    each_slices<T, longest_backward>(slices, columns, [&](std::size_t offset, std::size_t, auto slice) {
+    each_slice_or_group<T, longest_backward>(slices, columns, [&](std::size_t offset, std::size_t, auto slice) {
         const T *result = y + offset, *cotangent = g + offset;
         T* to = dx + offset;
         const auto total =
@@ -102,7 +101,7 @@ XGRAD_FLATTEN void cross_entropy_slices(const T* x, const Slices& slices, std::s
     const std::size_t inner = slices.inner;
     const T* weights = target.class_weights;
     const T smooth = target.label_smoothing / static_cast<T>(slices.count);
-    each_slices<T, longest_computed>(slices, columns, [&](std::size_t offset, std::size_t sample, auto slice) {
+    each_slice_or_group<T, longest_computed>(slices, columns, [&](std::size_t offset, std::size_t sample, auto slice) {
         const T* from = x + offset;
         const Lane<T> top = largest(slice, from);
         const auto its_top = slice.spread(top);
@@ -184,19 +183,12 @@ XGRAD_FLATTEN void cross_entropy_backward(const T* probabilities, const Slices& 
     });
 }
 
-// Slices that lie badly in memory, copied to where they are columns close together.
+// Columns far apart in memory, copied to where they are close together.
 template <class T> struct Gathered {
     static constexpr std::size_t line = 64 / sizeof(T), longest = 256;
-    static constexpr std::size_t short_row = Lane<T>::width >= 8 ? 22 : 14;
 
     T numbers[line * longest];
 
-    void read_rows(const T* rows, std::size_t count, std::size_t n) {
-        move_kernels<T>().transpose(rows, count, count, n, numbers, n);
-    }
-    void write_rows(T* rows, std::size_t count, std::size_t n) const {
-        move_kernels<T>().transpose(numbers, n, n, count, rows, count);
-    }
     void read_columns(const T* columns, std::size_t count, std::size_t n, std::size_t stride) {
         for (std::size_t c = 0; c < count; ++c)
             each_lane<T>(n, [&](std::size_t k, auto part) {
@@ -211,22 +203,14 @@ template <class T> struct Gathered {
     }
 };
 
-// Runs kernel(x, slices, columns, y, first result) at once or, where that is faster, on a cache line of gathered slices
-// at a time: for short rows, because merging across a lane would cost more than all the rest, and for columns far apart
-// in memory, whose lines would drive each other out of the cache between the passes. y may be null.
+// Runs kernel(x, slices, columns, y, first result) at once or, for columns far apart in memory, whose lines would drive
+// each other out of the cache between the passes, on a cache line of gathered columns at a time. y may be null.
 template <class T, class Kernel>
 void gathering(const T* x, const Slices& slices, std::size_t columns, T* y, const Kernel& kernel) {
     constexpr std::size_t line = Gathered<T>::line;
     const std::size_t outer = slices.outer, count = slices.count, inner = slices.inner;
     Gathered<T> from, to;
-    if (inner == 1 && count <= Gathered<T>::short_row && Lane<T>::width > 1) {
-        for (std::size_t o = 0; o < outer; o += line) {
-            const std::size_t n = outer - o < line ? outer - o : line;
-            from.read_rows(x + o * count, count, n);
-            kernel(from.numbers, Slices{1, count, n}, n, y ? to.numbers : nullptr, o);
-            if (y) to.write_rows(y + o * count, count, n);
-        }
-    } else if (inner >= 8 * line && count <= Gathered<T>::longest) {
+    if (inner >= 8 * line && count <= Gathered<T>::longest) {
         for (std::size_t o = 0; o < outer; ++o)
             for (std::size_t i = 0; i < columns; i += line) {
                 const std::size_t n = columns - i < line ? columns - i : line, offset = o * count * inner + i;

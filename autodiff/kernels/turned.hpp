@@ -20,8 +20,8 @@ inline std::size_t longest_turned_row_at(Level at, std::size_t longest) {
     return at == Level::portable ? longest_turned_row : longest;
 }
 
-inline bool are_short_rows(const Slices& slices, std::size_t longest = longest_turned_row) {
-    return slices.inner == 1 && slices.count <= longest && slices.outer >= 16;
+inline bool are_short_rows(const Slices& slices, std::size_t longest = longest_turned_row, std::size_t fewest = 16) {
+    return slices.inner == 1 && slices.count <= longest && slices.outer >= fewest;
 }
 
 /// Fewer columns leave most places of a lane empty.
@@ -36,7 +36,7 @@ inline bool are_short_columns(const Slices& slices) {
 /// Blocks of N arrays with memory for as many results: a short row has become one column, a block of short columns as
 /// many as it has.
 template <class T, std::size_t N> struct TurnedBlocks {
-    // So few, whole lanes where they were rows, that softmax takes them as they stand.
+    // So few, whole lanes where they were rows, that softmax takes them as they stand (see gathering).
     static constexpr std::size_t most_columns = 448 / sizeof(T), size = longest_turned_row * most_columns;
     Slices slices;      // (1, count, a block's columns · blocks)
     std::size_t first;  // block
