@@ -57,7 +57,7 @@ auto over_broadcast(const char* name, const std::array<const Variable<T>*, N>& i
     std::array<std::span<const std::size_t>, N> shapes;
     for (std::size_t i = 0; i < N; ++i) {
         shapes[i] = as_span(values[i]->shape());
-        shape = broadcast_shape(name, shape, values[i]->shape());
+        if (i > 0) shape = broadcast_shape(name, shape, values[i]->shape());
     }
     return run(shape, kernels::Broadcast(as_span(shape), shapes), data);
 }
@@ -77,7 +77,7 @@ template <class T, std::size_t N>
 Array<T> result_array(const Shape& shape, const std::array<Variable<T>*, N>& unused) {
     if (!thread_state.observer)  // which may look at the inputs
         for (const Variable<T>* input : unused)
-            if (input && is_spare(*input) && input->shape() == shape) return take(std::move(input->node()->value));
+            if (input && is_spare(*input) && input->shape() == shape) return moved(std::move(input->node()->value));
     return empty<T>(shape);
 }
 
@@ -254,7 +254,7 @@ template <class M, class A, class B>
     requires(ArrayExpression<M> && (FormulaValue<A> || FormulaValue<B>))
 auto where(M&& condition, A&& a, B&& b) {
     using D = std::remove_cvref_t<std::conditional_t<FormulaValue<A>, A, B>>;
-    const Array<bool> mask = condition;
+    const Array<bool> mask = std::forward<M>(condition);
     const D first(a), second(b);
     return where(mask, first, second);
 }

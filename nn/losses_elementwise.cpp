@@ -43,11 +43,11 @@ T divisor(const char* loss, Reduction reduction, const Shape& shape) {
 
 // How a pass goes over the operands of a loss: prediction, target, weights, and for a derivative the cotangent.
 template <class T, std::size_t N>
-struct Pass {
+struct Operands {
     std::array<const T*, N> data;
     kernels::Broadcast loop;
 
-    explicit Pass(const std::array<const Array<T>*, N>& operands)
+    explicit Operands(const std::array<const Array<T>*, N>& operands)
         : data(each<const T*>(operands, [](const Array<T>& array) { return array.data(); })),
           loop(xgrad::detail::as_span(operands[0]->shape()),
                each<std::span<const std::size_t>>(
@@ -71,15 +71,19 @@ std::array<const Array<T>*, N> values_of(const std::array<Variable<T>, N>& opera
 
 // The sum of the losses, added up in blocks and then pairwise: the same for any number of threads.
 template <class T, class Loss, std::size_t N>
-T sum_of_losses(const Loss& loss, const Pass<T, N>& pass) {
+T sum_of_losses(const Loss& loss, const Operands<T, N>& operands) {
     const auto& kernel = kernels::loss_kernel<Loss, T>();
-    const std::size_t blocks = (pass.loop.size + kernels::loss_block - 1) / kernels::loss_block;
+    const std::size_t blocks = (operands.loop.size + kernels::loss_block - 1) / kernels::loss_block;
+    const kernels::Pass<T, N> pass(operands.loop, operands.data.data());
+    T total = 0;
+    if (blocks <= 1) {
+        kernel.block_sums(&loss, pass, 0, blocks, &total);
+        return total;
+    }
     Array<T> sums = empty<T>({blocks});
-    const kernels::Pass<T, N> stretches(pass.loop, pass.data.data());
     kernels::in_pieces(blocks, kernels::loss_block, [&](std::size_t first, std::size_t count) {
-        kernel.block_sums(&loss, stretches, first, first + count, sums.data());
+        kernel.block_sums(&loss, pass, first, first + count, sums.data());
     });
-    T total;
     kernels::sum(sums.data(), {1, blocks, 1}, &total);
     return total;
 }
@@ -90,10 +94,10 @@ Variable<T> derivative(const Loss& loss, const std::array<Variable<T>, N>& opera
     std::array<const Array<T>*, N + 1> arrays;
     for (std::size_t i = 0; i < N; ++i) arrays[i] = &operands[i].value();
     arrays[N] = &g;
-    const Pass<T, N + 1> pass(arrays);
+    const Operands<T, N + 1> with_g(arrays);
     const formulas::LossDerivative<Loss, Operand> formula{loss};
     Array<T> result = empty<T>(operands[0].shape());
-    kernels::loss_kernel<Loss, T>().derivatives[Operand].forward(&formula, pass.loop, result.data(), pass.data.data());
+    kernels::loss_kernel<Loss, T>().derivatives[Operand].forward(&formula, with_g.loop, result.data(), with_g.data.data());
     return result;
 }
 
@@ -112,7 +116,7 @@ template <class T, class Loss, std::size_t N>
 auto vjp_of(const Loss& loss, const std::array<Variable<T>, N>& operands, T scale) {
     return [loss, operands, scale](const Variable<T>& g, const Needs& needs) {
         std::array<Variable<T>, N> cotangents;
-        if (Tape::current().recording()) {
+        if (xgrad::detail::thread_state.recording) {
             auto both = recorded_derivatives(loss, operands, scale == 1 ? g : g * scale);
             for (std::size_t i = 0; i < 2; ++i)
                 if (needs[i]) cotangents[i] = std::move(both[i]);
@@ -132,12 +136,12 @@ Variable<T> operation(const char* name, const Loss& loss, const std::array<Varia
     check_shapes(name, operands[0], operands[1]);
     const Shape& shape = operands[0].shape();
     const T count = divisor<T>(name, reduction, shape);
-    const Pass<T, N> pass(values_of(operands));
+    const Operands<T, N> all(values_of(operands));
     Array<T> value = empty<T>(reduction == Reduction::none ? shape : Shape{});
     if (reduction == Reduction::none)
-        kernels::loss_kernel<Loss, T>().values.forward(&loss, pass.loop, value.data(), pass.data.data());
+        kernels::loss_kernel<Loss, T>().values.forward(&loss, all.loop, value.data(), all.data.data());
     else
-        value.data()[0] = sum_of_losses(loss, pass) / count;
+        value.data()[0] = sum_of_losses(loss, all) / count;
     const auto inputs = std::apply([](const auto&... operand) { return std::tie(operand...); }, operands);
     return record(name, std::move(value), wrt(inputs, vjp_of(loss, operands, 1 / count)), settings...,
                   with("reduction", detail::name_of(reduction)));

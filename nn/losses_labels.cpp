@@ -3,6 +3,8 @@
 
 #include <fmt/format.h>
 
+#include <xgrad/autodiff/kernels/move.hpp>
+#include <xgrad/autodiff/kernels/reduce.hpp>
 #include <xgrad/autodiff/kernels/softmax.hpp>
 #include <xgrad/autodiff/operations/arithmetic.hpp>
 #include <xgrad/autodiff/operations/reduce.hpp>
@@ -15,6 +17,7 @@
 namespace xgrad::nn {
 namespace {
 
+using xgrad::detail::thread_state;
 using Labels = Array<std::int64_t>;
 
 // Where the classes stand, and how the kernels see the logits.
@@ -95,7 +98,7 @@ public:
           scale_(scale) {}
 
     std::array<Variable<T>, 2> operator()(const Variable<T>& g, const Needs&) {
-        return {Tape::current().recording() ? recorded(g) : fused(g), Variable<T>()};
+        return {thread_state.recording ? recorded(g) : fused(g), Variable<T>()};
     }
 
 private:
@@ -152,14 +155,19 @@ Array<T> reduced(Array<T>&& losses, Reduction reduction, T divisor) {
     return reduction == Reduction::none ? std::move(losses) : full(Shape{}, total(losses) / divisor);
 }
 
-// Calls run(sample, place of its label, weight of that class) for all samples but those that are ignored.
-template <class T, class Run>
-void each_labelled(const Shape& shape, const Labels& labels, const CrossEntropyOptions<T>& options, const Run& run) {
+// Calls run(sample, place of its label, weight of that class) for all samples, and ignored(sample) for those that are
+// ignored.
+template <class T, class Run, class Ignored>
+void each_labelled(const Shape& shape, const Labels& labels, const CrossEntropyOptions<T>& options, const Run& run,
+                   const Ignored& ignored) {
     const kernels::Slices slices = Classes(shape).slices;
     const T* const weights = options.weight.defined() ? options.weight.value().data() : nullptr;
     for (std::size_t sample = 0; sample < labels.size(); ++sample) {
         const std::int64_t label = labels.data()[sample];
-        if (label == options.ignore_index) continue;
+        if (label == options.ignore_index) {
+            ignored(sample);
+            continue;
+        }
         const auto c = static_cast<std::size_t>(label);
         const std::size_t place = (sample / slices.inner * slices.count + c) * slices.inner + sample % slices.inner;
         run(sample, place, weights ? weights[c] : T{1});
@@ -170,23 +178,30 @@ void each_labelled(const Shape& shape, const Labels& labels, const CrossEntropyO
 template <class T>
 void negative_log_likelihood(const Variable<T>& x, const Labels& labels, const CrossEntropyOptions<T>& options,
                              Array<T>& losses, Array<T>& weights) {
-    losses.fill(T{0});
-    weights.fill(T{0});
-    each_labelled(x.shape(), labels, options, [&](std::size_t sample, std::size_t place, T weight) {
-        weights.data()[sample] = weight;
-        losses.data()[sample] = -weight * x.value().data()[place];
-    });
+    const T* const log_probability = x.value().data();
+    T *const loss = losses.data(), *const weight = weights.data();
+    each_labelled(
+        x.shape(), labels, options,
+        [=](std::size_t sample, std::size_t place, T of_class) {
+            weight[sample] = of_class;
+            loss[sample] = -of_class * log_probability[place];
+        },
+        [=](std::size_t sample) { weight[sample] = loss[sample] = 0; });
 }
 
 // Their cotangent, from one for each sample or one for all.
 template <class T>
 Array<T> negative_log_likelihood_cotangent(const Shape& shape, const Labels& labels,
                                            const CrossEntropyOptions<T>& options, const Array<T>& g, T scale) {
-    Array<T> dx = full(shape, T{0});
+    Array<T> dx = empty<T>(shape);
+    kernels::fill(dx.data(), T{0}, dx.size());
     const bool is_one = options.reduction != Reduction::none;
-    each_labelled(shape, labels, options, [&](std::size_t sample, std::size_t place, T weight) {
-        dx.data()[place] = -weight * (g.data()[is_one ? 0 : sample] * scale);
-    });
+    each_labelled(
+        shape, labels, options,
+        [is_one, scale, to = dx.data(), from = g.data()](std::size_t sample, std::size_t place, T weight) {
+            to[place] = -weight * (from[is_one ? 0 : sample] * scale);
+        },
+        [](std::size_t) {});
     return dx;
 }
 
@@ -196,13 +211,14 @@ template <class T>
 Variable<T> cross_entropy(const Variable<T>& logits, const Labels& labels,
                           const std::type_identity_t<CrossEntropyOptions<T>>& options) {
     check("cross_entropy", logits, labels, options);
-    const bool needed = Tape::current().recording() && logits.requires_grad();
-    Array<T> losses = empty<T>(labels.shape()), weights = empty<T>(labels.shape()), probabilities;
+    const bool needed = xgrad::detail::is_differentiated(logits);
+    Array<T> losses = empty<T>(labels.shape()), weights, probabilities;
+    if (options.reduction == Reduction::mean) weights = empty<T>(labels.shape());
     if (needed) probabilities = empty<T>(logits.shape());
     kernels::softmax_cross_entropy(logits.value().data(), Classes(logits.shape()).slices, target_of(labels, options),
                                    {.losses = losses.data(),
                                     .probabilities = needed ? probabilities.data() : nullptr,
-                                    .weights = weights.data()});
+                                    .weights = options.reduction == Reduction::mean ? weights.data() : nullptr});
     const T count = divisor("cross_entropy", options.reduction, weights);
     return record("cross_entropy", reduced(std::move(losses), options.reduction, count),
                   wrt(std::tie(logits, options.weight),
@@ -222,12 +238,12 @@ Variable<T> nll_loss(const Variable<T>& log_probabilities, const Labels& labels,
     Array<T> losses = empty<T>(labels.shape()), weights = empty<T>(labels.shape());
     negative_log_likelihood(log_probabilities, labels, options, losses, weights);
     const T count = divisor("nll_loss", options.reduction, weights);
-    const bool needed = Tape::current().recording() && log_probabilities.requires_grad();
+    const bool needed = xgrad::detail::is_differentiated(log_probabilities);
     return record("nll_loss", reduced(std::move(losses), options.reduction, count),
                   wrt(std::tie(log_probabilities, options.weight),
                       [shape = log_probabilities.shape(), labels = needed ? labels : Labels(), options,
                        scale = 1 / count](const Variable<T>& g, const Needs&) {
-                          if (!Tape::current().recording())
+                          if (!thread_state.recording)
                               return std::array<Variable<T>, 2>{
                                   negative_log_likelihood_cotangent(shape, labels, options, g.value(), scale),
                                   Variable<T>()};

@@ -71,9 +71,10 @@ constexpr std::size_t vectors = 2, step_blocks = vectors * vector_blocks;
                      (c[v] & 0xFFFFFFFFu) | d[v] << 32, std::make_index_sequence<vector_blocks>());
 }
 
-// As many blocks at a time as the first-level cache holds with what is made of them.
-constexpr std::size_t chunk_blocks = 128, chunk_words = 4 * chunk_blocks;
-static_assert(chunk_blocks % step_blocks == 0);
+// As many blocks at a time as the first-level cache holds with what is made of them; for few numbers a multiple of
+// least_blocks.
+constexpr std::size_t chunk_blocks = 128, chunk_words = 4 * chunk_blocks, least_blocks = 16;
+static_assert(chunk_blocks % least_blocks == 0 && least_blocks % step_blocks == 0);
 
 // Hands the words of n numbers to convert(words, first number, count), a chunk at a time.
 template <class Convert>
@@ -83,9 +84,11 @@ template <class Convert>
     const std::size_t numbers = chunk_words / words_per_number;
     std::uint64_t first = blocks.first;
     for (std::size_t begin = 0; begin < n; begin += numbers, first += chunk_blocks) {
-        for (std::size_t block = 0; block < chunk_blocks; block += step_blocks)
+        const std::size_t count = min(n - begin, numbers);
+        const std::size_t needed = round_up(count * words_per_number, 4 * least_blocks) / 4;
+        for (std::size_t block = 0; block < needed; block += step_blocks)
             philox(blocks, first + block, words + 4 * block);
-        convert(words, begin, min(n - begin, numbers));
+        convert(words, begin, count);
     }
 }
 
@@ -113,9 +116,10 @@ template <class T> void uniform(const RandomBlocks& blocks, T low, T width, T la
 
 template <class T> void normal(const RandomBlocks& blocks, T mean, T deviation, T* y, std::size_t n) {
     each_chunk(blocks, words_each<T>, n, [=](const std::uint32_t* words, std::size_t begin, std::size_t count) {
-        constexpr std::size_t most = chunk_words / words_each<T>;
+        constexpr std::size_t most = chunk_words / words_each<T>, least = 4 * least_blocks / words_each<T>;
         alignas(64) T numbers[most];
-        for (std::size_t pair = 0; pair < most / 2; ++pair) {
+        const std::size_t pairs = round_up(count, least) / 2;  // whole vectors
+        for (std::size_t pair = 0; pair < pairs; ++pair) {
             const Normals<T> both = box_muller<T>(bits_of<T>(words, 2 * pair), bits_of<T>(words, 2 * pair + 1));
             numbers[2 * pair] = mean + deviation * both.first;
             numbers[2 * pair + 1] = mean + deviation * both.second;

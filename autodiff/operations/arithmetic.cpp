@@ -1,4 +1,7 @@
+#include <algorithm>
+#include <array>
 #include <cmath>
+#include <functional>
 
 #include <fmt/format.h>
 
@@ -327,19 +330,37 @@ Variable<T> select(const Array<bool>& condition, const Variable<T>& a, const Var
 
 namespace {
 
-// Of shapes that are equal, or one number with an array.
+// Compares the numbers of a row, where either side may be one number.
 template <class T, class Compare>
-Array<bool> compare_each(const Variable<T>& a, const Variable<T>& b, Compare compare) {
-    Array<bool> result = empty<bool>(a.dimension() == 0 ? b.shape() : a.shape());
-    const T *x = a.value().data(), *y = b.value().data();
-    bool* const answers = result.data();
-    kernels::in_pieces(result.size(), 1, [&](std::size_t first, std::size_t count) {
-        if (b.size() == 1)
-            std::transform(x + first, x + first + count, answers + first, [=, z = *y](T w) { return compare(w, z); });
-        else if (a.size() == 1)
-            std::transform(y + first, y + first + count, answers + first, [=, w = *x](T z) { return compare(w, z); });
-        else
-            std::transform(x + first, x + first + count, y + first, answers + first, compare);
+void compare_row(const T* x, bool x_is_one, const T* y, bool y_is_one, std::size_t n, bool* answers) {
+    const Compare compare;
+    if (x_is_one)
+        std::transform(y, y + n, answers, [=, w = *x](T z) { return compare(w, z); });
+    else if (y_is_one)
+        std::transform(x, x + n, answers, [=, z = *y](T w) { return compare(w, z); });
+    else
+        std::transform(x, x + n, y, answers, compare);
+}
+
+template <class T>
+auto row_comparison(Comparison how) {
+    switch (how) {
+        case Comparison::less: return compare_row<T, std::less<T>>;
+        case Comparison::less_equal: return compare_row<T, std::less_equal<T>>;
+        case Comparison::equal: return compare_row<T, std::equal_to<T>>;
+        case Comparison::not_equal: break;
+    }
+    return compare_row<T, std::not_equal_to<T>>;
+}
+
+// Of equal shapes, or one number with an array.
+template <class T>
+Array<bool> compare_alike(Comparison how, const Variable<T>& a, const Variable<T>& b) {
+    const bool a_is_one = a.dimension() == 0, b_is_one = b.dimension() == 0;
+    Array<bool> result = empty<bool>(a_is_one ? b.shape() : a.shape());
+    const T *const x = a.value().data(), *const y = b.value().data();
+    kernels::in_pieces(result.size(), 1, [&, compare = row_comparison<T>(how)](std::size_t first, std::size_t count) {
+        compare(a_is_one ? x : x + first, a_is_one, b_is_one ? y : y + first, b_is_one, count, result.data() + first);
     });
     return result;
 }
@@ -348,18 +369,21 @@ Array<bool> compare_each(const Variable<T>& a, const Variable<T>& b, Compare com
 
 template <class T>
 Array<bool> compare(Comparison how, const Variable<T>& a, const Variable<T>& b) {
-    if (a.shape() != b.shape() && a.dimension() != 0 && b.dimension() != 0) {
-        const NoGrad no_grad;
-        const Shape shape = broadcast_shape("comparison", a.shape(), b.shape());
-        return compare(how, broadcast_to(a, shape), broadcast_to(b, shape));
-    }
-    switch (how) {
-        case Comparison::less: return compare_each(a, b, std::less<T>());
-        case Comparison::less_equal: return compare_each(a, b, std::less_equal<T>());
-        case Comparison::equal: return compare_each(a, b, std::equal_to<T>());
-        case Comparison::not_equal: break;
-    }
-    return compare_each(a, b, std::not_equal_to<T>());
+    if (a.shape() == b.shape() || a.dimension() == 0 || b.dimension() == 0) return compare_alike(how, a, b);
+    const std::array<const Variable<T>*, 2> inputs{&a, &b};
+    return over_broadcast("comparison", inputs, [&](const Shape& shape, const auto& loop, const auto& data) {
+        Array<bool> result = empty<bool>(shape);
+        const kernels::Pass<T, 2> pass(loop, data.data());
+        const auto compare_numbers = row_comparison<T>(how);
+        kernels::in_pieces(loop.size, 1, [&](std::size_t first, std::size_t count) {
+            pass.each_stretch(first, first + count, [&](std::size_t begin, const kernels::Stretch<T, 2>& s) {
+                for (std::size_t row = 0; row < s.rows; ++row)
+                    compare_numbers(s.at[0] + row * s.row_stride[0], s.stride[0] == 0, s.at[1] + row * s.row_stride[1],
+                                    s.stride[1] == 0, s.length, result.data() + begin + row * s.length);
+            });
+        });
+        return result;
+    });
 }
 
 #define XGRAD_OPERATORS(T) \

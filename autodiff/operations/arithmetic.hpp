@@ -133,7 +133,7 @@ template <class M, class A, class B>
     requires(ArrayExpression<M> && (AnyVariable<A> || AnyVariable<B>))
 auto where(M&& condition, A&& a, B&& b) {
     using V = typename detail::CommonVariable<A, B>::type;
-    return detail::select(Array<bool>(condition), V(a), V(b));
+    return detail::select(Array<bool>(std::forward<M>(condition)), V(a), V(b));
 }
 
 /// Where x is not a number.

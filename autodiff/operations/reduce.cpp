@@ -93,7 +93,6 @@ Variable<T> extremum(const char* operation, const Variable<T>& x, const Axes& ax
         Array<T> value = reduction.reduced(a, kernel);
         return record(operation, std::move(value), with("axes", reduction.axes),
                       wrt(a, [a, reduction](const Variable<T>& g, const Variable<T>& y) {
-                          const Variable<T> all_g = reshape(g, reduction.kept);
                           if (!detail::thread_state.recording) {
                               Array<T> dx = empty<T>(a.shape());
                               kernels::extremum_backward(a.value().data(), reduction.slices, y.value().data(),
@@ -104,7 +103,7 @@ Variable<T> extremum(const char* operation, const Variable<T>& x, const Axes& ax
                           const Variable<T> best = reshape(y, reduction.kept).detach();
                           const Variable<T> hit = where(a.detach() == best, Variable<T>(1), 0);
                           const Axes reduced(reduction.axes);
-                          return all_g * (hit / sum(hit, reduced, keep_dims));
+                          return reshape(g, reduction.kept) * (hit / sum(hit, reduced, keep_dims));
                       }));
     });
 }
@@ -152,7 +151,13 @@ template <Real T>
 Variable<T> mean(const Variable<T>& x, const Axes& axes, bool keep) {
     const Reduction reduction("mean", x.shape(), axes, keep);
     check_not_empty("mean", x.shape(), reduction.slices);
-    return sum(x, axes, keep) * (T{1} / static_cast<T>(reduction.slices.count));
+    const T factor = T{1} / static_cast<T>(reduction.slices.count);
+    Array<T> value = reduction.reduced(x, kernels::sum<T>);
+    kernels::scale_in_place(value.data(), factor, value.size());
+    return record("mean", std::move(value), with("axes", reduction.axes),
+                  wrt(x, [kept = reduction.kept, shape = x.shape(), factor](const Variable<T>& g) {
+                      return broadcast_to(reshape(g * factor, kept), shape);
+                  }));
 }
 
 template <Real T>
@@ -166,10 +171,10 @@ Variable<T> variance(const Variable<T>& x, const Axes& axes, bool keep, std::siz
         kernels::mean_and_variance(a.value().data(), reduction.slices, correction, means.data(), value.data());
         const T factor = T{2} / static_cast<T>(reduction.slices.count - correction);
         return record("variance", std::move(value), with("axes", reduction.axes), with("correction", correction),
-                      wrt(a, [a, reduction, factor](const Variable<T>& g) {
-                          const Axes reduced(reduction.axes);
-                          const Variable<T> centered = a - mean(a, reduced, keep_dims);
-                          return centered * (reshape(g, reduction.kept) * factor);
+                      wrt(a, [a, reduction, factor, means = Variable<T>(std::move(means))](const Variable<T>& g) {
+                          const bool recorded = detail::thread_state.recording;
+                          const Variable<T> scale = reshape(g, reduction.kept) * factor;
+                          return (a - (recorded ? mean(a, Axes(reduction.axes), keep_dims) : means)) * scale;
                       }));
     });
 }
