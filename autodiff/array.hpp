@@ -2,7 +2,6 @@
 #pragma once
 
 #include <algorithm>
-#include <concepts>
 #include <cstddef>
 #include <cstdint>
 #include <memory>
@@ -23,7 +22,7 @@ using Shape = xt::svector<std::size_t, 4>;
 
 namespace detail {
 inline std::span<const std::size_t> as_span(const Shape& shape) { return {shape.data(), shape.size()}; }
-}
+}  // namespace detail
 
 /// An n-dimensional array in row-major order: an xtensor container that every xtensor expression can be assigned to and
 /// read from. T is float or double for values, std::int64_t for labels and indices, bool for masks.
@@ -44,8 +43,10 @@ inline std::size_t element_count(std::span<const std::size_t> shape) {
     if (std::find(shape.begin(), shape.end(), std::size_t{0}) != shape.end()) return 0;
     throw Error("the shape " + describe(shape) + " has more elements than can be counted");
 }
+/// The same for a Shape.
 inline std::size_t element_count(const Shape& shape) { return element_count(std::span(shape.data(), shape.size())); }
 
+/// The shape as messages show it.
 inline std::string describe(const Shape& shape) { return describe(std::span(shape.data(), shape.size())); }
 
 /// An array of this shape whose elements are not initialised. Throws Error when they cannot be counted.
@@ -62,14 +63,28 @@ Array<T> full(const Shape& shape, T value) {
     return Array<T>(shape, value);
 }
 
+namespace detail {
+
 /// The array, moved. (xtensor moves a shape by exchanging it number by number, which takes longer than copying it.)
 template <class T>
-Array<T> take(Array<T>&& array) {
+Array<T> moved(Array<T>&& array) {
     Buffer<T> memory = std::move(array.storage());
     Array<T> result(std::as_const(array));
     result.storage() = std::move(memory);
     return result;
 }
+
+/// Memory as an array of this shape.
+template <class T>
+Array<T> in_shape(const Shape& shape, Buffer<T>&& memory) {
+    Shape sizes = shape;
+    typename Array<T>::strides_type strides;
+    strides.resize(shape.size());
+    xt::compute_strides(sizes, xt::layout_type::row_major, strides);
+    return Array<T>(std::move(memory), std::move(sizes), std::move(strides));
+}
+
+}  // namespace detail
 
 /// The same memory under another shape, not copied, from element `offset` on. Throws Error when it goes beyond the array.
 template <class T>
@@ -78,11 +93,7 @@ Array<T> share(const Array<T>& array, const Shape& shape, std::size_t offset = 0
     if (count > array.size() || offset > array.size() - count)
         throw Error("share: the shape " + describe(shape) + " from element " + std::to_string(offset) +
                     " on goes beyond an array of shape " + describe(array.shape()));
-    Shape sizes = shape;
-    typename Array<T>::strides_type strides;
-    strides.resize(shape.size());
-    xt::compute_strides(sizes, xt::layout_type::row_major, strides);
-    return Array<T>(array.storage().share(offset, count), std::move(sizes), std::move(strides));
+    return detail::in_shape(shape, array.storage().share(offset, count));
 }
 
 /// A caller's memory as an array of this shape, not copied; `keeper` is held as long as anything looks at it.
@@ -91,12 +102,7 @@ template <class T>
 Array<T> borrow(std::span<T> data, const Shape& shape, std::shared_ptr<void> keeper = nullptr) {
     if (element_count(shape) != data.size())
         throw Error("borrow: " + std::to_string(data.size()) + " elements do not fill the shape " + describe(shape));
-    Shape sizes = shape;
-    typename Array<T>::strides_type strides;
-    strides.resize(shape.size());
-    xt::compute_strides(sizes, xt::layout_type::row_major, strides);
-    return Array<T>(Buffer<T>::borrow(data.data(), data.size(), std::move(keeper)), std::move(sizes),
-                    std::move(strides));
+    return detail::in_shape(shape, Buffer<T>::borrow(data.data(), data.size(), std::move(keeper)));
 }
 
 }  // namespace xgrad

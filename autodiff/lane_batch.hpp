@@ -23,7 +23,7 @@ inline namespace XGRAD_LEVEL {
 namespace lanes {
 
 // The instruction set that lanes use, and whether its fma rounds once.
-#if defined(XGRAD_SCALAR_LANES) || defined(XSIMD_NO_SUPPORTED_ARCHITECTURE)
+#if defined(XSIMD_NO_SUPPORTED_ARCHITECTURE)
 struct Arch {};
 inline constexpr bool has_fma = false;
 #elif defined(__AVX512F__) && defined(__AVX512BW__) && defined(__AVX512DQ__) && defined(__AVX512VL__)
@@ -79,7 +79,7 @@ template <class T> struct Single {
 };
 
 template <class T, class A = Arch> struct BatchOf { using type = Single<T>; };
-#if !defined(XGRAD_SCALAR_LANES) && !defined(XSIMD_NO_SUPPORTED_ARCHITECTURE)
+#if !defined(XSIMD_NO_SUPPORTED_ARCHITECTURE)
 template <class T, class A>
 requires xsimd::has_simd_register<T, A>::value struct BatchOf<T, A> {
     using type = xsimd::batch<T, A>;

@@ -114,6 +114,7 @@ public:
     ~Variable() {
         if (node_) drop();
     }
+    /// Exchanges what the two handles stand for.
     void swap(Variable& other) noexcept {
         std::swap(node_, other.node_);
         std::swap(copied_at_, other.copied_at_);
@@ -360,7 +361,7 @@ namespace detail {
 template <class T>
 class ValueNode : public Node {
 public:
-    explicit ValueNode(Array<T>&& array) : value(take(std::move(array))) {}
+    explicit ValueNode(Array<T>&& array) : value(moved(std::move(array))) {}
 
     const Shape& shape() const noexcept final { return value.shape(); }
     void drop_value() noexcept final { value.storage() = Buffer<T>(); }

@@ -5,22 +5,17 @@
 #include <vector>
 
 #include "catch.hpp"
+#include "kernel_twins.hpp"
 #include <xgrad/autodiff/kernels/broadcast.hpp>
 #include <xgrad/autodiff/kernels/elementwise.hpp>
 
 using namespace xgrad;
+using twins::levels;
 
 namespace {
 
 constexpr double infinity = std::numeric_limits<double>::infinity();
 constexpr double not_a_number = std::numeric_limits<double>::quiet_NaN();
-
-std::vector<Level> levels() {
-    std::vector<Level> result;
-    for (Level level : {Level::portable, Level::avx2, Level::avx512})
-        if (available(level)) result.push_back(level);
-    return result;
-}
 
 template <class Formula, class T> std::vector<T> run(Level level, const Formula& formula, const std::vector<T>& x) {
     std::vector<T> y(x.size());

@@ -17,14 +17,6 @@
 #include <xgrad/autodiff/kernels/level.hpp>
 #include <xgrad/autodiff/lane.hpp>
 
-// Everything that the function calls is to be inlined. Not under a sanitizer, whose checks would make it so large that
-// compiling takes minutes.
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
-#define XGRAD_FLATTEN
-#else
-#define XGRAD_FLATTEN [[gnu::flatten]]
-#endif
-
 namespace xgrad::kernels {
 
 /// Whether what has the loop's full shape can be summed up to an operand's while it is computed: where that repeats

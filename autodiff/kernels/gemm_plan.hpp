@@ -6,17 +6,12 @@
 #include <unistd.h>
 
 #include <xgrad/autodiff/kernels/gemm.hpp>
+#include <xgrad/autodiff/kernels/sizes.hpp>
 #include <xgrad/autodiff/kernels/threads.hpp>
 
 namespace xgrad::kernels {
 namespace {
 
-constexpr std::size_t ceil_divide(std::size_t size, std::size_t unit) { return (size + unit - 1) / unit; }
-// The size of parts of about the same size, of at most `most` each.
-constexpr std::size_t even_part(std::size_t size, std::size_t most) {
-    return size <= most ? size : ceil_divide(size, ceil_divide(size, most));
-}
-constexpr std::size_t round_up(std::size_t size, std::size_t unit) { return ceil_divide(size, unit) * unit; }
 // The size of parts of the depth: of whole lines of the cache, where there are several.
 template <class T> constexpr std::size_t depth_part(std::size_t depth, std::size_t most) {
     return depth <= most ? std::max<std::size_t>(1, depth) : round_up(even_part(depth, most), 64 / sizeof(T));

@@ -47,8 +47,8 @@ template <class T> void layer_norm_backward(const LayerNormBackward<T>& norm, Le
             kernel(piece);
         }
     });
-    if (norm.dweight && !alone) sum(dweights.data(), {1, groups, count}, norm.dweight, at);
-    if (norm.dbias && !alone) sum(dbiases.data(), {1, groups, count}, norm.dbias, at);
+    if (dweights) sum(dweights.data(), {1, groups, count}, norm.dweight, at);
+    if (dbiases) sum(dbiases.data(), {1, groups, count}, norm.dbias, at);
 }
 
 #define XGRAD_LAYER_NORM(T)                               \

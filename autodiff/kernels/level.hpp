@@ -15,6 +15,14 @@
 #define XGRAD_LEVEL portable
 #endif
 
+// Inlines all that a function calls: a lane that is handed over in memory costs more than what is done with it. Under a
+// sanitizer, which checks every step, that would only make functions so large that compiling them takes minutes.
+#if defined(__OPTIMIZE__) && !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)
+#define XGRAD_FLATTEN [[gnu::flatten]]
+#else
+#define XGRAD_FLATTEN
+#endif
+
 namespace xgrad {
 
 /// An instruction set that the kernels are compiled for. `amx` is avx512 with a matrix unit for products of single
@@ -38,7 +46,7 @@ bool available(Level level);
 //
 //     template <class T> struct ReduceKernels { void (*sum)(…); … };                       the functions, as pointers
 //     XGRAD_AT_EVERY_LEVEL(template <class T> const ReduceKernels<T>& reduce_kernels();)    one table per level
-//     template <class T> const ReduceKernels<T>& reduce_kernels(Level at = level()) { XGRAD_SELECT(at, reduce_kernels<T>()) }
+//     template <class T> const ReduceKernels<T>& reduce_kernels(Level at) { XGRAD_SELECT(at, reduce_kernels<T>()) }
 //
 // and in its *.simd.cpp, in namespace xgrad::kernels::XGRAD_LEVEL, the definition of the table.
 #if defined(__x86_64__)

@@ -1,5 +1,6 @@
 #include <algorithm>
 #include <array>
+#include <atomic>
 #include <cmath>
 #include <cstring>
 
@@ -144,14 +145,14 @@ void others_in_columns(const T* __restrict x, std::size_t rows, std::size_t colu
 
 // A long row as the rows of a matrix and a rest: an element's others are those of its column, and the other columns,
 // for which each number of the rest counts as well.
-template <class T> void others_in_long_row(const T* x, std::size_t count, T* y) {
+template <class T> void others_in_long_row(const T* x, std::size_t count, T* y, Level at) {
     constexpr std::size_t columns = 256;
     const std::size_t rows = count / columns, whole = rows * columns, rest = count % columns;
     T products[2 * columns], others[2 * columns];
-    prod(x, {1, rows, columns}, products);
+    prod(x, {1, rows, columns}, products, at);
     std::copy_n(x + whole, rest, products + columns);
-    products_of_others(products, {1, columns + rest, 1}, others);
-    products_of_others(x, {1, rows, columns}, y);
+    products_of_others(products, {1, columns + rest, 1}, others, at);
+    products_of_others(x, {1, rows, columns}, y, at);
     in_pieces(rows, columns, [&](std::size_t begin, std::size_t n) {
         for (std::size_t row = begin; row < begin + n; ++row)
             for (std::size_t i = 0; i < columns; ++i) y[row * columns + i] *= others[i];
@@ -161,13 +162,13 @@ template <class T> void others_in_long_row(const T* x, std::size_t count, T* y) 
 
 }  // namespace
 
-template <class T> void products_of_others(const T* x, const Slices& slices, T* y) {
+template <class T> void products_of_others(const T* x, const Slices& slices, T* y, Level at) {
     // Rows are turned into columns, some at a time: along a row each product waits for the one before.
     constexpr std::size_t group = 16, longest = 4096;
     const std::size_t outer = slices.outer, count = slices.count, inner = slices.inner, size = count * inner;
     if (size == 0) return;
     if (inner == 1 && count > longest) {
-        for (std::size_t row = 0; row < outer; ++row) others_in_long_row(x + row * count, count, y + row * count);
+        for (std::size_t row = 0; row < outer; ++row) others_in_long_row(x + row * count, count, y + row * count, at);
         return;
     }
     if (inner > 1 && outer == 1)
@@ -185,9 +186,9 @@ template <class T> void products_of_others(const T* x, const Slices& slices, T* 
         const Scratch<T> turned(count * group), products(count * group), running(group);
         for (std::size_t row = begin * group; row < std::min(outer, (begin + n) * group); row += group) {
             const std::size_t rows = std::min(group, outer - row);
-            transpose(x + row * count, count, count, rows, turned.data(), rows);
+            transpose(x + row * count, count, count, rows, turned.data(), rows, at);
             others_in_columns(turned.data(), count, rows, rows, products.data(), running.data());
-            transpose(products.data(), rows, rows, count, y + row * count, count);
+            transpose(products.data(), rows, rows, count, y + row * count, count, at);
         }
     });
 }
@@ -200,11 +201,6 @@ template <class T> void max(const T* x, const Slices& slices, T* y, Level at) {
 template <class T> void min(const T* x, const Slices& slices, T* y, Level at) {
     const auto& kernels = reduce_kernels<T>(at);
     fold<T>(kernels.min, kernels.min, x, nullptr, slices, y, at);
-}
-
-template <class T> void sum_of_squares(const T* x, const Slices& slices, T* y, Level at) {
-    const auto& kernels = reduce_kernels<T>(at);
-    fold<T>(kernels.sum_of_squares, kernels.sum, x, nullptr, slices, y, at);
 }
 
 template <class T>
@@ -268,7 +264,7 @@ void reduce_to(Reduce<T> reduce, const T* x, std::span<const std::size_t> from, 
             if (longest == left.size() || left[i].size > left[longest].size) longest = i;
         }
         if (repetitions == 0) {
-            if (y != x) std::memcpy(y, x, product(left) * sizeof(T));
+            std::memcpy(y, x, product(left) * sizeof(T));
             return;
         }
         const std::span<const Group> all(left);
@@ -351,16 +347,20 @@ template <class T> void scale_in_place(T* target, T factor, std::size_t n, Level
 }
 
 template <class T> bool all_finite(const T* x, std::size_t n, Level at) {
-    return reduce_kernels<T>(at).all_finite(x, n);
+    const auto are_finite = reduce_kernels<T>(at).all_finite;
+    std::atomic<bool> all{true};
+    in_pieces(n, 1, [&](std::size_t begin, std::size_t count) {
+        if (!are_finite(x + begin, count)) all.store(false, std::memory_order_relaxed);
+    });
+    return all;
 }
 
 #define XGRAD_REDUCE(T)                                                                                          \
     template void sum(const T*, const Slices&, T*, Level);                                                       \
     template void prod(const T*, const Slices&, T*, Level);                                                      \
-    template void products_of_others(const T*, const Slices&, T*);                                               \
+    template void products_of_others(const T*, const Slices&, T*, Level);                                        \
     template void max(const T*, const Slices&, T*, Level);                                                       \
     template void min(const T*, const Slices&, T*, Level);                                                       \
-    template void sum_of_squares(const T*, const Slices&, T*, Level);                                            \
     template void mean_and_variance(const T*, const Slices&, std::size_t, T*, T*, Level);                        \
     template void logsumexp(const T*, const Slices&, T*, Level);                                                 \
     template void argmax(const T*, const Slices&, std::int64_t*, Level);                                         \

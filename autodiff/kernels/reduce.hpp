@@ -30,16 +30,13 @@ template <class T> void sum(const T* x, const Slices& slices, T* y, Level at = l
 template <class T> void prod(const T* x, const Slices& slices, T* y, Level at = level());
 
 /// For each element the product of all others of its slice, without a division: zeros do no harm.
-template <class T> void products_of_others(const T* x, const Slices& slices, T* y);
+template <class T> void products_of_others(const T* x, const Slices& slices, T* y, Level at = level());
 
 /// The largest element of each slice, NaN where there is one. Empty slices: -infinity.
 template <class T> void max(const T* x, const Slices& slices, T* y, Level at = level());
 
 /// The smallest element of each slice, NaN where there is one. Empty slices: infinity.
 template <class T> void min(const T* x, const Slices& slices, T* y, Level at = level());
-
-/// The sum of the squares of each slice.
-template <class T> void sum_of_squares(const T* x, const Slices& slices, T* y, Level at = level());
 
 /// The mean and the variance of each slice, in two passes: sum of (x - mean)² / (count - correction), with correction 0
 /// for the biased and 1 for the unbiased variance. `mean` is needed, `variance` may be null. Empty slices: NaN.
@@ -100,7 +97,7 @@ template <class T> struct ReduceKernels {
     /// Folds the first `columns` columns of each outer slice; x and y keep the strides of the full array. `about` has
     /// y's layout: what the squared deviations are taken from; others ignore it.
     using Fold = void (*)(const T* x, const T* about, const Slices& slices, std::size_t columns, T* y);
-    Fold sum, prod, max, min, sum_of_squares, squared_deviations, logsumexp;
+    Fold sum, prod, max, min, squared_deviations, logsumexp;
 
     /// Of the first `columns` columns of each outer slice, as Fold.
     using Find = void (*)(const T* x, const Slices& slices, std::size_t columns, std::int64_t* y);

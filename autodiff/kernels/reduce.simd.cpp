@@ -13,11 +13,6 @@ struct Plain {
     template <class V> static V map(const V& x, const V&) { return x; }
 };
 
-struct Square {
-    static constexpr bool needs_about = false;
-    template <class V> static V map(const V& x, const V&) { return x * x; }
-};
-
 struct SquaredDeviation {
     static constexpr bool needs_about = true;
     template <class V> static V map(const V& x, const V& about) { return (x - about) * (x - about); }
@@ -55,7 +50,7 @@ XGRAD_FLATTEN void fold_tile(const T* x, const T* about, std::size_t count, std:
 // Rows and, a lane's width at a time, columns.
 template <class Op, class Map, class T>
 XGRAD_FLATTEN void fold_slices(const T* x, const T* about, const Slices& slices, std::size_t columns, T* y) {
-    each_slices<T, longest_merged>(slices, columns, [&](std::size_t offset, std::size_t result, auto slice) {
+    each_slice_or_group<T, longest_merged>(slices, columns, [&](std::size_t offset, std::size_t result, auto slice) {
         const T* from = x + offset;
         const auto centre = slice.spread(Map::needs_about ? slice.get(about + result) : Lane<T>(0));
         slice.put(
@@ -117,7 +112,7 @@ void fold(const T* x, const T* about, const Slices& slices, std::size_t columns,
 }
 
 template <class T> XGRAD_FLATTEN void logsumexp(const T* x, const T*, const Slices& slices, std::size_t columns, T* y) {
-    each_slices<T, longest_computed>(slices, columns, [&](std::size_t offset, std::size_t result, auto slice) {
+    each_slice_or_group<T, longest_computed>(slices, columns, [&](std::size_t offset, std::size_t result, auto slice) {
         const T* from = x + offset;
         const Lane<T> largest = slice.template fold<Top>([&](std::size_t i, auto part) { return part.load(from + i); });
         const Lane<T> centre = where(abs(largest) < std::numeric_limits<T>::infinity(), largest, Lane<T>(0));
@@ -271,7 +266,6 @@ template <class T> const ReduceKernels<T>& reduce_kernels() {
         .prod = fold<Product, Plain, T>,
         .max = fold<Largest, Plain, T>,
         .min = fold<Smallest, Plain, T>,
-        .sum_of_squares = fold<Sum, Square, T>,
         .squared_deviations = fold<Sum, SquaredDeviation, T>,
         .logsumexp = logsumexp<T>,
         .argmax = find<Largest, T>,

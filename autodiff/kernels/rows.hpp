@@ -11,14 +11,6 @@
 #include <xgrad/autodiff/kernels/reduce.hpp>
 #include <xgrad/autodiff/lane.hpp>
 
-// Inlines all that a function calls: a lane that is handed over in memory costs more than what is done with it. Under a
-// sanitizer, which checks every step, that would only make huge functions.
-#if defined(__OPTIMIZE__) && !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)
-#define XGRAD_FLATTEN [[gnu::flatten]]
-#else
-#define XGRAD_FLATTEN
-#endif
-
 namespace xgrad::kernels::XGRAD_LEVEL {
 
 // ---- lanes along memory ---------------------------------------------------------------------------------------------
@@ -370,7 +362,7 @@ inline constexpr std::size_t longest_computed = 2048, longest_merged = 512;
 
 /// The same with rows of at most so many bytes several at a time.
 template <class T, std::size_t longest, class Body>
-void each_slices(const Slices& slices, std::size_t columns, const Body& body) {
+void each_slice_or_group(const Slices& slices, std::size_t columns, const Body& body) {
     constexpr std::size_t together = Rows<T>::size;
     const auto [outer, count, inner] = slices;
     if (inner != 1 || count * sizeof(T) > longest || together == 1) return each_slice<T>(slices, columns, body);

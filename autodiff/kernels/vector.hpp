@@ -10,7 +10,9 @@
 #include <immintrin.h>
 #endif
 
-#include <xgrad/autodiff/kernels/gemm.hpp>
+#include <xgrad/autodiff/activation.hpp>
+#include <xgrad/autodiff/kernels/level.hpp>
+#include <xgrad/autodiff/kernels/sizes.hpp>
 
 namespace xgrad::kernels::XGRAD_LEVEL {
 
@@ -33,12 +35,6 @@ template <class T> constexpr size_t lanes = vector_bytes / sizeof(T);
 
 constexpr size_t min(size_t a, size_t b) { return a < b ? a : b; }
 constexpr size_t max(size_t a, size_t b) { return a > b ? a : b; }
-constexpr size_t ceil_divide(size_t size, size_t unit) { return (size + unit - 1) / unit; }
-constexpr size_t round_up(size_t size, size_t unit) { return ceil_divide(size, unit) * unit; }
-// The size of parts of about the same size, of at most `most` each.
-constexpr size_t even_part(size_t size, size_t most) {
-    return size <= most ? size : ceil_divide(size, ceil_divide(size, most));
-}
 
 // --- What is needed next ---------------------------------------------------------------------------------------------
 
