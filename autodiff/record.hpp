@@ -3,7 +3,7 @@
 //
 //     template <class T>
 //     Variable<T> tanh(const Variable<T>& x) {
-//         return record("tanh", xt::tanh(x.value()),
+//         return record("tanh", 2 / (1 + exp(-2 * x.detach())) - 1,   // the value: computed of what records nothing
 //                       wrt(x, [](const Variable<T>& g, const Variable<T>& y) { return g * (1 - square(y)); }));
 //     }
 #pragma once
@@ -300,6 +300,16 @@ std::vector<const Node*> list_inputs(const Arguments&... arguments) {
     return inputs;
 }
 
+[[noreturn]] void refuse_recorded_value(const char* operation, const char* recorded);
+
+/// The value of a Variable that stands for that of an operation.
+template <class T>
+Array<T> unrecorded_value(const char* operation, const Variable<T>& value) {
+    const Array<T>& array = value.value();
+    if (!value.is_leaf()) refuse_recorded_value(operation, value.node()->operation);
+    return share(array, array.shape());
+}
+
 template <class... Arguments>
 void tell_observers(const char* operation, const std::vector<const Node*>& inputs, std::span<const Node* const> outputs,
                     const Arguments&... arguments) {
@@ -387,6 +397,13 @@ template <ArrayExpression E, class... Arguments>
 auto record(const char* operation, const E& value, Arguments... arguments) {
     using T = typename E::value_type;
     return record(operation, Array<T>(value), std::move(arguments)...);
+}
+
+/// The same for a value that other operations gave, whose memory is shared. Throws Error when these were recorded
+/// themselves; of `x.detach()` they are not.
+template <class T, class... Arguments>
+Variable<T> record(const char* operation, const Variable<T>& value, Arguments... arguments) {
+    return record(operation, detail::unrecorded_value(operation, value), std::move(arguments)...);
 }
 
 }  // namespace xgrad

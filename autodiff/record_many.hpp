@@ -178,4 +178,21 @@ auto record_many(const char* operation, Values values, Arguments... arguments) {
     return results;
 }
 
+/// The same for values that other operations gave, as `record` takes one.
+template <class T, std::size_t N, class... Arguments>
+auto record_many(const char* operation, const std::array<Variable<T>, N>& values, Arguments... arguments) {
+    return std::apply(
+        [&](const auto&... value) {
+            return record_many(operation, std::array{detail::unrecorded_value(operation, value)...},
+                               std::move(arguments)...);
+        },
+        values);
+}
+template <class T, class... Arguments>
+auto record_many(const char* operation, const std::vector<Variable<T>>& values, Arguments... arguments) {
+    std::vector<Array<T>> arrays;
+    for (const Variable<T>& value : values) arrays.push_back(detail::unrecorded_value(operation, value));
+    return record_many(operation, std::move(arrays), std::move(arguments)...);
+}
+
 }  // namespace xgrad

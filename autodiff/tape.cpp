@@ -5,10 +5,17 @@
 
 #include <fmt/format.h>
 
+#include <xgrad/autodiff/record.hpp>
 #include <xgrad/autodiff/tape.hpp>
 
 namespace xgrad {
 namespace detail {
+
+void refuse_recorded_value(const char* operation, const char* recorded) {
+    throw Error(fmt::format("record: the value of '{}' was itself recorded, by '{}'; compute it of x.detach(), which records "
+                            "nothing",
+                            operation, recorded));
+}
 
 // A tape outlives its thread as long as nodes are on it. Only its own thread works on it, without a lock; others hand
 // their dead nodes over through `foreign_`. When the thread is gone, whoever drops a node works under the lock.

@@ -5,7 +5,6 @@
 #include <numbers>
 
 #include <fmt/format.h>
-#include <xtensor/xmath.hpp>
 
 #include "common/program.hpp"
 #include <xgrad/xgrad.hpp>
@@ -29,8 +28,8 @@ const auto snake = xgrad::elementwise([](auto x) { return x + square(sin(x)); },
 // An operation from its value and the vjp of its input, log cosh(x): close to x²/2 for small x and to |x| for large x.
 template <class T>
 Variable<T> log_cosh(const Variable<T>& x) {
-    const Array<T> size = xt::abs(x.value());
-    return xgrad::record("log_cosh", Array<T>(size + xt::log1p(xt::exp(-2 * size)) - std::numbers::ln2_v<T>),
+    const Variable<T> size = abs(x.detach());  // of which nothing is recorded
+    return xgrad::record("log_cosh", size + log1p(exp(-2 * size)) - std::numbers::ln2,
                          xgrad::wrt(x, [x](const Variable<T>& g) { return g * tanh(x); }));
 }
 // [operation]

@@ -38,9 +38,9 @@ const auto x_log_x = elementwise([](auto x) { return where(x > 0, x * log(where(
 // Each row divided by its norm, y = x/‖x‖. Its vjp is (g − y·⟨g, y⟩)/‖x‖.
 template <class T>
 Variable<T> unit(const Variable<T>& x) {
-    const Array<T> norm = xt::sqrt(xt::sum(xt::square(x.value()), {x.dimension() - 1}, xt::keep_dims));
-    return record("unit", x.value() / norm, wrt(x, [x](const Variable<T>& g, const Variable<T>& y) {
-                      return (g - y * sum(g * y, -1, keep_dims)) / sqrt(sum(square(x), -1, keep_dims));
+    const auto norm = [](const Variable<T>& rows) { return sqrt(sum(square(rows), -1, keep_dims)); };
+    return record("unit", x.detach() / norm(x.detach()), wrt(x, [x, norm](const Variable<T>& g, const Variable<T>& y) {
+                      return (g - y * sum(g * y, -1, keep_dims)) / norm(x);
                   }));
 }
 // [single]
@@ -52,8 +52,7 @@ Variable<T> distance(const Variable<T>& a, const Variable<T>& b) {
     if (a.shape() != b.shape() || a.dimension() != 2)
         throw Error("distance: the shapes are " + describe(a.shape()) + " and " + describe(b.shape()) +
                     "; expected two matrices of one shape");
-    const Array<T> difference = a.value() - b.value();
-    return record("distance", xt::sqrt(xt::sum(difference * difference, {1})),
+    return record("distance", sqrt(sum(square(a.detach() - b.detach()), 1)),
                   wrt(std::tie(a, b), [a, b](const Variable<T>& g, const Variable<T>& d, const Needs& needs) {
                       const Variable<T> by_a = (a - b) * expand_dims(g / d, 1);
                       return std::array{by_a, needs[1] ? -by_a : Variable<T>()};
@@ -66,7 +65,7 @@ Variable<T> distance(const Variable<T>& a, const Variable<T>& b) {
 template <class T>
 std::array<Variable<T>, 2> sine_and_cosine(const Variable<T>& x) {
     using Pair = std::array<Variable<T>, 2>;
-    return record_many("sine_and_cosine", std::array<Array<T>, 2>{xt::sin(x.value()), xt::cos(x.value())},
+    return record_many("sine_and_cosine", std::array{sin(x.detach()), cos(x.detach())},
                        wrt(x, [](const Pair& g, const Pair& y) {
                            Variable<T> cotangent;
                            if (g[0]) cotangent = g[0] * y[1];

@@ -1,10 +1,12 @@
-#include <algorithm>
 #include <cmath>
 #include <numeric>
+#include <utility>
 
 #include <fmt/format.h>
 
 #include <xgrad/autodiff/kernels/reduce.hpp>
+#include <xgrad/autodiff/operations/arithmetic.hpp>
+#include <xgrad/autodiff/tape.hpp>
 #include <xgrad/optim/clip.hpp>
 
 namespace xgrad::optim {
@@ -23,13 +25,13 @@ double squared_norm(const Array<T>& g) {
                            [](double total, T element) { return total + static_cast<double>(element) * element; });
 }
 
-// Changes a gradient in place, or a copy of it when somebody else sees it.
-template <class T, class F>
-void change_gradient(const Variable<T>& parameter, F change) {
+// Replaces a gradient by what an operation makes of it, which writes over it unless somebody else sees it.
+template <class T, class Operation>
+void change_gradient(const Variable<T>& parameter, Operation operation) {
     if (!parameter.grad().defined()) return;
+    const NoGrad no_grad;
     Variable<T>& gradient = parameter.node()->gradient;
-    if (!detail::is_sole_owner(gradient)) gradient = detail::copy_of(gradient);
-    gradient.update(change);
+    gradient = operation(std::move(gradient));
 }
 
 }  // namespace
@@ -45,9 +47,7 @@ double clip_grad_norm(const std::vector<Variable<T>>& parameters, double max_nor
     const double factor = max_norm / (norm + 1e-6);
     if (!std::isfinite(norm) || factor >= 1) return norm;
     for (const Variable<T>& parameter : parameters)
-        change_gradient(parameter, [&](Array<T>& g) {
-            kernels::scale_in_place(g.data(), static_cast<T>(factor), g.size());
-        });
+        change_gradient(parameter, [&](Variable<T>&& g) { return std::move(g) * factor; });
     return norm;
 }
 
@@ -56,9 +56,7 @@ void clip_grad_value(const std::vector<Variable<T>>& parameters, double max_valu
     check_bound("clip_grad_value", max_value);
     const T bound = static_cast<T>(max_value);
     for (const Variable<T>& parameter : parameters)
-        change_gradient(parameter, [&](Array<T>& g) {
-            for (T& element : g.storage()) element = std::clamp(element, -bound, bound);
-        });
+        change_gradient(parameter, [&](Variable<T>&& g) { return clip(std::move(g), -bound, bound); });
 }
 
 #define XGRAD_INSTANTIATE(T) \

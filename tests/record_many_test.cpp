@@ -55,6 +55,21 @@ TEST_CASE("an operation with two results hands both cotangents to one vjp", "[re
     CHECK(tape_size() == 0);
 }
 
+TEST_CASE("several values may come from operations that record nothing", "[record]") {
+    const Variable<> x = leaf({1, 2});
+    const auto [a, b] = record_many("mine", std::array{2 * x.detach(), 3 * x.detach()},
+                                    wrt(x, [](const Pair<float>& gs) { return 2 * gs[0] + 3 * gs[1]; }));
+    CHECK(tape_size() == 3);
+    sum(a * b).backward();  // 6·x²
+    CHECK(holds(x.grad(), {12, 24}));
+    const std::vector<Variable<>> values{2 * x.detach()};
+    const auto same = record_many("mine", values, wrt(x, [](const std::vector<Variable<>>& gs) { return 2 * gs[0]; }));
+    CHECK(same.size() == 1);
+    CHECK(holds(same[0], {2, 4}));
+    CHECK_THROWS_WITH(record_many("mine", std::array{2 * x, 3 * x}, wrt(x, [](const Pair<float>& gs) { return gs[0]; })),
+                      ContainsSubstring("'mine'") && ContainsSubstring("'multiply'"));
+}
+
 TEST_CASE("a result that receives no cotangent has an empty one, and may be dropped", "[record]") {
     const Variable<double> x = leaf<double>({0.3, 1.2});
     const auto check = [&](std::size_t used, double sign, double (*derivative)(double)) {

@@ -45,6 +45,29 @@ TEST_CASE("a vjp takes the cotangent, and the result when it asks for it", "[rec
     CHECK(holds(x.grad(), {4, 60}));
 }
 
+TEST_CASE("an operation's value may come from operations that record nothing", "[record]") {
+    const Variable<> x = leaf({1, 2});
+    const Variable<> twice = 2 * x.detach(), y = record("mine", twice, wrt(x, [](const Variable<>& g) { return g * 2; }));
+    CHECK(tape_size() == 1);
+    CHECK(y.value().data() == twice.value().data());
+    y.backward(Variable<>{1, 10});
+    CHECK(holds(x.grad(), {2, 20}));
+
+    // The gradient of another value than the one that is seen: a rounding that lets it through.
+    Variable<> w = leaf({0.4f, 1.6f});
+    const Variable<> rounded = record("round", floor(w.detach() + 0.5f), wrt(w, [](const Variable<>& g) { return g; }));
+    CHECK(holds(rounded, {0, 2}));
+    rounded.backward(Variable<>{3, 4});
+    CHECK(holds(w.grad(), {3, 4}));
+
+    CHECK_THROWS_WITH(record("mine", x * 2, wrt(x, [](const Variable<>& g) { return g; })),
+                      ContainsSubstring("'mine'") && ContainsSubstring("'multiply'") && ContainsSubstring("x.detach()"));
+    CHECK_THROWS_WITH(record("mine", Variable<>(), wrt(x, [](const Variable<>& g) { return g; })),
+                      ContainsSubstring("empty"));
+    const NoGrad no_grad;
+    CHECK(holds(record("mine", x * 2, wrt(x, [](const Variable<>& g) { return g; })), {2, 4}));
+}
+
 TEST_CASE("a vjp that takes the result by value may let go of it, unless the graph is retained", "[record]") {
     const Variable<> x = leaf({1, 2});
     auto memory = std::make_shared<std::vector<float>>(std::vector<float>{3, 4});
