@@ -12,6 +12,7 @@
 
 #include <xgrad/autodiff/buffer.hpp>
 #include <xgrad/autodiff/error.hpp>
+#include <xgrad/autodiff/kernels/move.hpp>
 #include <xgrad/autodiff/number.hpp>
 #include <xgrad/autodiff/xtensor.hpp>
 
@@ -59,8 +60,15 @@ Array<T> empty(const Shape& shape) {
 /// An array of this shape with all elements equal to `value`.
 template <class T>
 Array<T> full(const Shape& shape, T value) {
-    element_count(shape);
-    return Array<T>(shape, value);
+    Array<T> array = empty<T>(shape);
+    constexpr std::size_t few = 32;  // a call would take longer
+    if constexpr (Real<T>)
+        if (array.size() > few) {
+            kernels::fill(array.data(), value, array.size());
+            return array;
+        }
+    std::fill_n(array.data(), array.size(), value);
+    return array;
 }
 
 namespace detail {

@@ -304,6 +304,23 @@ TEST_CASE("where takes conditions, Variables, expressions and numbers, and broad
     gradcheck([](auto& x) { return where(Array<bool>(Shape{0}, true), x, 1); }, {random({1})});
 }
 
+TEST_CASE("where repeats a condition as it does numbers", "[operations][arithmetic]") {
+    const std::pair<Shape, Shape> shapes[] = {{{4, 3}, {3}},       {{4, 3}, {4, 1}},           {{2, 3, 4}, {3, 1}},
+                                              {{2, 3, 4}, {2, 1, 4}}, {{5, 1, 40}, {1, 3, 1}}, {{70, 300}, {300}},
+                                              {{70, 300}, {70, 1}}, {{6, 50, 60}, {50, 60}},   {{3, 2}, {}},
+                                              {{0, 3}, {3}},        {{3}, {2, 1}}};
+    for (const auto& [shape, of_condition] : shapes) {
+        CAPTURE(describe(shape), describe(of_condition));
+        const V x = random(shape, 1), numbers = random(of_condition, 2);
+        // What stands where the condition does not hold shows which number of it was meant.
+        const V expected = where(broadcast_to(numbers, (x + numbers).shape()) > 0, x, numbers);
+        CHECK(same(where(numbers > 0, x, numbers), expected.value()));
+    }
+    Array<bool> column(Shape{2, 1}, true);
+    column(1, 0) = false;
+    gradcheck([&](auto& a, auto& b) { return where(column, a, b); }, {random({2, 3}, 1), random({3}, 2)});
+}
+
 TEST_CASE("the branch that where does not take gets exactly no cotangent", "[operations][arithmetic]") {
     V x{-1, 0, 4};
     x.requires_grad(true);

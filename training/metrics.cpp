@@ -4,6 +4,7 @@
 #include <fmt/format.h>
 
 #include <xgrad/autodiff/error.hpp>
+#include <xgrad/autodiff/kernels/reduce.hpp>
 #include <xgrad/training/metrics.hpp>
 
 namespace xgrad::training {
@@ -34,12 +35,13 @@ template <class T> void Accuracy::add(const Array<T>& scores, const Array<std::i
         if (label < 0 || label >= classes)
             throw Error(fmt::format("Accuracy: label {} is not one of the {} classes", label, classes));
 
+    Array<std::int64_t> largest = full(labels.shape(), std::int64_t{0});
+    if (columns > 1) kernels::argmax(scores.data(), {labels.size(), columns, 1}, largest.data());
     for (std::size_t i = 0; i < labels.size(); ++i) {
-        const T* row = scores.data() + i * columns;
-        std::int64_t found = row[0] > threshold_;
-        if (columns > 1) found = std::max_element(row, row + columns) - row;
-        const bool numbers = std::none_of(row, row + columns, [](T score) { return std::isnan(score); });
-        correct_ += numbers && found == labels.data()[i];
+        const std::int64_t place = largest.data()[i];  // of a NaN, where there is one
+        const T score = scores.data()[i * columns + static_cast<std::size_t>(place)];
+        const std::int64_t found = columns > 1 ? place : score > threshold_;
+        correct_ += !std::isnan(score) && found == labels.data()[i];
     }
     count_ += labels.size();
 }

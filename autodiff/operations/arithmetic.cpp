@@ -303,11 +303,35 @@ Variable<T> clip(Variable<T>&& x, T low, T high) {
     return elementwise_operation("clip", formulas::Clip{low, high}, std::move(x));
 }
 
+namespace {
+
+// A condition at every place of the shape to which it broadcasts.
+Array<bool> spread(const Array<bool>& condition, const Shape& shape) {
+    if (condition.shape() == shape) return share(condition, shape);
+    Array<bool> mask = empty<bool>(shape);
+    const kernels::Broadcast loop(as_span(shape), {as_span(condition.shape())});
+    const bool* const from = condition.data();
+    kernels::in_pieces(loop.size, 1, [&, to = mask.data()](std::size_t first, std::size_t count) {
+        const auto spread_rows = [to](std::size_t begin, const kernels::Stretch<bool, 1>& rows) {
+            const bool* row = rows.at[0];
+            for (std::size_t end = begin + rows.rows * rows.length; begin < end;
+                 begin += rows.length, row += rows.row_stride[0])
+                if (rows.stride[0] == 0)
+                    std::fill_n(to + begin, rows.length, *row);
+                else
+                    std::copy_n(row, rows.length, to + begin);
+        };
+        kernels::each_stretch_of_rows<1>(loop, &from, first, first + count, spread_rows);
+    });
+    return mask;
+}
+
+}  // namespace
+
 template <class T>
 Variable<T> select(const Array<bool>& condition, const Variable<T>& a, const Variable<T>& b) {
     const Shape shape = broadcast_shape("where", condition.shape(), broadcast_shape("where", a.shape(), b.shape()));
-    const Array<bool> mask =
-        condition.shape() == shape ? share(condition, shape) : Array<bool>(xt::broadcast(condition, shape));
+    const Array<bool> mask = spread(condition, shape);
     Array<T> value = empty<T>(shape);
     const kernels::Broadcast loop(as_span(shape), {as_span(a.shape()), as_span(b.shape())});
     const T* const inputs[] = {a.value().data(), b.value().data()};
