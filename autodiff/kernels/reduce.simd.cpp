@@ -1,6 +1,7 @@
 #include <cstdint>
 #include <limits>
 
+#include <xgrad/autodiff/kernels/gathered.hpp>
 #include <xgrad/autodiff/kernels/reduce.hpp>
 #include <xgrad/autodiff/kernels/rows.hpp>
 
@@ -218,7 +219,7 @@ template <class Op, class T> void find(const T* x, const Slices& slices, std::si
 }
 
 template <class T>
-XGRAD_FLATTEN void extremum_backward(const T* x, const Slices& slices, const T* y, const T* g, T* dx) {
+XGRAD_FLATTEN void extremum_backward_slices(const T* x, const Slices& slices, const T* y, const T* g, T* dx) {
     each_slice<T>(slices, slices.inner, [&](std::size_t offset, std::size_t result, auto slice) {
         const Lane<T> extremum = slice.get(y + result);
         const T* from = x + offset;
@@ -230,6 +231,13 @@ XGRAD_FLATTEN void extremum_backward(const T* x, const Slices& slices, const T* 
             part.store(where(same(part.load(from + i), extremum), share, Lane<T>(0)), dx + offset + i);
         });
     });
+}
+
+template <class T> void extremum_backward(const T* x, const Slices& slices, const T* y, const T* g, T* dx) {
+    gathering(are_pages_apart<T>(slices), {x}, slices, slices.inner, dx,
+              [=](auto& from, const Slices& s, std::size_t, T* to, std::size_t first) {
+                  extremum_backward_slices(from[0], s, y + first, g + first, to);
+              });
 }
 
 template <class T> XGRAD_FLATTEN T dot(const T* a, const T* b, std::size_t n) {

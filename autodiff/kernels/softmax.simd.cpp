@@ -1,5 +1,6 @@
 #include <limits>
 
+#include <xgrad/autodiff/kernels/gathered.hpp>
 #include <xgrad/autodiff/kernels/rows.hpp>
 #include <xgrad/autodiff/kernels/softmax.hpp>
 
@@ -44,7 +45,7 @@ template <class T> XGRAD_FLATTEN void log_softmax_slices(const T* x, const Slice
 }
 
 template <class T>
-XGRAD_FLATTEN void softmax_backward(const T* y, const T* g, const Slices& slices, std::size_t columns, T* dx) {
+XGRAD_FLATTEN void softmax_backward_slices(const T* y, const T* g, const Slices& slices, std::size_t columns, T* dx) {
     each_slice_or_group<T, longest_backward>(slices, columns, [&](std::size_t offset, std::size_t, auto slice) {
         const T *result = y + offset, *cotangent = g + offset;
         T* to = dx + offset;
@@ -57,7 +58,8 @@ XGRAD_FLATTEN void softmax_backward(const T* y, const T* g, const Slices& slices
 }
 
 template <class T>
-XGRAD_FLATTEN void log_softmax_backward(const T* y, const T* g, const Slices& slices, std::size_t columns, T* dx) {
+XGRAD_FLATTEN void log_softmax_backward_slices(const T* y, const T* g, const Slices& slices, std::size_t columns,
+                                               T* dx) {
     each_slice_or_group<T, longest_backward>(slices, columns, [&](std::size_t offset, std::size_t, auto slice) {
         const T *result = y + offset, *cotangent = g + offset;
         T* to = dx + offset;
@@ -147,9 +149,9 @@ XGRAD_FLATTEN void cross_entropy_slices(const T* x, const Slices& slices, std::s
 }
 
 template <class T>
-XGRAD_FLATTEN void cross_entropy_backward(const T* probabilities, const Slices& slices, std::size_t columns,
-                                          const CrossEntropyTarget<T>& target, T weight_sum, const T* scales,
-                                          bool one_scale, T* dx) {
+XGRAD_FLATTEN void cross_entropy_backward_slices(const T* probabilities, const Slices& slices, std::size_t columns,
+                                                 const CrossEntropyTarget<T>& target, T weight_sum, const T* scales,
+                                                 bool one_scale, T* dx) {
     const std::size_t inner = slices.inner;
     const T* weights = target.class_weights;
     const T sharp = 1 - target.label_smoothing, smooth = target.label_smoothing / static_cast<T>(slices.count);
@@ -183,69 +185,56 @@ XGRAD_FLATTEN void cross_entropy_backward(const T* probabilities, const Slices& 
     });
 }
 
-// Columns far apart in memory, copied to where they are close together.
-template <class T> struct Gathered {
-    static constexpr std::size_t line = 64 / sizeof(T), longest = 256;
-
-    T numbers[line * longest];
-
-    void read_columns(const T* columns, std::size_t count, std::size_t n, std::size_t stride) {
-        for (std::size_t c = 0; c < count; ++c)
-            each_lane<T>(n, [&](std::size_t k, auto part) {
-                part.store(part.load(columns + c * stride + k), numbers + c * n + k);
-            });
-    }
-    void write_columns(T* columns, std::size_t count, std::size_t n, std::size_t stride) const {
-        for (std::size_t c = 0; c < count; ++c)
-            each_lane<T>(n, [&](std::size_t k, auto part) {
-                part.store(part.load(numbers + c * n + k), columns + c * stride + k);
-            });
-    }
-};
-
-// Runs kernel(x, slices, columns, y, first result) at once or, for columns far apart in memory, whose lines would drive
-// each other out of the cache between the passes, on a cache line of gathered columns at a time. y may be null.
-template <class T, class Kernel>
-void gathering(const T* x, const Slices& slices, std::size_t columns, T* y, const Kernel& kernel) {
-    constexpr std::size_t line = Gathered<T>::line;
-    const std::size_t outer = slices.outer, count = slices.count, inner = slices.inner;
-    Gathered<T> from, to;
-    if (inner >= 8 * line && count <= Gathered<T>::longest) {
-        for (std::size_t o = 0; o < outer; ++o)
-            for (std::size_t i = 0; i < columns; i += line) {
-                const std::size_t n = columns - i < line ? columns - i : line, offset = o * count * inner + i;
-                from.read_columns(x + offset, count, n, inner);
-                kernel(from.numbers, Slices{1, count, n}, n, y ? to.numbers : nullptr, o * inner + i);
-                if (y) to.write_columns(y + offset, count, n, inner);
-            }
-    } else {
-        kernel(x, slices, columns, y, 0);
-    }
-}
-
 template <class T> void softmax(const T* x, const Slices& slices, std::size_t columns, T* y, T* logsumexp) {
-    const auto kernel = [&](const T* from, const Slices& s, std::size_t its_columns, T* to, std::size_t first) {
-        softmax_slices(from, s, its_columns, to, logsumexp ? logsumexp + first : nullptr);
-    };
-    gathering(x, slices, columns, y, kernel);
+    gathering(are_far_apart<T>(slices), {x}, slices, columns, y,
+              [&](auto& from, const Slices& s, std::size_t its_columns, T* to, std::size_t first) {
+                  softmax_slices(from[0], s, its_columns, to, logsumexp ? logsumexp + first : nullptr);
+              });
 }
 
 template <class T> void log_softmax(const T* x, const Slices& slices, std::size_t columns, T* y) {
-    gathering(x, slices, columns, y, [](const T* from, const Slices& s, std::size_t its_columns, T* to, std::size_t) {
-        log_softmax_slices(from, s, its_columns, to);
-    });
+    gathering(are_far_apart<T>(slices), {x}, slices, columns, y,
+              [](auto& from, const Slices& s, std::size_t its_columns, T* to, std::size_t) {
+                  log_softmax_slices(from[0], s, its_columns, to);
+              });
+}
+
+template <class T> void softmax_backward(const T* y, const T* g, const Slices& slices, std::size_t columns, T* dx) {
+    gathering(are_pages_apart<T>(slices), {y, g}, slices, columns, dx,
+              [](auto& from, const Slices& s, std::size_t its_columns, T* to, std::size_t) {
+                  softmax_backward_slices(from[0], from[1], s, its_columns, to);
+              });
+}
+
+template <class T> void log_softmax_backward(const T* y, const T* g, const Slices& slices, std::size_t columns, T* dx) {
+    gathering(are_pages_apart<T>(slices), {y, g}, slices, columns, dx,
+              [](auto& from, const Slices& s, std::size_t its_columns, T* to, std::size_t) {
+                  log_softmax_backward_slices(from[0], from[1], s, its_columns, to);
+              });
 }
 
 template <class T>
 void cross_entropy(const T* x, const Slices& slices, std::size_t columns, const CrossEntropyTarget<T>& target,
                    const CrossEntropyResult<T>& result) {
-    const auto kernel = [&](const T* from, const Slices& s, std::size_t its_columns, T* to, std::size_t first) {
-        CrossEntropyTarget<T> its_target = target;
-        its_target.labels += first;
-        cross_entropy_slices(from, s, its_columns, its_target,
-                             {result.losses + first, to, result.weights ? result.weights + first : nullptr});
-    };
-    gathering(x, slices, columns, result.probabilities, kernel);
+    gathering(are_far_apart<T>(slices), {x}, slices, columns, result.probabilities,
+              [&](auto& from, const Slices& s, std::size_t its_columns, T* to, std::size_t first) {
+                  CrossEntropyTarget<T> its_target = target;
+                  its_target.labels += first;
+                  cross_entropy_slices(from[0], s, its_columns, its_target,
+                                       {result.losses + first, to, result.weights ? result.weights + first : nullptr});
+              });
+}
+
+template <class T>
+void cross_entropy_backward(const T* probabilities, const Slices& slices, std::size_t columns,
+                            const CrossEntropyTarget<T>& target, T weight_sum, const T* scales, bool one_scale, T* dx) {
+    gathering(are_pages_apart<T>(slices), {probabilities}, slices, columns, dx,
+              [&](auto& from, const Slices& s, std::size_t its_columns, T* to, std::size_t first) {
+                  CrossEntropyTarget<T> its_target = target;
+                  its_target.labels += first;
+                  cross_entropy_backward_slices(from[0], s, its_columns, its_target, weight_sum,
+                                                one_scale ? scales : scales + first, one_scale, to);
+              });
 }
 
 }  // namespace
