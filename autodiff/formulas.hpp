@@ -165,6 +165,12 @@ struct Maximum {
     X operator()(const X& a, const X& b) const { return maximum(a, b); }
 };
 
+/// 1 where a and b are equal, or both NaN, and 0 elsewhere
+struct IsSame {
+    template <class X>
+    X operator()(const X& a, const X& b) const { return where((a == b) | (isnan(a) & isnan(b)), X(1), X(0)); }
+};
+
 /// The smaller one; NaN if either is, as in NumPy
 struct Minimum {
     template <class X>
@@ -413,9 +419,9 @@ struct List {
 /// All of the above: the library has their kernels compiled for every instruction-set level.
 using Formulas =
     List<Negative, Reciprocal, Exp, Expm1, Log, Log1p, Sqrt, Rsqrt, Square, Cube, Abs, Sign, Floor, Sin, Cos, Tan, Tanh,
-         Sigmoid, Erf, Add, Subtract, Multiply, Divide, Pow, Maximum, Minimum, AddNumber, MultiplyNumber, DivideNumber,
-         RightSubtract, RightDivide, PowNumber, Clip, Relu, LeakyRelu, Prelu, Elu, Selu, Celu, Gelu, GeluTanh, Silu,
-         Mish, Softplus, Softsign, Hardtanh, Hardsigmoid, Hardswish, LogSigmoid, Expm1Vjp, SqrtVjp, RsqrtVjp,
-         ReciprocalVjp, TanVjp, TanhVjp, SigmoidVjp, ReluVjp, DivideVjp>;
+         Sigmoid, Erf, Add, Subtract, Multiply, Divide, Pow, Maximum, Minimum, IsSame, AddNumber, MultiplyNumber,
+         DivideNumber, RightSubtract, RightDivide, PowNumber, Clip, Relu, LeakyRelu, Prelu, Elu, Selu, Celu, Gelu,
+         GeluTanh, Silu, Mish, Softplus, Softsign, Hardtanh, Hardsigmoid, Hardswish, LogSigmoid, Expm1Vjp, SqrtVjp,
+         RsqrtVjp, ReciprocalVjp, TanVjp, TanhVjp, SigmoidVjp, ReluVjp, DivideVjp>;
 
 }  // namespace xgrad::formulas

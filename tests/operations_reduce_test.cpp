@@ -100,6 +100,21 @@ TEST_CASE("max and min have right values and derivatives over all kinds of axes"
         }
 }
 
+TEST_CASE("extrema along axes apart share cotangents among equals, and give NaN its own", "[operations][reduce]") {
+    const double nan = std::numeric_limits<double>::quiet_NaN();
+    V x = {{{1, 3}, {7, 5}}, {{3, 2}, {nan, 8}}};
+    x.requires_grad(true);
+    const V y = max(x, {0, 2});
+    CHECK(y.value()(0) == 3);
+    CHECK(std::isnan(y.value()(1)));
+    const auto expected = Array<double>{{{0, 5}, {0, 0}}, {{5, 0}, {20, 0}}};
+    for (const bool create_graph : {false, true}) {
+        x.zero_grad();
+        y.backward(V{10, 20}, {.retain_graph = true, .create_graph = create_graph});
+        CHECK(same(x.grad(), expected));
+    }
+}
+
 TEST_CASE("few short columns are summed up and searched as any others", "[operations][reduce]") {
     for (const std::size_t count : {2, 5, 8, 16, 17, 40})
         for (const std::size_t inner : {2, 3, 4, 7}) {

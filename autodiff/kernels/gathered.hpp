@@ -10,7 +10,7 @@ namespace xgrad::kernels::XGRAD_LEVEL {
 
 /// Some columns, copied, and back.
 template <class T> struct Gathered {
-    static constexpr std::size_t line = 64 / sizeof(T), longest = 256, size = line * longest;
+    static constexpr std::size_t line = 64 / sizeof(T), longest = 512, size = line * longest;
 
     T numbers[size];
 
@@ -28,15 +28,14 @@ template <class T> struct Gathered {
     }
 };
 
-/// Whether columns are so far apart that the lines of a lane's columns drive each other out of the nearest cache
-/// between several passes.
-template <class T> bool are_far_apart(const Slices& slices) {
-    return slices.inner >= 8 * Gathered<T>::line && slices.count <= Gathered<T>::longest;
-}
-/// Whether they are whole pages apart besides: then a single pass, too, waits where it reads what has the place in a
-/// page of what was just written.
-template <class T> bool are_pages_apart(const Slices& slices) {
-    return slices.count >= 8 && are_far_apart<T>(slices) && slices.inner * sizeof(T) % 4096 == 0;
+/// Whether the lines of a column drive each other out of the nearest cache, and what is read waits for what was just
+/// written, because rows are multiples of a large power of two apart, of `least` bytes or more: a line's place in the
+/// cache is that of its page, and five of one place, with as many of the results, are too many. (Measured.)
+template <class T> bool columns_compete(const Slices& slices, std::size_t least = 1024) {
+    constexpr std::size_t page = 4096;
+    const std::size_t apart = slices.inner * sizeof(T), power = apart & ~(apart - 1);
+    return power >= least && slices.count * (power < page ? power : page) >= 5 * page &&
+           slices.count <= Gathered<T>::longest;
 }
 
 /// Runs kernel(inputs, slices, columns, y, first result) at once or, where that pays, on some gathered columns at a
@@ -50,7 +49,9 @@ void gathering(bool pays, const T* const (&inputs)[N], const Slices& slices, std
     Gathered<T> gathered[N], results;
     const T* from[N];
     for (std::size_t k = 0; k < N; ++k) from[k] = gathered[k].numbers;
-    const std::size_t fitting = Gathered<T>::size / count / line, together = (fitting < 32 ? fitting : 32) * line;
+    // Half of the room stays in the nearest cache with the results; but runs of a few lines are worth more than that.
+    const std::size_t most = Gathered<T>::size / line / count, near = most / 2;
+    const std::size_t together = (near > 32 ? 32 : near > 4 ? near : most > 4 ? 4 : most) * line;
     for (std::size_t o = 0; o < outer; ++o)
         for (std::size_t i = 0; i < columns; i += together) {
             const std::size_t n = columns - i < together ? columns - i : together, offset = o * count * inner + i;

@@ -186,28 +186,28 @@ XGRAD_FLATTEN void cross_entropy_backward_slices(const T* probabilities, const S
 }
 
 template <class T> void softmax(const T* x, const Slices& slices, std::size_t columns, T* y, T* logsumexp) {
-    gathering(are_far_apart<T>(slices), {x}, slices, columns, y,
+    gathering(columns_compete<T>(slices), {x}, slices, columns, y,
               [&](auto& from, const Slices& s, std::size_t its_columns, T* to, std::size_t first) {
                   softmax_slices(from[0], s, its_columns, to, logsumexp ? logsumexp + first : nullptr);
               });
 }
 
 template <class T> void log_softmax(const T* x, const Slices& slices, std::size_t columns, T* y) {
-    gathering(are_far_apart<T>(slices), {x}, slices, columns, y,
+    gathering(columns_compete<T>(slices), {x}, slices, columns, y,
               [](auto& from, const Slices& s, std::size_t its_columns, T* to, std::size_t) {
                   log_softmax_slices(from[0], s, its_columns, to);
               });
 }
 
 template <class T> void softmax_backward(const T* y, const T* g, const Slices& slices, std::size_t columns, T* dx) {
-    gathering(are_pages_apart<T>(slices), {y, g}, slices, columns, dx,
+    gathering(columns_compete<T>(slices), {y, g}, slices, columns, dx,
               [](auto& from, const Slices& s, std::size_t its_columns, T* to, std::size_t) {
                   softmax_backward_slices(from[0], from[1], s, its_columns, to);
               });
 }
 
 template <class T> void log_softmax_backward(const T* y, const T* g, const Slices& slices, std::size_t columns, T* dx) {
-    gathering(are_pages_apart<T>(slices), {y, g}, slices, columns, dx,
+    gathering(columns_compete<T>(slices), {y, g}, slices, columns, dx,
               [](auto& from, const Slices& s, std::size_t its_columns, T* to, std::size_t) {
                   log_softmax_backward_slices(from[0], from[1], s, its_columns, to);
               });
@@ -216,7 +216,7 @@ template <class T> void log_softmax_backward(const T* y, const T* g, const Slice
 template <class T>
 void cross_entropy(const T* x, const Slices& slices, std::size_t columns, const CrossEntropyTarget<T>& target,
                    const CrossEntropyResult<T>& result) {
-    gathering(are_far_apart<T>(slices), {x}, slices, columns, result.probabilities,
+    gathering(columns_compete<T>(slices), {x}, slices, columns, result.probabilities,
               [&](auto& from, const Slices& s, std::size_t its_columns, T* to, std::size_t first) {
                   CrossEntropyTarget<T> its_target = target;
                   its_target.labels += first;
@@ -228,7 +228,7 @@ void cross_entropy(const T* x, const Slices& slices, std::size_t columns, const 
 template <class T>
 void cross_entropy_backward(const T* probabilities, const Slices& slices, std::size_t columns,
                             const CrossEntropyTarget<T>& target, T weight_sum, const T* scales, bool one_scale, T* dx) {
-    gathering(are_pages_apart<T>(slices), {probabilities}, slices, columns, dx,
+    gathering(columns_compete<T>(slices), {probabilities}, slices, columns, dx,
               [&](auto& from, const Slices& s, std::size_t its_columns, T* to, std::size_t first) {
                   CrossEntropyTarget<T> its_target = target;
                   its_target.labels += first;

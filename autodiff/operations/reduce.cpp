@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include <xgrad/autodiff/elementwise.hpp>
 #include <xgrad/autodiff/kernels/reduce.hpp>
 #include <xgrad/autodiff/kernels/softmax.hpp>
 #include <xgrad/autodiff/operations/arithmetic.hpp>
@@ -83,29 +84,24 @@ void check_not_empty(const char* operation, const Shape& shape, const Slices& sl
 template <class T>
 Variable<T> extremum(const char* operation, const Variable<T>& x, const Axes& axes, bool keep,
                      kernels::Reduce<T> kernel) {
-    if (!detail::is_recorded(x)) {
-        const Reduction reduction(operation, x.shape(), axes, keep);
-        check_not_empty(operation, x.shape(), reduction.slices);
-        return reduction.reduced(x, kernel);
-    }
-    return over_adjacent_axes(operation, x, axes, keep, [=](const Variable<T>& a, const Reduction& reduction) {
-        check_not_empty(operation, a.shape(), reduction.slices);
-        Array<T> value = reduction.reduced(a, kernel);
-        return record(operation, std::move(value), with("axes", reduction.axes),
-                      wrt(a, [a, reduction](const Variable<T>& g, const Variable<T>& y) {
-                          if (!detail::thread_state.recording) {
-                              Array<T> dx = empty<T>(a.shape());
-                              kernels::extremum_backward(a.value().data(), reduction.slices, y.value().data(),
-                                                         g.value().data(), dx.data());
-                              return Variable<T>(std::move(dx));
-                          }
-                          // Which elements are the extremum is constant almost everywhere.
-                          const Variable<T> best = reshape(y, reduction.kept).detach();
-                          const Variable<T> hit = where(a.detach() == best, Variable<T>(1), 0);
-                          const Axes reduced(reduction.axes);
-                          return reshape(g, reduction.kept) * (hit / sum(hit, reduced, keep_dims));
-                      }));
-    });
+    const Reduction reduction(operation, x.shape(), axes, keep);
+    check_not_empty(operation, x.shape(), reduction.slices);
+    Array<T> value = reduction.reduced(x, kernel);
+    if (!detail::is_recorded(x)) return value;
+    return record(operation, std::move(value), with("axes", reduction.axes),
+                  wrt(x, [operation, x, reduction](const Variable<T>& g, const Variable<T>& y) {
+                      if (reduction.adjacent && !detail::thread_state.recording) {
+                          Array<T> dx = empty<T>(x.shape());
+                          kernels::extremum_backward(x.value().data(), reduction.slices, y.value().data(),
+                                                     g.value().data(), dx.data());
+                          return Variable<T>(std::move(dx));
+                      }
+                      // Which elements are the extremum is constant almost everywhere.
+                      Variable<T> is_best = detail::elementwise_operation(operation, formulas::IsSame{}, x.detach(),
+                                                                          reshape(y, reduction.kept).detach());
+                      const Variable<T> count = sum(is_best, Axes(reduction.axes), keep_dims);
+                      return std::move(is_best) * (reshape(g, reduction.kept) / count);
+                  }));
 }
 
 template <class T>
