@@ -52,7 +52,9 @@ GROUPS = [
     Group("arrays", "Few numbers to a row, operands that repeat, arrays that are moved; “backward” as before",
           names(["arrays"], ["max_rows", "logsumexp_rows", "softmax_columns", "times_row", "times_column", "transposed",
                              "stacked", "taken", "every_second"],
-                ["4096x256", "50000x10", "200000x3"], DIRECTIONS), ["xgrad", "libtorch", "jax"],
+                ["4096x256", "50000x10", "200000x3"], DIRECTIONS)
+          + names(["arrays"], ["softmax_columns", "max_columns"], ["21x32768", "64x8192"], DIRECTIONS)
+          + names(["arrays"], ["masked", "pooled"], ["4096x256"], DIRECTIONS), ["xgrad", "libtorch", "jax"],
           tolerance=1e-3),  # sums of 200 000 numbers, which LibTorch does not add up pairwise
     Group("batches", "Small products, one for each sample, of the numbers of its row; “backward” as before",
           names(["batches"], ["matrix_vector"], ["20000x64", "4000x256"], DIRECTIONS)

@@ -139,6 +139,7 @@ FUNCTIONS = {
     "variance_rows": lambda x: jnp.var(x, 1),
     "variance_columns": lambda x: jnp.var(x, 0),
     "max_rows": lambda x: jnp.max(x, 1),
+    "max_columns": lambda x: jnp.max(x, 0),
     "logsumexp_rows": lambda x: jax.nn.logsumexp(x, 1),
     "softmax_columns": lambda x: jax.nn.softmax(x, 0),
     "transposed": jnp.transpose,
@@ -203,6 +204,14 @@ def function(_, name, shape, direction):
 
         def f(x, statistics):
             return jnp.take(x, indices, 1), statistics
+    elif name == "masked":
+        mask = jnp.array(labels(1, columns, 2), dtype=bool)
+
+        def f(x, statistics):
+            return jnp.where(mask, x, -1), statistics
+    elif name == "pooled":
+        def f(x, statistics):
+            return x.reshape(rows // 2, 2, columns // 2, 2).max((1, 3)), statistics
     else:
         def f(x, statistics):
             return FUNCTIONS[name](x), statistics

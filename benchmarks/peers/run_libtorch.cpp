@@ -54,6 +54,7 @@ const std::map<std::string, std::function<Tensor(const Tensor&)>> functions = {
     {"variance_rows", [](const Tensor& x) { return torch::var(x, 1, false); }},
     {"variance_columns", [](const Tensor& x) { return torch::var(x, 0, false); }},
     {"max_rows", [](const Tensor& x) { return x.amax(1); }},
+    {"max_columns", [](const Tensor& x) { return x.amax(0); }},
     {"logsumexp_rows", [](const Tensor& x) { return torch::logsumexp(x, 1); }},
     {"softmax_columns", [](const Tensor& x) { return torch::softmax(x, 0); }},
     {"transposed", [](const Tensor& x) { return x.t().contiguous(); }},
@@ -94,6 +95,12 @@ Function function_named(const std::string& name, std::int64_t rows, std::int64_t
         const auto size = static_cast<std::size_t>(columns);
         return {[indices = tensor(peers::labels(1, size, size))](const Tensor& x) { return x.index_select(1, indices); }};
     }
+    if (name == "masked") {
+        const auto mask = tensor(peers::labels(1, static_cast<std::size_t>(columns), 2)).to(torch::kBool);
+        return {[mask](const Tensor& x) { return torch::where(mask, x, -1); }};
+    }
+    if (name == "pooled")
+        return {[=](const Tensor& x) { return x.view({rows / 2, 2, columns / 2, 2}).amax({1, 3}); }};
     return {functions.at(name)};
 }
 

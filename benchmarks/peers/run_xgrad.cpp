@@ -95,6 +95,16 @@ Function function_named(const std::string& name, std::size_t rows, std::size_t c
         const Array<std::int64_t> indices = borrow(std::span(numbers), Shape{columns});
         return {[indices](const Variable<>& x) { return take(x, indices, 1); }};
     }
+    if (name == "masked") {
+        const auto numbers = peers::labels(1, columns, 2);
+        Array<bool> mask = empty<bool>({columns});
+        std::copy(numbers.begin(), numbers.end(), mask.begin());
+        return {[mask](const Variable<>& x) { return where(mask, x, -1); }};
+    }
+    if (name == "pooled") {
+        const Shape pairs{rows / 2, 2, columns / 2, 2};
+        return {[pairs](const Variable<>& x) { return max(reshape(x, pairs), {1, 3}); }};
+    }
     const std::map<std::string, std::function<Variable<>(const Variable<>&)>> others = {
         {"softmax", [](const Variable<>& x) { return softmax(x); }},
         {"log_softmax", [](const Variable<>& x) { return log_softmax(x); }},
@@ -105,6 +115,7 @@ Function function_named(const std::string& name, std::size_t rows, std::size_t c
         {"variance_rows", [](const Variable<>& x) { return variance(x, {1}); }},
         {"variance_columns", [](const Variable<>& x) { return variance(x, {0}); }},
         {"max_rows", [](const Variable<>& x) { return max(x, {1}); }},
+        {"max_columns", [](const Variable<>& x) { return max(x, {0}); }},
         {"logsumexp_rows", [](const Variable<>& x) { return logsumexp(x, {1}); }},
         {"softmax_columns", [](const Variable<>& x) { return softmax(x, 0); }},
         {"transposed", [](const Variable<>& x) { return transpose(x); }},
