@@ -51,7 +51,8 @@ void over_blocks(const std::array<const T*, N>& inputs, const Slices& slices, st
                  const Run& run) {
     using Turned = TurnedBlocks<T, N>;
     const std::size_t length = slices.count * slices.inner;
-    const std::size_t columns = Turned::size / std::max(slices.count, longest_turned_row);  // at most most_columns
+    constexpr std::size_t line = 64 / sizeof(T);
+    const std::size_t columns = Turned::size / std::max(slices.count, longest_turned_row) / line * line;
     const std::size_t most_blocks = columns / slices.inner;
     const auto transpose = move_kernels<T>(at).transpose;
     in_pieces(slices.outer, length, [&](std::size_t begin, std::size_t n) {
