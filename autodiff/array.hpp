@@ -52,7 +52,7 @@ inline std::string describe(const Shape& shape) { return describe(std::span(shap
 
 /// An array of this shape whose elements are not initialised. Throws Error when they cannot be counted.
 template <class T>
-Array<T> empty(const Shape& shape) {
+[[gnu::flatten]] Array<T> empty(const Shape& shape) {  // flat, as small operations wait for it
     element_count(shape);
     return Array<T>(shape);
 }

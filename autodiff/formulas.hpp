@@ -165,10 +165,12 @@ struct Maximum {
     X operator()(const X& a, const X& b) const { return maximum(a, b); }
 };
 
-/// 1 where a and b are equal, or both NaN, and 0 elsewhere
-struct IsSame {
+/// c where a and b are equal, or both NaN, and 0 elsewhere
+struct WhereSame {
     template <class X>
-    X operator()(const X& a, const X& b) const { return where((a == b) | (isnan(a) & isnan(b)), X(1), X(0)); }
+    X operator()(const X& a, const X& b, const X& c) const {
+        return where((a == b) | (isnan(a) & isnan(b)), c, X(0));
+    }
 };
 
 /// The smaller one; NaN if either is, as in NumPy
@@ -419,7 +421,7 @@ struct List {
 /// All of the above: the library has their kernels compiled for every instruction-set level.
 using Formulas =
     List<Negative, Reciprocal, Exp, Expm1, Log, Log1p, Sqrt, Rsqrt, Square, Cube, Abs, Sign, Floor, Sin, Cos, Tan, Tanh,
-         Sigmoid, Erf, Add, Subtract, Multiply, Divide, Pow, Maximum, Minimum, IsSame, AddNumber, MultiplyNumber,
+         Sigmoid, Erf, Add, Subtract, Multiply, Divide, Pow, Maximum, Minimum, WhereSame, AddNumber, MultiplyNumber,
          DivideNumber, RightSubtract, RightDivide, PowNumber, Clip, Relu, LeakyRelu, Prelu, Elu, Selu, Celu, Gelu,
          GeluTanh, Silu, Mish, Softplus, Softsign, Hardtanh, Hardsigmoid, Hardswish, LogSigmoid, Expm1Vjp, SqrtVjp,
          RsqrtVjp, ReciprocalVjp, TanVjp, TanhVjp, SigmoidVjp, ReluVjp, DivideVjp>;

@@ -90,7 +90,7 @@ using FreeLists = std::array<FreeList, class_count>;
 constinit FreeLists shared_lists;
 constinit std::mutex shared_mutex;
 #if defined(__unix__)
-// A process that is forked while another thread holds the lock would wait for it for ever.
+// A child that is forked while another thread holds the lock would wait for it for ever.
 [[maybe_unused]] const int fork_handlers = pthread_atfork([] { shared_mutex.lock(); }, [] { shared_mutex.unlock(); },
                                                           [] { shared_mutex.unlock(); });
 #endif

@@ -191,6 +191,7 @@ auto record_many(const char* operation, const std::array<Variable<T>, N>& values
 template <class T, class... Arguments>
 auto record_many(const char* operation, const std::vector<Variable<T>>& values, Arguments... arguments) {
     std::vector<Array<T>> arrays;
+    arrays.reserve(values.size());
     for (const Variable<T>& value : values) arrays.push_back(detail::unrecorded_value(operation, value));
     return record_many(operation, std::move(arrays), std::move(arguments)...);
 }

@@ -12,7 +12,7 @@ namespace xgrad {
 namespace detail {
 
 void refuse_recorded_value(const char* operation, const char* recorded) {
-    throw Error(fmt::format("record: the value of '{}' was itself recorded, by '{}'; compute it of x.detach(), which records "
+    throw Error(fmt::format("record: a value of '{}' was itself recorded, by '{}'; compute it of x.detach(), which records "
                             "nothing",
                             operation, recorded));
 }

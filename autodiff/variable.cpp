@@ -1,4 +1,4 @@
-#include <algorithm>
+#include <cstring>
 
 #include <fmt/format.h>
 
@@ -100,8 +100,7 @@ void ValueNode<T>::receive(Sweep& sweep, Partial<T> part) {
     }
     prepare(sweep);
     if (!cotangent.defined()) {
-        cotangent = empty<T>(shape());
-        kernels::fill(cotangent.node()->value.data(), T{0}, cotangent.size());
+        cotangent = full(shape(), T{0});
     } else if (!is_sole_owner(cotangent)) {
         cotangent = copy_of(cotangent);
     }
@@ -256,7 +255,11 @@ void Variable<T>::assign(const std::type_identity_t<Variable>& values) {
         throw Error(fmt::format("assign: values of shape {} do not fit a variable of shape {}",
                                 describe(values.shape()), describe(shape())));
     Array<T>& target = begin_update();
-    kernels::copy(values.value().data(), target.size(), target.data());
+    const T* const from = values.value().data();
+    if (from + target.size() <= target.data() || target.data() + target.size() <= from)
+        kernels::copy(from, target.size(), target.data());
+    else  // parts of the same memory
+        std::memmove(target.data(), from, target.size() * sizeof(T));
 }
 
 template <Real T>

@@ -63,6 +63,8 @@ template <class T>
 Variable<T> saved(Variable<T>&& handle, std::uint64_t recorded_at) noexcept;
 
 [[noreturn]] void refuse_empty();
+template <class First, class... Others>
+void check_update(const First& first, const Others&... others);
 [[noreturn]] void refuse_changed(const Shape& shape);
 
 enum class Comparison { less, less_equal, equal, not_equal };
@@ -179,11 +181,12 @@ public:
         function(value);
         end_update(before, std::move(memory));
     }
-    /// Changes the value in place, element by element, by a formula of it and of arrays of its shape, as update_elementwise
-    /// does: `p.update([=](auto& p, auto g) { p -= learning_rate * g; }, gradient)`. (That is in update_elementwise.hpp.)
+    /// Changes the value in place, element by element, by a formula of it and of one or more arrays of its shape, as
+    /// update_elementwise does: `p.update([=](auto& p, auto g) { p -= learning_rate * g; }, gradient)`. (Include that.)
     template <class Formula, class... Arrays>
         requires(sizeof...(Arrays) > 0)
     void update(const Formula& formula, Arrays&&... arrays) {
+        detail::check_update(value(), arrays...);
         update([&](Array<T>& value) { update_elementwise(formula, value, std::forward<Arrays>(arrays)...); });
     }
 

@@ -3,7 +3,6 @@
 
 #include <fmt/format.h>
 
-#include <xgrad/autodiff/kernels/move.hpp>
 #include <xgrad/autodiff/kernels/reduce.hpp>
 #include <xgrad/autodiff/kernels/softmax.hpp>
 #include <xgrad/autodiff/operations/arithmetic.hpp>
@@ -193,8 +192,7 @@ void negative_log_likelihood(const Variable<T>& x, const Labels& labels, const C
 template <class T>
 Array<T> negative_log_likelihood_cotangent(const Shape& shape, const Labels& labels,
                                            const CrossEntropyOptions<T>& options, const Array<T>& g, T scale) {
-    Array<T> dx = empty<T>(shape);
-    kernels::fill(dx.data(), T{0}, dx.size());
+    Array<T> dx = full(shape, T{0});
     const bool is_one = options.reduction != Reduction::none;
     each_labelled(
         shape, labels, options,

@@ -16,13 +16,12 @@ void check_bound(const char* function, double bound) {
     if (!(bound > 0)) throw Error(fmt::format("{}: the bound is {}; expected a number above 0", function, bound));
 }
 
-// The sum of squares. Those of large floats overflow where the numbers themselves are finite: in double they do not.
+// The sum of squares, which may overflow where the numbers themselves are finite; in more precision it does not.
 template <class T>
-double squared_norm(const Array<T>& g) {
-    const auto sum = static_cast<double>(kernels::squared_norm(g.data(), g.size()));
-    if (std::isfinite(sum)) return sum;
-    return std::accumulate(g.storage().begin(), g.storage().end(), 0.0,
-                           [](double total, T element) { return total + static_cast<double>(element) * element; });
+long double squared_norm(const Array<T>& g) {
+    const T sum = kernels::squared_norm(g.data(), g.size());
+    if (std::isfinite(sum) || !kernels::all_finite(g.data(), g.size())) return sum;
+    return std::accumulate(g.begin(), g.end(), 0.0L, [](long double total, long double x) { return total + x * x; });
 }
 
 // Replaces a gradient by what an operation makes of it, which writes over it unless somebody else sees it.
@@ -39,11 +38,11 @@ void change_gradient(const Variable<T>& parameter, Operation operation) {
 template <class T>
 double clip_grad_norm(const std::vector<Variable<T>>& parameters, double max_norm) {
     check_bound("clip_grad_norm", max_norm);
-    double sum = 0;
+    long double sum = 0;
     for (const Variable<T>& parameter : parameters)
         if (const Variable<T>& gradient = parameter.grad(); gradient.defined())
             sum += squared_norm(gradient.value());
-    const double norm = std::sqrt(sum);
+    const auto norm = static_cast<double>(std::sqrt(sum));
     const double factor = max_norm / (norm + 1e-6);
     if (!std::isfinite(norm) || factor >= 1) return norm;
     for (const Variable<T>& parameter : parameters)

@@ -117,7 +117,7 @@ const std::vector<Mistake> mistakes{
          const Variable<> x = trained({2});
          record("mine", exp(x), wrt(x, [](const Variable<>& g) { return g; }));
      },
-     "record: the value of 'mine' was itself recorded, by 'exp'; compute it of x.detach()"},
+     "record: a value of 'mine' was itself recorded, by 'exp'; compute it of x.detach()"},
     {"a label out of range", [] { nn::cross_entropy(zeros({2, 10}), Array<std::int64_t>{3, 10}); }, "label 10"},
     {"labels of another batch", [] { nn::cross_entropy(zeros({2, 10}), Array<std::int64_t>{3}); }, "cross_entropy: "},
     {"an empty batch", [] { nn::cross_entropy(zeros({0, 10}), Array<std::int64_t>(Shape{0})); }, "cross_entropy: "},

@@ -1,6 +1,6 @@
 #include <algorithm>
-#include <numeric>
 #include <limits>
+#include <numeric>
 #include <vector>
 
 #include <xtensor/xview.hpp>  // its `view` must not get in the way
@@ -178,6 +178,7 @@ TEST_CASE("gather and scatter refuse a place beyond the array", "[operations][in
     const std::vector<Place> beyond{Region{{2, 2}, {6, -2}, 1},    // begins before the array
                                     Region{{2, 2}, {10, 1}, 1},    // ends behind it
                                     Region{{2, 2}, {1}, 0},        // lacks a stride
+                                    Region{{9}, {std::ptrdiff_t{1} << 61}, 0},
                                     Positions{1, {0, 4}}, Positions{0, {-1, 1}}, Positions{2, {0, 1}}};
     for (const Place& where : beyond) {
         const auto place = std::make_shared<const Place>(where);

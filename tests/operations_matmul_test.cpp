@@ -191,7 +191,7 @@ TEST_CASE("linear of no outputs, samples or inputs gives gradients of zeros", "[
         y.backward(random(y.shape()));
         CHECK(same(x.grad(), full(x.shape(), 0.0)));
         CHECK(same(weight.grad(), full(weight.shape(), 0.0)));
-        CHECK(bias.grad().shape() == bias.shape());
+        CHECK(close(bias.grad(), xt::sum(random(y.shape()).value(), {0})));
     }
 }
 

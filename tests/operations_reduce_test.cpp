@@ -100,6 +100,19 @@ TEST_CASE("max and min have right values and derivatives over all kinds of axes"
         }
 }
 
+TEST_CASE("an infinite cotangent of an extremum reaches nothing but the extremum", "[operations][reduce]") {
+    const double infinity = std::numeric_limits<double>::infinity();
+    for (const bool create_graph : {false, true}) {
+        V x = {{{1, 2}}, {{4, 3}}};
+        x.requires_grad(true);
+        max(x, {0, 2}).backward(V{infinity}, {.create_graph = create_graph});
+        CHECK(same(x.grad(), {{{0, 0}}, {{infinity, 0}}}));
+        x.zero_grad();
+        max(x, {0, 1}).backward(V{infinity, 5}, {.create_graph = create_graph});
+        CHECK(same(x.grad(), {{{0, 0}}, {{infinity, 5}}}));
+    }
+}
+
 TEST_CASE("extrema along axes apart share cotangents among equals, and give NaN its own", "[operations][reduce]") {
     const double nan = std::numeric_limits<double>::quiet_NaN();
     V x = {{{1, 3}, {7, 5}}, {{3, 2}, {nan, 8}}};

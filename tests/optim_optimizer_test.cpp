@@ -210,6 +210,19 @@ TEST_CASE("clip_grad_norm scales all gradients together", "[optim]") {
     CHECK(optim::clip_grad_norm<float>({large}, 1) == Approx(5e19));
     CHECK(large.grad().value()(0) == Approx(0.6f));
     CHECK(large.grad().value()(1) == Approx(0.8f));
+    Variable<double> larger = Variable<double>{1, 1};
+    larger.requires_grad(true).set_grad({3e200, 4e200});
+    CHECK(optim::clip_grad_norm<double>({larger}, 1) == Approx(5e200));
+    CHECK(larger.grad().value()(1) == Approx(0.8));
+    Variable<> x = leaf({1, 2});
+    sum(x * x * x).backward({.create_graph = true});
+    const Variable<> recorded = x.grad();
+    optim::clip_grad_norm<float>({x}, 1);
+    CHECK((recorded.value() == Array<float>{3, 12}));  // still itself, and differentiable
+    CHECK_FALSE(x.grad().requires_grad());
+    x.zero_grad();
+    sum(recorded).backward();
+    CHECK((x.grad().value() == Array<float>{6, 12}));
     CHECK(message([&] { optim::clip_grad_norm<float>({a}, 0); }) ==
           "clip_grad_norm: the bound is 0; expected a number above 0");
 

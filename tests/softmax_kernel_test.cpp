@@ -11,11 +11,13 @@ using kernels::Slices;
 namespace {
 
 const std::vector<Slices> shapes{
-    {0, 3, 1},   {3, 0, 1},  {2, 3, 0},   {1, 1, 1},    {4, 1, 1},     {3, 2, 1},     {5, 3, 1},    {7, 10, 1},
-    {3, 15, 1},  {3, 16, 1}, {3, 17, 1},  {2, 63, 1},   {2, 65, 1},    {1, 4999, 1},  {1, 3, 2},    {2, 10, 7},
-    {2, 4, 15},  {1, 5, 16}, {2, 5, 17},  {2, 67, 33},  {300, 257, 1}, {20, 30, 129}, {2, 64, 7},   {1, 9000, 3},
-    {40, 1, 1},  {40, 3, 1}, {120, 6, 1}, {300, 10, 1}, {16, 16, 1},   {17, 17, 1},   {106, 17, 1}, {60, 32, 1},
-    {40, 16, 2}, {17, 2, 3}, {100, 5, 7}, {2, 6, 1024}, {1, 24, 256},  {16, 64, 2},   {70, 42, 3},  {20, 0, 3},
+    {0, 3, 1},     {3, 0, 1},  {2, 3, 0},   {1, 1, 1},    {4, 1, 1},     {3, 2, 1},     {5, 3, 1},     {7, 10, 1},
+    {3, 15, 1},    {3, 16, 1}, {3, 17, 1},  {2, 63, 1},   {2, 65, 1},    {1, 4999, 1},  {1, 3, 2},     {2, 10, 7},
+    {2, 4, 15},    {1, 5, 16}, {2, 5, 17},  {2, 67, 33},  {300, 257, 1}, {20, 30, 129}, {2, 64, 7},    {1, 9000, 3},
+    {40, 1, 1},    {40, 3, 1}, {120, 6, 1}, {300, 10, 1}, {16, 16, 1},   {17, 17, 1},   {106, 17, 1},  {60, 32, 1},
+    {40, 16, 2},   {17, 2, 3}, {100, 5, 7}, {2, 6, 1024}, {1, 24, 256},  {1, 52, 256},  {1, 103, 256}, {1, 129, 256},
+    {1, 513, 256}, {5, 14, 1}, {5, 15, 1},  {5, 22, 1},   {5, 23, 1},    {4, 10, 1},    {100, 22, 1},  {16, 64, 2},
+    {70, 42, 3},   {20, 0, 3},
 };
 
 // Calls body(place) for each slice, where place(c) is where its number c stands.
@@ -242,6 +244,10 @@ std::vector<std::vector<T>> all_results(const Slices& s, const std::vector<T>& x
     const T half = T(0.5);
     kernels::softmax_cross_entropy_backward(results[4].data(), s, target, one_scale ? &half : losses.data(), one_scale,
                                             results[5].data(), at);
+    std::vector<T> in_place = results[4];
+    kernels::softmax_cross_entropy_backward(in_place.data(), s, target, one_scale ? &half : losses.data(), one_scale,
+                                            in_place.data(), at);
+    CHECK((in_place == results[5]));
     results.insert(results.end(), {sums, losses, weights});
     return results;
 }
@@ -252,9 +258,10 @@ TEMPLATE_TEST_CASE("arrays that are shared among threads have the softmax and cr
                    "[softmax]", float, double) {
     using T = TestType;
     // Rows, rows side by side, some long columns, many short ones whose last piece is a part of one, several such
-    // arrays, few columns, short rows, and few short columns.
-    for (const Slices& s : {Slices{60, 1000, 1}, Slices{301, 100, 1}, Slices{1, 2000, 70}, Slices{1, 40, 1001},
-                            Slices{7, 30, 200}, Slices{1, 9000, 3}, Slices{9000, 3, 1}, Slices{4000, 4, 3}})
+    // arrays, few columns, short rows, few short columns, and columns whole pages apart.
+    for (const Slices& s :
+         {Slices{60, 1000, 1}, Slices{301, 100, 1}, Slices{1, 2000, 70}, Slices{1, 40, 1001}, Slices{7, 30, 200},
+          Slices{1, 9000, 3}, Slices{9000, 3, 1}, Slices{4000, 4, 3}, Slices{7, 6, 1024}, Slices{2, 60, 512}})
         for (const Level at : levels()) {
             CAPTURE(name(at), s.outer, s.count, s.inner);
             const auto x = numbers<T>(s.size(), 1), g = numbers<T>(s.size(), 2),

@@ -1,6 +1,7 @@
 // Variables: how they are made, shared and changed. What is recorded about them is tape_test.cpp's.
 #include <limits>
 #include <memory>
+#include <numeric>
 #include <span>
 #include <type_traits>
 #include <vector>
@@ -16,6 +17,21 @@
 using namespace xgrad;
 using testing::holds;
 using testing::leaf;
+
+TEST_CASE("a variable may be assigned a part of its own memory", "[variable]") {
+    for (const std::size_t n : {5, 40, 40'000}) {
+        Array<> numbers = empty<float>({n + 1});
+        std::iota(numbers.begin(), numbers.end(), 0.0f);
+        Variable<> earlier = share(numbers, {n}, 0), later = share(numbers, {n}, 1);
+        later.assign(earlier);
+        CHECK(numbers(1) == 0);
+        CHECK(numbers(n) == static_cast<float>(n - 1));
+        std::iota(numbers.begin(), numbers.end(), 0.0f);
+        earlier.assign(later);
+        CHECK(numbers(0) == 1);
+        CHECK(numbers(n - 1) == static_cast<float>(n));
+    }
+}
 
 TEST_CASE("a variable is made from a number", "[tape]") {
     const Variable x = 2.5;

@@ -35,10 +35,13 @@ template <class T> void Accuracy::add(const Array<T>& scores, const Array<std::i
         if (label < 0 || label >= classes)
             throw Error(fmt::format("Accuracy: label {} is not one of the {} classes", label, classes));
 
-    Array<std::int64_t> largest = full(labels.shape(), std::int64_t{0});
-    if (columns > 1) kernels::argmax(scores.data(), {labels.size(), columns, 1}, largest.data());
+    Array<std::int64_t> largest;
+    if (columns > 1) {
+        largest = empty<std::int64_t>(labels.shape());
+        kernels::argmax(scores.data(), {labels.size(), columns, 1}, largest.data());
+    }
     for (std::size_t i = 0; i < labels.size(); ++i) {
-        const std::int64_t place = largest.data()[i];  // of a NaN, where there is one
+        const std::int64_t place = columns > 1 ? largest.data()[i] : 0;  // of a NaN, where there is one
         const T score = scores.data()[i * columns + static_cast<std::size_t>(place)];
         const std::int64_t found = columns > 1 ? place : score > threshold_;
         correct_ += !std::isnan(score) && found == labels.data()[i];

@@ -38,14 +38,12 @@ template <class T> bool columns_compete(const Slices& slices, std::size_t least 
            slices.count <= Gathered<T>::longest;
 }
 
-/// Runs kernel(inputs, slices, columns, y, first result) at once or, where that pays, on some gathered columns at a
-/// time, as many as a near cache holds. y may be null, or one of the inputs.
+// The copies are large: nobody else shall make room for them.
 template <class T, std::size_t N, class Kernel>
-void gathering(bool pays, const T* const (&inputs)[N], const Slices& slices, std::size_t columns, T* y,
-               const Kernel& kernel) {
+[[gnu::noinline]] void run_gathered(const T* const* inputs, const Slices& slices, std::size_t columns, T* y,
+                                    const Kernel& kernel) {
     constexpr std::size_t line = Gathered<T>::line;
     const auto [outer, count, inner] = slices;
-    if (!pays || count == 0) return kernel(inputs, slices, columns, y, 0);
     Gathered<T> gathered[N], results;
     const T* from[N];
     for (std::size_t k = 0; k < N; ++k) from[k] = gathered[k].numbers;
@@ -59,6 +57,17 @@ void gathering(bool pays, const T* const (&inputs)[N], const Slices& slices, std
             kernel(from, Slices{1, count, n}, n, y ? results.numbers : nullptr, o * inner + i);
             if (y) results.write(y + offset, count, n, inner);
         }
+}
+
+/// Runs kernel(inputs, slices, columns, y, first result) at once or, where that pays, on some gathered columns at a
+/// time, as many as a near cache holds. y may be null, or one of the inputs.
+template <class T, std::size_t N, class Kernel>
+void gathering(bool pays, const T* const (&inputs)[N], const Slices& slices, std::size_t columns, T* y,
+               const Kernel& kernel) {
+    if (pays)
+        run_gathered<T, N>(inputs, slices, columns, y, kernel);
+    else
+        kernel(inputs, slices, columns, y, 0);
 }
 
 }  // namespace xgrad::kernels::XGRAD_LEVEL

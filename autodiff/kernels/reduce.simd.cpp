@@ -235,7 +235,7 @@ XGRAD_FLATTEN void extremum_backward_slices(const T* x, const Slices& slices, co
 
 template <class T> void extremum_backward(const T* x, const Slices& slices, const T* y, const T* g, T* dx) {
     gathering(columns_compete<T>(slices, 2048), {x}, slices, slices.inner, dx,
-              [=](auto& from, const Slices& s, std::size_t, T* to, std::size_t first) {
+              [=](const T* const* from, const Slices& s, std::size_t, T* to, std::size_t first) {
                   extremum_backward_slices(from[0], s, y + first, g + first, to);
               });
 }

@@ -187,28 +187,28 @@ XGRAD_FLATTEN void cross_entropy_backward_slices(const T* probabilities, const S
 
 template <class T> void softmax(const T* x, const Slices& slices, std::size_t columns, T* y, T* logsumexp) {
     gathering(columns_compete<T>(slices), {x}, slices, columns, y,
-              [&](auto& from, const Slices& s, std::size_t its_columns, T* to, std::size_t first) {
+              [&](const T* const* from, const Slices& s, std::size_t its_columns, T* to, std::size_t first) {
                   softmax_slices(from[0], s, its_columns, to, logsumexp ? logsumexp + first : nullptr);
               });
 }
 
 template <class T> void log_softmax(const T* x, const Slices& slices, std::size_t columns, T* y) {
     gathering(columns_compete<T>(slices), {x}, slices, columns, y,
-              [](auto& from, const Slices& s, std::size_t its_columns, T* to, std::size_t) {
+              [](const T* const* from, const Slices& s, std::size_t its_columns, T* to, std::size_t) {
                   log_softmax_slices(from[0], s, its_columns, to);
               });
 }
 
 template <class T> void softmax_backward(const T* y, const T* g, const Slices& slices, std::size_t columns, T* dx) {
     gathering(columns_compete<T>(slices), {y, g}, slices, columns, dx,
-              [](auto& from, const Slices& s, std::size_t its_columns, T* to, std::size_t) {
+              [](const T* const* from, const Slices& s, std::size_t its_columns, T* to, std::size_t) {
                   softmax_backward_slices(from[0], from[1], s, its_columns, to);
               });
 }
 
 template <class T> void log_softmax_backward(const T* y, const T* g, const Slices& slices, std::size_t columns, T* dx) {
     gathering(columns_compete<T>(slices), {y, g}, slices, columns, dx,
-              [](auto& from, const Slices& s, std::size_t its_columns, T* to, std::size_t) {
+              [](const T* const* from, const Slices& s, std::size_t its_columns, T* to, std::size_t) {
                   log_softmax_backward_slices(from[0], from[1], s, its_columns, to);
               });
 }
@@ -217,7 +217,7 @@ template <class T>
 void cross_entropy(const T* x, const Slices& slices, std::size_t columns, const CrossEntropyTarget<T>& target,
                    const CrossEntropyResult<T>& result) {
     gathering(columns_compete<T>(slices), {x}, slices, columns, result.probabilities,
-              [&](auto& from, const Slices& s, std::size_t its_columns, T* to, std::size_t first) {
+              [&](const T* const* from, const Slices& s, std::size_t its_columns, T* to, std::size_t first) {
                   CrossEntropyTarget<T> its_target = target;
                   its_target.labels += first;
                   cross_entropy_slices(from[0], s, its_columns, its_target,
@@ -229,7 +229,7 @@ template <class T>
 void cross_entropy_backward(const T* probabilities, const Slices& slices, std::size_t columns,
                             const CrossEntropyTarget<T>& target, T weight_sum, const T* scales, bool one_scale, T* dx) {
     gathering(columns_compete<T>(slices), {probabilities}, slices, columns, dx,
-              [&](auto& from, const Slices& s, std::size_t its_columns, T* to, std::size_t first) {
+              [&](const T* const* from, const Slices& s, std::size_t its_columns, T* to, std::size_t first) {
                   CrossEntropyTarget<T> its_target = target;
                   its_target.labels += first;
                   cross_entropy_backward_slices(from[0], s, its_columns, its_target, weight_sum,

@@ -3,7 +3,6 @@
 
 #include <fmt/format.h>
 
-#include <xgrad/autodiff/kernels/move.hpp>
 #include <xgrad/autodiff/operations/index.hpp>
 #include <xgrad/autodiff/operations/shape.hpp>
 #include <xgrad/autodiff/record.hpp>
@@ -46,8 +45,7 @@ Variable<T> scatter(const Variable<T>& part, std::shared_ptr<const Place> place,
     if (part.shape() != detail::part_shape(*place, shape))
         throw Error(fmt::format("scatter: a part of shape {} does not fit its place in {}", describe(part.shape()),
                                 describe(shape)));
-    Array<T> value = empty<T>(shape);
-    kernels::fill(value.data(), T{0}, value.size());
+    Array<T> value = full(shape, T{0});
     detail::add_at(value, part.value(), *place);
     return record("scatter", std::move(value), with("shape", shape),
                   wrt(part, [place](const Variable<T>& g) { return detail::gather_within(g, place); }));

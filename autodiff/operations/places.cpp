@@ -355,8 +355,10 @@ bool lies_within(const Place& place, const Shape& whole) {
         auto first = static_cast<std::ptrdiff_t>(region->offset), last = first;
         for (std::size_t i = 0; i < region->shape.size(); ++i) {
             if (region->shape[i] == 0) return true;
-            const std::ptrdiff_t reach = region->strides[i] * (static_cast<std::ptrdiff_t>(region->shape[i]) - 1);
-            (reach < 0 ? first : last) += reach;
+            std::ptrdiff_t reach = 0;
+            if (__builtin_mul_overflow(region->strides[i], region->shape[i] - 1, &reach)) return false;
+            std::ptrdiff_t& end = reach < 0 ? first : last;
+            if (__builtin_add_overflow(end, reach, &end)) return false;
         }
         return first >= 0 && last < static_cast<std::ptrdiff_t>(element_count(whole));
     }

@@ -97,10 +97,12 @@ Variable<T> extremum(const char* operation, const Variable<T>& x, const Axes& ax
                           return Variable<T>(std::move(dx));
                       }
                       // Which elements are the extremum is constant almost everywhere.
-                      Variable<T> is_best = detail::elementwise_operation(operation, formulas::IsSame{}, x.detach(),
-                                                                          reshape(y, reduction.kept).detach());
-                      const Variable<T> count = sum(is_best, Axes(reduction.axes), keep_dims);
-                      return std::move(is_best) * (reshape(g, reduction.kept) / count);
+                      const Variable<T> constant = x.detach(), best = reshape(y.detach(), reduction.kept);
+                      const auto where_best = [&](const Variable<T>& number) {
+                          return detail::elementwise_operation(operation, formulas::WhereSame{}, constant, best, number);
+                      };
+                      const Variable<T> count = sum(where_best(1), Axes(reduction.axes), keep_dims);
+                      return where_best(reshape(g, reduction.kept) / count);
                   }));
 }
 
@@ -165,6 +167,7 @@ Variable<T> variance(const Variable<T>& x, const Axes& axes, bool keep, std::siz
                                     correction));
         Array<T> means = empty<T>(reduction.kept), value = empty<T>(reduction.result);
         kernels::mean_and_variance(a.value().data(), reduction.slices, correction, means.data(), value.data());
+        if (!detail::is_recorded(a)) return Variable<T>(std::move(value));
         const T factor = T{2} / static_cast<T>(reduction.slices.count - correction);
         return record("variance", std::move(value), with("axes", reduction.axes), with("correction", correction),
                       wrt(a, [a, reduction, factor, means = Variable<T>(std::move(means))](const Variable<T>& g) {
