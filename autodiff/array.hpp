@@ -12,6 +12,7 @@
 
 #include <xgrad/autodiff/buffer.hpp>
 #include <xgrad/autodiff/error.hpp>
+#include <xgrad/autodiff/kernels/level.hpp>
 #include <xgrad/autodiff/kernels/move.hpp>
 #include <xgrad/autodiff/number.hpp>
 #include <xgrad/autodiff/xtensor.hpp>
@@ -52,7 +53,7 @@ inline std::string describe(const Shape& shape) { return describe(std::span(shap
 
 /// An array of this shape whose elements are not initialised. Throws Error when they cannot be counted.
 template <class T>
-[[gnu::flatten]] Array<T> empty(const Shape& shape) {  // flat, as small operations wait for it
+XGRAD_FLATTEN Array<T> empty(const Shape& shape) {  // as every small operation begins with it
     element_count(shape);
     return Array<T>(shape);
 }

@@ -165,18 +165,18 @@ struct Maximum {
     X operator()(const X& a, const X& b) const { return maximum(a, b); }
 };
 
+/// The smaller one; NaN if either is, as in NumPy
+struct Minimum {
+    template <class X>
+    X operator()(const X& a, const X& b) const { return minimum(a, b); }
+};
+
 /// c where a and b are equal, or both NaN, and 0 elsewhere
 struct WhereSame {
     template <class X>
     X operator()(const X& a, const X& b, const X& c) const {
         return where((a == b) | (isnan(a) & isnan(b)), c, X(0));
     }
-};
-
-/// The smaller one; NaN if either is, as in NumPy
-struct Minimum {
-    template <class X>
-    X operator()(const X& a, const X& b) const { return minimum(a, b); }
 };
 
 // ---- An operand and a number ----
