@@ -3,7 +3,7 @@
 //     update_elementwise([=](auto& p, auto& m, auto g) {
 //         m = 0.9 * m + g;
 //         p -= learning_rate * m;
-//     }, parameter, momentum, gradient);
+//     }, values, momentum, gradient);
 #pragma once
 
 #include <array>

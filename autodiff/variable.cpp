@@ -226,6 +226,19 @@ Variable<T> Variable<T>::detach() const {
     return Variable(share(value(), shape()));
 }
 
+namespace {
+
+// Also where both are parts of the same memory.
+template <class T>
+void copy_numbers(const T* from, std::size_t n, T* to) {
+    if (from + n <= to || to + n <= from)
+        kernels::copy(from, n, to);
+    else
+        std::memmove(to, from, n * sizeof(T));
+}
+
+}  // namespace
+
 template <Real T>
 Array<T>& Variable<T>::begin_update() {
     if (!node_) detail::refuse_empty();
@@ -241,7 +254,7 @@ template <Real T>
 void Variable<T>::end_update(const Shape& before, Buffer<T>&& memory) {
     Array<T>& value = node_->value;
     const Shape after = value.shape();
-    if (after == before && value.data() != memory.data()) kernels::copy(value.data(), value.size(), memory.data());
+    if (after == before && value.data() != memory.data()) copy_numbers(value.data(), value.size(), memory.data());
     if (after != before) value.resize(before);
     value.storage() = std::move(memory);
     value.storage().touch();
@@ -255,11 +268,7 @@ void Variable<T>::assign(const std::type_identity_t<Variable>& values) {
         throw Error(fmt::format("assign: values of shape {} do not fit a variable of shape {}",
                                 describe(values.shape()), describe(shape())));
     Array<T>& target = begin_update();
-    const T* const from = values.value().data();
-    if (from + target.size() <= target.data() || target.data() + target.size() <= from)
-        kernels::copy(from, target.size(), target.data());
-    else  // parts of the same memory
-        std::memmove(target.data(), from, target.size() * sizeof(T));
+    copy_numbers(values.value().data(), target.size(), target.data());
 }
 
 template <Real T>

@@ -182,7 +182,7 @@ public:
         end_update(before, std::move(memory));
     }
     /// Changes the value in place, element by element, by a formula of it and of one or more arrays of its shape, as
-    /// update_elementwise does: `p.update([=](auto& p, auto g) { p -= learning_rate * g; }, gradient)`. (Include that.)
+    /// update_elementwise does: `p.update([=](auto& p, auto g) { p -= learning_rate * g; }, gradient)`. Include its header.
     template <class Formula, class... Arrays>
         requires(sizeof...(Arrays) > 0)
     void update(const Formula& formula, Arrays&&... arrays) {

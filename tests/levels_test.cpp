@@ -1,4 +1,4 @@
-// One instruction-set level against another: all kernels, on shapes and values drawn at random, must agree with the
+// One instruction-set level against another: kernels, on shapes and values drawn at random, must agree with the
 // portable level up to rounding. What each kernel computes is held by its own tests; here it is enough that nobody
 // deviates, so that many more cases can be tried.
 #include <algorithm>
