@@ -5,58 +5,51 @@
 #include <cstddef>
 
 #include <xgrad/autodiff/kernels/rows.hpp>
+#include <xgrad/autodiff/memory.hpp>
 
 namespace xgrad::kernels::XGRAD_LEVEL {
 
-/// Some columns, copied, and back.
-template <class T> struct Gathered {
-    static constexpr std::size_t line = 64 / sizeof(T), longest = 512, size = line * longest;
-
-    T numbers[size];
-
-    void read(const T* columns, std::size_t count, std::size_t n, std::size_t stride) {
-        for (std::size_t c = 0; c < count; ++c)
-            each_lane<T>(n, [&](std::size_t k, auto part) {
-                part.store(part.load(columns + c * stride + k), numbers + c * n + k);
-            });
-    }
-    void write(T* columns, std::size_t count, std::size_t n, std::size_t stride) const {
-        for (std::size_t c = 0; c < count; ++c)
-            each_lane<T>(n, [&](std::size_t k, auto part) {
-                part.store(part.load(numbers + c * n + k), columns + c * stride + k);
-            });
-    }
-};
-
 /// Whether the lines of a column drive each other out of the nearest cache, and what is read waits for what was just
 /// written, because rows are multiples of a large power of two apart, of `least` bytes or more: a line's place in the
-/// cache is that of its page, and five of one place, with as many of the results, are too many. (Measured.)
+/// cache is that of its page, and five of one place, with as many of the results, are too many. Copies of long columns
+/// do not stay in the nearest cache either, and of very long ones in none nearby. (Measured.)
 template <class T> bool columns_compete(const Slices& slices, std::size_t least = 1024) {
-    constexpr std::size_t page = 4096;
+    constexpr std::size_t page = 4096, length = 512, longest = 4096;
+    if (slices.count > length && least < page / 2) least = page / 2;
     const std::size_t apart = slices.inner * sizeof(T), power = apart & ~(apart - 1);
-    return power >= least && slices.count * (power < page ? power : page) >= 5 * page &&
-           slices.count <= Gathered<T>::longest;
+    return power >= least && slices.count * (power < page ? power : page) >= 5 * page && slices.count <= longest;
 }
 
-// The copies are large: nobody else shall make room for them.
+template <class T>
+void copy_rows(const T* from, std::size_t from_stride, T* to, std::size_t to_stride, std::size_t rows,
+               std::size_t length) {
+    for (std::size_t r = 0; r < rows; ++r)
+        each_lane<T>(length, [&](std::size_t i, auto part) {
+            part.store(part.load(from + r * from_stride + i), to + r * to_stride + i);
+        });
+}
+
+// (Out of line, so that short columns find a short function.)
 template <class T, std::size_t N, class Kernel>
 [[gnu::noinline]] void run_gathered(const T* const* inputs, const Slices& slices, std::size_t columns, T* y,
                                     const Kernel& kernel) {
-    constexpr std::size_t line = Gathered<T>::line;
+    constexpr std::size_t line = 64 / sizeof(T), near = 256;
     const auto [outer, count, inner] = slices;
-    Gathered<T> gathered[N], results;
+    // As many lines of each row as stay in the nearest cache with the results; but runs of a few are worth more.
+    const std::size_t lines = near / count > 32 ? 32 : near / count > 4 ? near / count : 4, together = lines * line;
+    const std::size_t size = count * together, bytes = (N + 1) * size * sizeof(T);
+    T* const room = static_cast<T*>(memory::allocate(bytes));
     const T* from[N];
-    for (std::size_t k = 0; k < N; ++k) from[k] = gathered[k].numbers;
-    // Half of the room stays in the nearest cache with the results; but runs of a few lines are worth more than that.
-    const std::size_t most = Gathered<T>::size / line / count, near = most / 2;
-    const std::size_t together = (near > 32 ? 32 : near > 4 ? near : most > 4 ? 4 : most) * line;
+    for (std::size_t k = 0; k < N; ++k) from[k] = room + k * size;
+    T* const results = room + N * size;
     for (std::size_t o = 0; o < outer; ++o)
         for (std::size_t i = 0; i < columns; i += together) {
             const std::size_t n = columns - i < together ? columns - i : together, offset = o * count * inner + i;
-            for (std::size_t k = 0; k < N; ++k) gathered[k].read(inputs[k] + offset, count, n, inner);
-            kernel(from, Slices{1, count, n}, n, y ? results.numbers : nullptr, o * inner + i);
-            if (y) results.write(y + offset, count, n, inner);
+            for (std::size_t k = 0; k < N; ++k) copy_rows(inputs[k] + offset, inner, room + k * size, n, count, n);
+            kernel(from, Slices{1, count, n}, n, y ? results : nullptr, o * inner + i);
+            if (y) copy_rows<T>(results, n, y + offset, inner, count, n);
         }
+    memory::deallocate(room, bytes);
 }
 
 /// Runs kernel(inputs, slices, columns, y, first result) at once or, where that pays, on some gathered columns at a

@@ -71,14 +71,15 @@ void transpose_few_columns(const T* x, std::size_t x_stride, std::size_t rows, s
 }
 
 // Square by square, which registers hold. As many rows at a time as make up a line of x, so that each line is read
-// once.
+// once; of short rows two, as the processor fetches the next line too, which does not stay in cache for long where
+// columns are a power of two apart.
 template <class T>
 void transpose_squares(const T* x, std::size_t x_stride, std::size_t rows, std::size_t columns, T* y,
                        std::size_t y_stride) {
-    constexpr std::size_t square = lanes<T>, line = line_size<T>;
-    const std::size_t whole = columns / square * square;
-    for (std::size_t first = 0; first < rows; first += line) {
-        const std::size_t last = first + line < rows ? first + line : rows;
+    constexpr std::size_t square = lanes<T>, short_row = 1024 / sizeof(T);
+    const std::size_t whole = columns / square * square, together = (y_stride <= short_row ? 2 : 1) * line_size<T>;
+    for (std::size_t first = 0; first < rows; first += together) {
+        const std::size_t last = first + together < rows ? first + together : rows;
         for (std::size_t c = 0; c < whole; c += square) {
             std::size_t r = first;
             for (; r + square <= last; r += square)
