@@ -28,12 +28,10 @@ inline std::span<const std::size_t> as_span(const Shape& shape) { return {shape.
 
 /// An n-dimensional array in row-major order: an xtensor container that every xtensor expression can be assigned to and
 /// read from. T is float or double for values, std::int64_t for labels and indices, bool for masks.
-template <class T = float>
-using Array = xt::xarray_container<Buffer<T>, xt::layout_type::row_major, Shape>;
+template <class T = float> using Array = xt::xarray_container<Buffer<T>, xt::layout_type::row_major, Shape>;
 
 /// An xtensor expression: an array, a view of one, or arithmetic that is not evaluated yet.
-template <class E>
-concept ArrayExpression = xt::is_xexpression<std::remove_cvref_t<E>>::value;
+template <class E> concept ArrayExpression = xt::is_xexpression<std::remove_cvref_t<E>>::value;
 
 /// The number of elements of an array of this shape. Throws Error when it cannot be counted.
 inline std::size_t element_count(std::span<const std::size_t> shape) {
@@ -52,15 +50,13 @@ inline std::size_t element_count(const Shape& shape) { return element_count(std:
 inline std::string describe(const Shape& shape) { return describe(std::span(shape.data(), shape.size())); }
 
 /// An array of this shape whose elements are not initialised. Throws Error when they cannot be counted.
-template <class T>
-XGRAD_FLATTEN Array<T> empty(const Shape& shape) {  // as every small operation begins with it
+template <class T> XGRAD_FLATTEN Array<T> empty(const Shape& shape) {  // as every small operation begins with it
     element_count(shape);
     return Array<T>(shape);
 }
 
 /// An array of this shape with all elements equal to `value`.
-template <class T>
-Array<T> full(const Shape& shape, T value) {
+template <class T> Array<T> full(const Shape& shape, T value) {
     Array<T> array = empty<T>(shape);
     constexpr std::size_t few = 32;  // a call would take longer
     if constexpr (Real<T>)
@@ -75,8 +71,7 @@ Array<T> full(const Shape& shape, T value) {
 namespace detail {
 
 /// The array, moved. (xtensor moves a shape by exchanging it number by number, which takes longer than copying it.)
-template <class T>
-Array<T> moved(Array<T>&& array) {
+template <class T> Array<T> moved(Array<T>&& array) {
     Buffer<T> memory = std::move(array.storage());
     Array<T> result(std::as_const(array));
     result.storage() = std::move(memory);
@@ -84,8 +79,7 @@ Array<T> moved(Array<T>&& array) {
 }
 
 /// Memory as an array of this shape.
-template <class T>
-Array<T> in_shape(const Shape& shape, Buffer<T>&& memory) {
+template <class T> Array<T> in_shape(const Shape& shape, Buffer<T>&& memory) {
     Shape sizes = shape;
     typename Array<T>::strides_type strides;
     strides.resize(shape.size());
@@ -95,9 +89,9 @@ Array<T> in_shape(const Shape& shape, Buffer<T>&& memory) {
 
 }  // namespace detail
 
-/// The same memory under another shape, not copied, from element `offset` on. Throws Error when it goes beyond the array.
-template <class T>
-Array<T> share(const Array<T>& array, const Shape& shape, std::size_t offset = 0) {
+/// The same memory under another shape, not copied, from element `offset` on. Throws Error when it goes beyond the
+/// array.
+template <class T> Array<T> share(const Array<T>& array, const Shape& shape, std::size_t offset = 0) {
     const std::size_t count = element_count(shape);
     if (count > array.size() || offset > array.size() - count)
         throw Error("share: the shape " + describe(shape) + " from element " + std::to_string(offset) +
@@ -107,8 +101,7 @@ Array<T> share(const Array<T>& array, const Shape& shape, std::size_t offset = 0
 
 /// A caller's memory as an array of this shape, not copied; `keeper` is held as long as anything looks at it.
 /// Throws Error when the sizes differ.
-template <class T>
-Array<T> borrow(std::span<T> data, const Shape& shape, std::shared_ptr<void> keeper = nullptr) {
+template <class T> Array<T> borrow(std::span<T> data, const Shape& shape, std::shared_ptr<void> keeper = nullptr) {
     if (element_count(shape) != data.size())
         throw Error("borrow: " + std::to_string(data.size()) + " elements do not fill the shape " + describe(shape));
     return detail::in_shape(shape, Buffer<T>::borrow(data.data(), data.size(), std::move(keeper)));

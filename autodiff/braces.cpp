@@ -28,8 +28,7 @@ void write_braces(const std::initializer_list<Braces>& values, const Shape& shap
 
 }  // namespace
 
-template <class T>
-Array<T> from_braces(const std::initializer_list<Braces>& values) {
+template <class T> Array<T> from_braces(const std::initializer_list<Braces>& values) {
     Shape shape{values.size()};
     for (auto* row = &values; row->size() > 0 && row->begin()->nested(); shape.push_back(row->size()))
         row = &row->begin()->elements();

@@ -7,8 +7,8 @@
 
 namespace xgrad::detail {
 
-/// Numbers in nested braces: one constructor for any depth, where xtensor has one for each, which leaves `{{1}}` and, with
-/// clang, `x = {}` ambiguous, and does not look whether all rows are as long as the first.
+/// Numbers in nested braces: one constructor for any depth, where xtensor has one for each, which leaves `{{1}}` and,
+/// with clang, `x = {}` ambiguous, and does not look whether all rows are as long as the first.
 class Braces {
 public:
     Braces(Number auto number) : number_(static_cast<double>(number)) {}
@@ -25,7 +25,6 @@ private:
 };
 
 /// Throws Error when rows at one depth differ in length.
-template <class T>
-Array<T> from_braces(const std::initializer_list<Braces>& values);
+template <class T> Array<T> from_braces(const std::initializer_list<Braces>& values);
 
 }  // namespace xgrad::detail

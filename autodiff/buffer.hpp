@@ -49,8 +49,7 @@ struct alignas(64) Block {
 
 /// A run of `size()` elements: xtensor's storage for Array. Elements of a new Buffer are not initialised.
 /// A copy is deep and owns its memory; `share` and `borrow` make Buffers that look at memory of others.
-template <class T>
-class Buffer {
+template <class T> class Buffer {
     static_assert(std::is_trivially_copyable_v<T>);
 
 public:
@@ -171,12 +170,10 @@ private:
     size_type size_ = 0;
 };
 
-template <class T>
-bool operator==(const Buffer<T>& a, const Buffer<T>& b) {
+template <class T> bool operator==(const Buffer<T>& a, const Buffer<T>& b) {
     return std::equal(a.begin(), a.end(), b.begin(), b.end());
 }
-template <class T>
-void swap(Buffer<T>& a, Buffer<T>& b) noexcept {
+template <class T> void swap(Buffer<T>& a, Buffer<T>& b) noexcept {
     a.swap(b);
 }
 

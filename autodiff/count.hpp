@@ -20,8 +20,7 @@ inline bool single_threaded() noexcept {
 }
 
 /// Adds to a count, and returns what it is then.
-template <class N>
-N increase(std::atomic<N>& count, N number) noexcept {
+template <class N> N increase(std::atomic<N>& count, N number) noexcept {
     if (!single_threaded()) return count.fetch_add(number, std::memory_order_relaxed) + number;
     const N after = count.load(std::memory_order_relaxed) + number;
     count.store(after, std::memory_order_relaxed);
@@ -30,8 +29,7 @@ N increase(std::atomic<N>& count, N number) noexcept {
 
 /// Subtracts from a count, and returns what is left. Whoever leaves nothing sees all that others did before they
 /// subtracted.
-template <class N>
-N decrease(std::atomic<N>& count, N number) noexcept {
+template <class N> N decrease(std::atomic<N>& count, N number) noexcept {
     if (!single_threaded()) return count.fetch_sub(number, std::memory_order_acq_rel) - number;
     const N after = count.load(std::memory_order_relaxed) - number;
     count.store(after, std::memory_order_relaxed);

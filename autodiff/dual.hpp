@@ -18,8 +18,7 @@ template <class X, std::size_t N> struct Dual;
 template <class X> class Tangent;
 
 /// What a Tangent<X> can be multiplied by: a number, an X, or whatever else converts to X.
-template <class S, class X>
-concept SlopeOf = !std::same_as<S, Tangent<X>> && std::convertible_to<const S&, X>;
+template <class S, class X> concept SlopeOf = !std::same_as<S, Tangent<X>> && std::convertible_to<const S&, X>;
 
 /// A derivative along one direction, or the known zero of a number that does not depend on the direction's variable: it
 /// takes part in no arithmetic, and stays 0 when the slope it is multiplied by is infinite or NaN.
@@ -65,8 +64,8 @@ concept ConstantOf = !std::same_as<C, D> && std::convertible_to<const C&, typena
 /// second derivatives): anything with the operators and functions below that numbers convert to.
 ///
 /// Along the variable of a direction that it does not depend on, a number's tangent is known to be 0: it costs no
-/// arithmetic, and a pole in the derivative by one variable leaves those by the others alone. At kinks the derivative is
-/// PyTorch's: half of each side for maximum and minimum at a tie, 0 for abs at 0 and for clip at its bounds.
+/// arithmetic, and a pole in the derivative by one variable leaves those by the others alone. At kinks the derivative
+/// is PyTorch's: half of each side for maximum and minimum at a tie, 0 for abs at 0 and for clip at its bounds.
 template <class X, std::size_t N = 1> struct Dual {
     using Value = X;
 
@@ -206,8 +205,8 @@ template <class X, std::size_t N = 1> struct Dual {
         return x.chain(erf(x.value), 2 * std::numbers::inv_sqrtpi * exp(-square(x.value)));
     }
 
-    /// With respect to the base p·x^(p−1), and 0 for an exponent p of 0. With respect to the exponent x^p·log(x): NaN for
-    /// a negative base, and 0 for a base of 0 unless the power is infinite. Neither spoils the other.
+    /// With respect to the base p·x^(p−1), and 0 for an exponent p of 0. With respect to the exponent x^p·log(x): NaN
+    /// for a negative base, and 0 for a base of 0 unless the power is infinite. Neither spoils the other.
     friend Dual pow(const Dual& base, const Dual& exponent) {
         const X &x = base.value, &p = exponent.value;
         const X y = pow(x, p);
@@ -295,8 +294,8 @@ private:
     /// x, but 1 where x and p are both 0: there p·x^(p−1) shall be 0.
     static X nonzero_unless(const X& x, const X& p) { return where(p == X(0), where(x == X(0), X(1), x), x); }
 
-    // Apart from the tangents, for the compiler's sake: it sees through an inlined formula what is known, but not through
-    // copies of arrays with gaps between their elements.
+    // Apart from the tangents, for the compiler's sake: it sees through an inlined formula what is known, but not
+    // through copies of arrays with gaps between their elements.
     std::array<bool, N> known_zero_;
 };
 

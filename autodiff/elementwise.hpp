@@ -25,15 +25,11 @@
 namespace xgrad {
 namespace detail {
 
-template <class X>
-inline constexpr bool is_formula_value = false;
-template <class T>
-inline constexpr bool is_formula_value<Lane<T>> = true;
-template <class X, std::size_t N>
-inline constexpr bool is_formula_value<Dual<X, N>> = true;
+template <class X> inline constexpr bool is_formula_value = false;
+template <class T> inline constexpr bool is_formula_value<Lane<T>> = true;
+template <class X, std::size_t N> inline constexpr bool is_formula_value<Dual<X, N>> = true;
 
-template <class A, class... Rest>
-struct FirstFormulaValue : FirstFormulaValue<Rest...> {};
+template <class A, class... Rest> struct FirstFormulaValue : FirstFormulaValue<Rest...> {};
 template <class A, class... Rest>
     requires is_formula_value<A>
 struct FirstFormulaValue<A, Rest...> {
@@ -63,18 +59,15 @@ auto over_broadcast(const char* name, const std::array<const Variable<T>*, N>& i
 }
 
 /// An input that its caller has no more use for, by which it may be written over; null for one that is needed.
-template <class T>
-Variable<T>* unused(Variable<T>&& x) noexcept {
+template <class T> Variable<T>* unused(Variable<T>&& x) noexcept {
     return &x;
 }
-template <class T>
-Variable<T>* unused(const Variable<T>&) noexcept {
+template <class T> Variable<T>* unused(const Variable<T>&) noexcept {
     return nullptr;
 }
 
 /// The memory for a result of this shape: that of an unused input when nobody else can see it, else new.
-template <class T, std::size_t N>
-Array<T> result_array(const Shape& shape, const std::array<Variable<T>*, N>& unused) {
+template <class T, std::size_t N> Array<T> result_array(const Shape& shape, const std::array<Variable<T>*, N>& unused) {
     if (!thread_state.observer)  // which may look at the inputs
         for (const Variable<T>* input : unused)
             if (input && is_spare(*input) && input->shape() == shape) return moved(std::move(input->node()->value));
@@ -82,8 +75,7 @@ Array<T> result_array(const Shape& shape, const std::array<Variable<T>*, N>& unu
 }
 
 /// A formula, which must outlive this, by its kernel and its address. What works with this is compiled once for all.
-template <class T, std::size_t N>
-struct AnyFormula {
+template <class T, std::size_t N> struct AnyFormula {
     const char* name;
     const void* formula;
     const kernels::ElementwiseKernel<T, N>& kernel;
@@ -167,8 +159,7 @@ std::array<Variable<T>, N> elementwise_cotangents(const Formula& formula, Variab
 /// A copy of a formula that is known by its address: within this object where it is small, otherwise in the pool.
 class FormulaCopy {
 public:
-    template <class Formula>
-    explicit FormulaCopy(const Formula& formula) {
+    template <class Formula> explicit FormulaCopy(const Formula& formula) {
         if constexpr (std::is_trivially_copyable_v<Formula> && sizeof(Formula) <= sizeof(small_))
             new (small_) Formula(formula);
         else
@@ -182,14 +173,12 @@ private:
 };
 
 /// What the joint vjp of a formula is made of.
-template <class T, std::size_t N>
-struct ElementwiseVjp {
+template <class T, std::size_t N> struct ElementwiseVjp {
     FormulaCopy (*copy)(const void* formula);
     std::array<Variable<T>, N> (*cotangents)(const void* formula, Variable<T>&& g,
                                              const std::array<Variable<T>, N>& inputs, const Needs& needs);
 };
-template <class T, std::size_t N, class Formula>
-inline constexpr ElementwiseVjp<T, N> elementwise_vjp{
+template <class T, std::size_t N, class Formula> inline constexpr ElementwiseVjp<T, N> elementwise_vjp{
     [](const void* formula) { return FormulaCopy(*static_cast<const Formula*>(formula)); },
     [](const void* formula, Variable<T>&& g, const std::array<Variable<T>, N>& inputs, const Needs& needs) {
         return elementwise_cotangents(*static_cast<const Formula*>(formula), std::move(g), inputs, needs);
@@ -219,8 +208,7 @@ auto elementwise_operation(const char* name, const Formula& formula, Inputs&&...
                                    {unused<T>(std::forward<Inputs>(inputs))...});
 }
 
-template <class T>
-using VjpFromResult = Variable<T> (*)(const char* name, Variable<T>&& g, const Variable<T>& y);
+template <class T> using VjpFromResult = Variable<T> (*)(const char* name, Variable<T>&& g, const Variable<T>& y);
 
 /// An operation of one input whose vjp is a function of the cotangent and the result: x need not be kept for it.
 template <class T>
@@ -246,10 +234,10 @@ Variable<T> operation_from_result(const char* name, const Formula& formula, Vari
 }  // namespace detail
 
 /// A lane or a dual: what a formula is run on, besides Variables.
-template <class X>
-concept FormulaValue = detail::is_formula_value<std::remove_cvref_t<X>>;
+template <class X> concept FormulaValue = detail::is_formula_value<std::remove_cvref_t<X>>;
 
-/// A branch in a formula that runs on duals of Variables, whose masks are arrays. (xtensor's own `where` takes anything.)
+/// A branch in a formula that runs on duals of Variables, whose masks are arrays. (xtensor's own `where` takes
+/// anything.)
 template <class M, class A, class B>
     requires(ArrayExpression<M> && (FormulaValue<A> || FormulaValue<B>))
 auto where(M&& condition, A&& a, B&& b) {
@@ -261,8 +249,7 @@ auto where(M&& condition, A&& a, B&& b) {
 
 /// A formula as an operation. On Variables it is fused: one pass over memory for the value, one for the gradients,
 /// nothing saved but the inputs. On lanes and duals it just evaluates, so formulas may use one another.
-template <class Formula>
-class Elementwise {
+template <class Formula> class Elementwise {
 public:
     explicit Elementwise(Formula formula, const char* name) : formula_(std::move(formula)), name_(name) {}
 
@@ -273,7 +260,8 @@ public:
     auto operator()(Inputs&&... inputs) const {
         using V = typename detail::CommonVariable<Inputs...>::type;
         // Before anything else, as lanes say best what a formula cannot do.
-        static_assert(std::invocable<const Formula&, std::conditional_t<true, Lane<typename V::value_type>, Inputs>...>);
+        static_assert(
+            std::invocable<const Formula&, std::conditional_t<true, Lane<typename V::value_type>, Inputs>...>);
         return detail::elementwise_operation(name_, formula_, V(std::forward<Inputs>(inputs))...);
     }
     template <class... Inputs>
@@ -289,12 +277,11 @@ private:
 };
 
 /// Makes an operation of a scalar formula: a generic lambda (`auto` parameters, one for each input) written with
-/// arithmetic, the functions of operations/arithmetic.hpp and activations.hpp, and `where(x > 0, a, b)` for branches (an `if`
-/// does not compile). It must not depend on anything that changes: it is run again in backward. A branch that is not
-/// taken must still have finite derivatives: `where(x > 0, x, expm1(minimum(x, 0)))`.
-/// The name, a string literal, stands in error messages.
-template <class Formula>
-Elementwise<Formula> elementwise(Formula formula, const char* name = "elementwise") {
+/// arithmetic, the functions of operations/arithmetic.hpp and activations.hpp, and `where(x > 0, a, b)` for branches
+/// (an `if` does not compile). It must not depend on anything that changes: it is run again in backward. A branch that
+/// is not taken must still have finite derivatives: `where(x > 0, x, expm1(minimum(x, 0)))`. The name, a string
+/// literal, stands in error messages.
+template <class Formula> Elementwise<Formula> elementwise(Formula formula, const char* name = "elementwise") {
     return Elementwise<Formula>(std::move(formula), name);
 }
 

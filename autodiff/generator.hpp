@@ -60,8 +60,7 @@ public:
     template <class T>
     void fill_normal(std::span<T> values, std::type_identity_t<T> mean = 0, std::type_identity_t<T> deviation = 1);
     /// `one` with this probability, else 0. Throws Error when the probability is not in [0, 1].
-    template <class T>
-    void fill_bernoulli(std::span<T> values, double probability, std::type_identity_t<T> one = 1);
+    template <class T> void fill_bernoulli(std::span<T> values, double probability, std::type_identity_t<T> one = 1);
 
     /// Brings the elements into a random order, all orders equally likely.
     void shuffle(std::span<std::int64_t> values);

@@ -54,9 +54,9 @@ template <class B> B square_root(const B& x) {
     return sqrt(x);
 }
 
-// a / b to 1.6 ulp and √x to one, for floats from the processor's estimates and a step of Newton's method: dividing takes
-// some processors as long as ten products. Where 1 / b would be subnormal or overflow, and for the roots of subnormal
-// numbers, there are fewer digits.
+// a / b to 1.6 ulp and √x to one, for floats from the processor's estimates and a step of Newton's method: dividing
+// takes some processors as long as ten products. Where 1 / b would be subnormal or overflow, and for the roots of
+// subnormal numbers, there are fewer digits.
 template <class B> B near_quotient(const B& a, const B& b) {
 #if defined(XGRAD_LANES_AVX512)
     if constexpr (is_float<B>) {

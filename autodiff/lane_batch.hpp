@@ -1,5 +1,5 @@
-// What lanes are made of: xsimd's batches of the instruction-set level, or single numbers where there is none, and how a
-// part of one is read and written.
+// What lanes are made of: xsimd's batches of the instruction-set level, or single numbers where there is none, and how
+// a part of one is read and written.
 #pragma once
 
 #include <cmath>
@@ -91,7 +91,8 @@ template <class T> using Batch = typename BatchOf<T>::type;
 // The bits of the first `count` lanes.
 template <class T> __m256i first(std::size_t count) {
     if constexpr (std::same_as<T, float>)
-        return _mm256_cmpgt_epi32(_mm256_set1_epi32(static_cast<int>(count)), _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7));
+        return _mm256_cmpgt_epi32(_mm256_set1_epi32(static_cast<int>(count)),
+                                  _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7));
     else
         return _mm256_cmpgt_epi64(_mm256_set1_epi64x(static_cast<long long>(count)), _mm256_setr_epi64x(0, 1, 2, 3));
 }

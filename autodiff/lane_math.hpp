@@ -1,5 +1,5 @@
-// Elementary functions of batches. xsimd has these, too, but some are slow, stop short of the range's end, lose digits, or
-// use code that is no template and would be shared by the instruction-set levels.
+// Elementary functions of batches. xsimd has these, too, but some are slow, stop short of the range's end, lose digits,
+// or use code that is no template and would be shared by the instruction-set levels.
 //
 // Each function reduces its argument to a small interval, where a minimax polynomial (fitted with mpmath, the error in
 // relative terms well below the last place) takes over, and puts the exponent together from bits. Denormal results of
@@ -117,7 +117,8 @@ template <std::size_t Count>
 Batch<float> piecewise_odd(const Batch<float>& x, const Table (&rows)[Count], double parts_per_unit, double last) {
     using B = Batch<float>;
     const B rounder = constant<B>(0x1.8p23), scale = constant<B>(parts_per_unit), t = min(constant<B>(last), abs(x));
-    const B place = fused(t, scale, rounder), r = fused(t, scale, rounder - place);  // the part, −1/2 ≤ r ≤ 1/2 within it
+    const B place = fused(t, scale, rounder),
+            r = fused(t, scale, rounder - place);  // the part, −1/2 ≤ r ≤ 1/2 within it
     B result = lookup(rows[Count - 1], place);
     for (std::size_t i = Count - 1; i-- > 0;) result = fused(result, r, lookup(rows[i], place));
     return with_sign_of(x, min(B(1), t * result));

@@ -10,9 +10,9 @@
 
 namespace xgrad::memory {
 
-/// From so many bytes on, a block begins with a piece of memory of this size that is its own, and blocks of up to an eighth
-/// share one. These are large pages where the system has them to give: a pass over them waits less for addresses to be
-/// translated, and their lines fall on a cache's sets evenly rather than by chance.
+/// From so many bytes on, a block begins with a piece of memory of this size that is its own, and blocks of up to an
+/// eighth share one. These are large pages where the system has them to give: a pass over them waits less for addresses
+/// to be translated, and their lines fall on a cache's sets evenly rather than by chance.
 inline constexpr std::size_t large_page = 2u << 20;
 
 /// Memory of at least `bytes` bytes, aligned to 64. Blocks come from the calling thread's cache, then from the blocks
@@ -35,30 +35,25 @@ Statistics statistics();
 void trim();
 
 /// The pool as a standard allocator.
-template <class T>
-struct Allocator {
+template <class T> struct Allocator {
     using value_type = T;
     Allocator() noexcept = default;
-    template <class U>
-    Allocator(const Allocator<U>&) noexcept {}
+    template <class U> Allocator(const Allocator<U>&) noexcept {}
     T* allocate(std::size_t count) {
         if (count > std::numeric_limits<std::size_t>::max() / sizeof(T)) throw std::bad_array_new_length();
         return static_cast<T*>(memory::allocate(count * sizeof(T)));
     }
     void deallocate(T* block, std::size_t count) noexcept { memory::deallocate(block, count * sizeof(T)); }
-    template <class U>
-    bool operator==(const Allocator<U>&) const noexcept {
+    template <class U> bool operator==(const Allocator<U>&) const noexcept {
         return true;
     }
 };
 
 /// A vector in the pool.
-template <class T>
-using Vector = std::vector<T, Allocator<T>>;
+template <class T> using Vector = std::vector<T, Allocator<T>>;
 
 /// Room for `count` numbers from the pool, not initialised: what a kernel needs while it runs.
-template <class T>
-class Scratch {
+template <class T> class Scratch {
 public:
     Scratch() = default;
     explicit Scratch(std::size_t count) : data_(Allocator<T>().allocate(count)), count_(count) {}

@@ -56,7 +56,9 @@ public:
     }
     /// Returns the number of edges that are left; the node may be gone when there are none.
     std::uint32_t drop_edge() noexcept;
-    std::uint32_t handles() const noexcept { return static_cast<std::uint32_t>(counts_.load(std::memory_order_acquire)); }
+    std::uint32_t handles() const noexcept {
+        return static_cast<std::uint32_t>(counts_.load(std::memory_order_acquire));
+    }
     std::uint32_t edges() const noexcept { return edges_of(counts_.load(std::memory_order_acquire)); }
 
     /// The operation's own vjp reads its result: the value stays when the last handle goes, until stop_keeping_value.
@@ -111,7 +113,9 @@ private:
     static constexpr std::uint64_t handle = 1;
     static constexpr std::uint64_t edge = std::uint64_t{1} << 32;
     static constexpr std::uint64_t kept = std::uint64_t{1} << 63;
-    static std::uint32_t edges_of(std::uint64_t counts) noexcept { return static_cast<std::uint32_t>((counts & ~kept) >> 32); }
+    static std::uint32_t edges_of(std::uint64_t counts) noexcept {
+        return static_cast<std::uint32_t>((counts & ~kept) >> 32);
+    }
 
     void drop_perhaps_last_handle() noexcept;
     static void destroy(Node* node) noexcept;

@@ -7,11 +7,9 @@
 namespace xgrad {
 
 /// A plain number, as it may stand beside variables, lanes and duals.
-template <class N>
-concept Number = std::is_arithmetic_v<N>;
+template <class N> concept Number = std::is_arithmetic_v<N>;
 
 /// The precisions that the library is compiled for.
-template <class T>
-concept Real = std::same_as<T, float> || std::same_as<T, double>;
+template <class T> concept Real = std::same_as<T, float> || std::same_as<T, double>;
 
 }  // namespace xgrad

@@ -2,32 +2,27 @@
 
 namespace xgrad {
 
-template <class T>
-void Parameter<T>::mark() {
+template <class T> void Parameter<T>::mark() {
     this->node()->requires_grad = true;
     this->node()->is_parameter = true;
 }
 
-template <class T>
-Parameter<T>::Parameter(const Variable<T>& values) : Variable<T>(Array<T>(values.value())) {
+template <class T> Parameter<T>::Parameter(const Variable<T>& values) : Variable<T>(Array<T>(values.value())) {
     mark();
 }
 
-template <class T>
-Parameter<T>::Parameter(const Shape& shape) : Variable<T>(empty<T>(shape)) {
+template <class T> Parameter<T>::Parameter(const Shape& shape) : Variable<T>(empty<T>(shape)) {
     mark();
 }
 
-template <class T>
-Parameter<T>::Parameter(const Parameter& other) : Variable<T>() {
+template <class T> Parameter<T>::Parameter(const Parameter& other) : Variable<T>() {
     if (!other.defined()) return;
     Variable<T>::operator=(Variable<T>(Array<T>(other.value())));
     mark();
     this->requires_grad(other.requires_grad());
 }
 
-template <class T>
-Parameter<T>& Parameter<T>::operator=(const Variable<T>& values) {
+template <class T> Parameter<T>& Parameter<T>::operator=(const Variable<T>& values) {
     if (this->defined()) {
         this->assign(values);
     } else if (values.defined()) {
@@ -37,13 +32,11 @@ Parameter<T>& Parameter<T>::operator=(const Variable<T>& values) {
     return *this;
 }
 
-template <class T>
-Parameter<T>& Parameter<T>::operator=(const Parameter& other) {
+template <class T> Parameter<T>& Parameter<T>::operator=(const Parameter& other) {
     return *this = static_cast<const Variable<T>&>(other);
 }
 
-template <class T>
-Parameter<T>& Parameter<T>::operator=(Parameter&& other) {
+template <class T> Parameter<T>& Parameter<T>::operator=(Parameter&& other) {
     if (this->defined()) return *this = static_cast<const Variable<T>&>(other);
     Variable<T>::operator=(std::move(other));
     return *this;

@@ -5,11 +5,10 @@
 
 namespace xgrad {
 
-/// What a module trains. A Parameter is a Variable that requires a gradient; where a Variable is a handle, it is a value:
-/// copying makes a new parameter with the same numbers, assigning writes numbers into this one, so that an
+/// What a module trains. A Parameter is a Variable that requires a gradient; where a Variable is a handle, it is a
+/// value: copying makes a new parameter with the same numbers, assigning writes numbers into this one, so that an
 /// optimizer's handle to it stays right; moving keeps the identity.
-template <class T = float>
-class Parameter : public Variable<T> {
+template <class T = float> class Parameter : public Variable<T> {
 public:
     /// An empty parameter, which the first assignment makes.
     Parameter() noexcept = default;
@@ -36,8 +35,7 @@ extern template class Parameter<double>;
 namespace detail {
 
 /// Notes that a module or an optimizer knows this parameter.
-template <class T>
-void mark_listed(const Variable<T>& parameter) {
+template <class T> void mark_listed(const Variable<T>& parameter) {
     if (parameter.defined()) parameter.node()->is_listed = true;
 }
 

@@ -37,8 +37,7 @@ public:
     /// What an input has received so far, for a vjp that adds to it in place and then gives an empty cotangent, as
     /// products do whose weights are used several times. Null when nothing has arrived, when it is somebody else's as
     /// well, when it is not of this precision, or when this backward is recorded.
-    template <class T>
-    Array<T>* arrived(std::size_t input) const noexcept {
+    template <class T> Array<T>* arrived(std::size_t input) const noexcept {
         if (sweep_.create_graph || !(*this)[input] || inputs_[input].get()->in_flight != &sweep_) return nullptr;
         auto* const node = dynamic_cast<detail::ValueNode<T>*>(inputs_[input].get());
         return node && detail::is_sole_owner(node->cotangent) ? &node->cotangent.node()->value : nullptr;
@@ -52,25 +51,21 @@ private:
 namespace detail {
 
 /// Whether an operation on these values has to keep what its backward needs.
-template <class... T>
-bool is_differentiated(const Variable<T>&... x) noexcept {
+template <class... T> bool is_differentiated(const Variable<T>&... x) noexcept {
     return thread_state.recording && (x.requires_grad() || ...);
 }
 /// Whether an operation on these values has to be recorded: for its backward, or for those who watch. Small operations
 /// ask before they put together what a record needs.
-template <class... T>
-bool is_recorded(const Variable<T>&... x) noexcept {
+template <class... T> bool is_recorded(const Variable<T>&... x) noexcept {
     return thread_state.observer || is_differentiated(x...);
 }
 
 // A vjp takes the cotangent g, and the result y when it asks for it; where an operation has several results, G is a
 // container of Variables for both. (A joint vjp is told which inputs need theirs.) The last vjp of an operation gets
 // them to keep or to free. (Several results stay with their operation nevertheless.)
-template <class F, class G, class... Rest>
-concept ReadsResult = std::invocable<F&, G, const G&, Rest...>;
+template <class F, class G, class... Rest> concept ReadsResult = std::invocable<F&, G, const G&, Rest...>;
 
-template <class F, class G, class Y, class... Rest>
-auto call_vjp(F& vjp, G&& g, Y&& y, const Rest&... rest) {
+template <class F, class G, class Y, class... Rest> auto call_vjp(F& vjp, G&& g, Y&& y, const Rest&... rest) {
     if constexpr (ReadsResult<F, G, const Rest&...>)
         return vjp(std::move(g), std::forward<Y>(y), rest...);
     else
@@ -78,8 +73,7 @@ auto call_vjp(F& vjp, G&& g, Y&& y, const Rest&... rest) {
 }
 
 /// One input of an operation with its vjp; without either when no gradient is needed.
-template <class U, class F>
-class SingleInput {
+template <class U, class F> class SingleInput {
 public:
     SingleInput(const Variable<U>& input, F&& vjp) : input_(input.node()) {
         if (!is_differentiated(input)) return;
@@ -90,13 +84,11 @@ public:
     bool needed() const noexcept { return static_cast<bool>(edge_); }
     /// Whether this sweep has a use for a cotangent; only then may it propagate.
     bool expected(const Sweep& sweep) const noexcept { return edge_ && sweep.expects(*edge_.get()); }
-    template <class G>
-    bool reads_result() const noexcept {
+    template <class G> bool reads_result() const noexcept {
         return ReadsResult<F, G> && needed();
     }
 
-    template <class G, class Y>
-    void propagate(Sweep& sweep, G&& g, Y&& y) {
+    template <class G, class Y> void propagate(Sweep& sweep, G&& g, Y&& y) {
         static_cast<ValueNode<U>*>(edge_.get())->receive(sweep, call_vjp(*vjp_, std::move(g), std::forward<Y>(y)));
     }
     void visit_edges(Node::Visit visit, void* context) const {
@@ -117,11 +109,9 @@ private:
 };
 
 /// Several inputs whose vjp is one function.
-template <class T, class F, class Edges>
-class JointInput {
+template <class T, class F, class Edges> class JointInput {
 public:
-    template <class Inputs>
-    JointInput(Edges&& edges, const Inputs& inputs, F&& vjp) : edges_(std::move(edges)) {
+    template <class Inputs> JointInput(Edges&& edges, const Inputs& inputs, F&& vjp) : edges_(std::move(edges)) {
         bool any = false;
         for (std::size_t i = 0; i < inputs.size(); ++i) {
             const Variable<T>& input = *inputs[i];
@@ -138,17 +128,16 @@ public:
         return vjp_ && std::any_of(edges_.begin(), edges_.end(),
                                    [&](const Edge& edge) { return edge && sweep.expects(*edge.get()); });
     }
-    template <class G>
-    bool reads_result() const noexcept {
+    template <class G> bool reads_result() const noexcept {
         return ReadsResult<F, G, const Needs&> && needed();
     }
 
-    template <class G, class Y>
-    void propagate(Sweep& sweep, G&& g, Y&& y) {
+    template <class G, class Y> void propagate(Sweep& sweep, G&& g, Y&& y) {
         auto cotangents = call_vjp(*vjp_, std::move(g), std::forward<Y>(y), Needs(edges_, sweep));
         if (cotangents.size() != edges_.size())
             throw Error("backward: the vjp of '" + std::string(thread_state.vjp) + "' gave " +
-                        std::to_string(cotangents.size()) + " cotangents for " + std::to_string(edges_.size()) + " inputs");
+                        std::to_string(cotangents.size()) + " cotangents for " + std::to_string(edges_.size()) +
+                        " inputs");
         for (std::size_t i = 0; i < edges_.size(); ++i)
             if (edges_[i]) static_cast<ValueNode<T>*>(edges_[i].get())->receive(sweep, std::move(cotangents[i]));
     }
@@ -168,32 +157,25 @@ private:
     std::optional<F> vjp_;
 };
 
-template <class V>
-struct NamedValue {
+template <class V> struct NamedValue {
     const char* name;
     const V& value;
 };
 
-template <class X>
-inline constexpr bool is_input = false;
-template <class U, class F>
-inline constexpr bool is_input<SingleInput<U, F>> = true;
-template <class T, class F, class Edges>
-inline constexpr bool is_input<JointInput<T, F, Edges>> = true;
+template <class X> inline constexpr bool is_input = false;
+template <class U, class F> inline constexpr bool is_input<SingleInput<U, F>> = true;
+template <class T, class F, class Edges> inline constexpr bool is_input<JointInput<T, F, Edges>> = true;
 
 /// The inputs of an operation with their vjps, and when it was recorded.
-template <class... Inputs>
-class InputList {
+template <class... Inputs> class InputList {
 public:
     explicit InputList(Inputs&&... inputs) : inputs_(std::move(inputs)...) {}
 
-    template <class G>
-    bool reads_result() const noexcept {
+    template <class G> bool reads_result() const noexcept {
         return std::apply([](const Inputs&... input) { return (input.template reads_result<G>() || ...); }, inputs_);
     }
     /// The last input whose cotangent is expected gets g and y themselves, so that its vjp may reuse their memory.
-    template <class G>
-    void propagate(Sweep& sweep, G&& g, G&& y) {
+    template <class G> void propagate(Sweep& sweep, G&& g, G&& y) {
         propagate(sweep, std::move(g), std::move(y), std::index_sequence_for<Inputs...>());
     }
     void release(Sweep* sweep) {
@@ -205,8 +187,7 @@ public:
     std::uint64_t recorded_at() const noexcept { return recorded_at_; }
 
 private:
-    template <class G, std::size_t... I>
-    void propagate(Sweep& sweep, G&& g, G&& y, std::index_sequence<I...>) {
+    template <class G, std::size_t... I> void propagate(Sweep& sweep, G&& g, G&& y, std::index_sequence<I...>) {
         std::size_t last = 0;
         ((last = std::get<I>(inputs_).expected(sweep) ? I : last), ...);
         const auto propagate_to = [&](std::size_t i, auto& input) {
@@ -224,8 +205,7 @@ private:
 };
 
 /// The result of an operation, with what backward needs.
-template <class T, class... Inputs>
-class Operation final : public ValueNode<T> {
+template <class T, class... Inputs> class Operation final : public ValueNode<T> {
 public:
     Operation(const char* name, Array<T>&& array, Inputs&&... inputs)
         : ValueNode<T>(std::move(array)), inputs_(std::move(inputs)...) {
@@ -255,16 +235,14 @@ private:
 };
 
 // An input alone in a tuple, and nothing for a setting: what tuple_cat makes of the arguments is the inputs.
-template <class X>
-auto as_tuple(X&& x) {
+template <class X> auto as_tuple(X&& x) {
     if constexpr (is_input<std::remove_cvref_t<X>>)
         return std::tuple<X&&>(std::move(x));
     else
         return std::tuple<>();
 }
 
-template <class... Arguments>
-bool any_needed(const Arguments&... arguments) {
+template <class... Arguments> bool any_needed(const Arguments&... arguments) {
     const auto needed = [](const auto& argument) {
         if constexpr (is_input<std::remove_cvref_t<decltype(argument)>>)
             return argument.needed();
@@ -274,8 +252,7 @@ bool any_needed(const Arguments&... arguments) {
     return (needed(arguments) || ...);
 }
 
-template <class V>
-Attribute::Value attribute_value(const V& value) {
+template <class V> Attribute::Value attribute_value(const V& value) {
     if constexpr (std::same_as<V, bool>)
         return value;
     else if constexpr (std::integral<V>)
@@ -290,8 +267,7 @@ Attribute::Value attribute_value(const V& value) {
         return std::vector<std::int64_t>(value.begin(), value.end());
 }
 
-template <class... Arguments>
-std::vector<const Node*> list_inputs(const Arguments&... arguments) {
+template <class... Arguments> std::vector<const Node*> list_inputs(const Arguments&... arguments) {
     std::vector<const Node*> inputs;
     const auto list = [&](const auto& argument) {
         if constexpr (is_input<std::remove_cvref_t<decltype(argument)>>) argument.list(inputs);
@@ -303,8 +279,7 @@ std::vector<const Node*> list_inputs(const Arguments&... arguments) {
 [[noreturn]] void refuse_recorded_value(const char* operation, const char* recorded);
 
 /// The value of a Variable that stands for that of an operation.
-template <class T>
-Array<T> unrecorded_value(const char* operation, const Variable<T>& value) {
+template <class T> Array<T> unrecorded_value(const char* operation, const Variable<T>& value) {
     const Array<T>& array = value.value();
     if (!value.is_leaf()) refuse_recorded_value(operation, value.node()->operation);
     return share(array, array.shape());
@@ -324,20 +299,18 @@ void tell_observers(const char* operation, const std::vector<const Node*>& input
 
 }  // namespace detail
 
-/// The vjp of one input: `vjp(g)` or `vjp(g, y)` gives the cotangent of `x` from the cotangent g of the result y, written
-/// with operations on Variables so that it can be differentiated again. It may return a Partial when the cotangent
-/// fills only part of x, a cotangent of a broadcast shape (it is summed back), or an empty Variable for zero.
+/// The vjp of one input: `vjp(g)` or `vjp(g, y)` gives the cotangent of `x` from the cotangent g of the result y,
+/// written with operations on Variables so that it can be differentiated again. It may return a Partial when the
+/// cotangent fills only part of x, a cotangent of a broadcast shape (it is summed back), or an empty Variable for zero.
 /// One that takes y by value may free it, unless others still need it, before it makes something large: `y = {}`.
 /// When x requires no gradient, the function goes at once with all that it had captured.
-template <class T, class F>
-auto wrt(const Variable<T>& x, F vjp) {
+template <class T, class F> auto wrt(const Variable<T>& x, F vjp) {
     return detail::SingleInput<T, F>(x, std::move(vjp));
 }
 
-/// The joint vjp of several inputs that share its work: `vjp(g, needs)` or `vjp(g, y, needs)` gives an array of cotangents
-/// and may leave those empty that `needs` says are not needed.
-template <AnyVariable First, AnyVariable... More, class F>
-auto wrt(std::tuple<First&, More&...> inputs, F vjp) {
+/// The joint vjp of several inputs that share its work: `vjp(g, needs)` or `vjp(g, y, needs)` gives an array of
+/// cotangents and may leave those empty that `needs` says are not needed.
+template <AnyVariable First, AnyVariable... More, class F> auto wrt(std::tuple<First&, More&...> inputs, F vjp) {
     using T = typename detail::CommonVariable<First>::type::value_type;
     constexpr std::size_t count = 1 + sizeof...(More);
     const auto pointers = std::apply(
@@ -346,21 +319,18 @@ auto wrt(std::tuple<First&, More&...> inputs, F vjp) {
     return detail::JointInput<T, F, Edges>(Edges(), pointers, std::move(vjp));
 }
 /// The same for a number of inputs that is known at run time only; the vjp gives a vector.
-template <class T, class F>
-auto wrt(std::span<const Variable<T>> inputs, F vjp) {
+template <class T, class F> auto wrt(std::span<const Variable<T>> inputs, F vjp) {
     memory::Vector<const Variable<T>*> pointers;
     for (const Variable<T>& input : inputs) pointers.push_back(&input);
     using Edges = memory::Vector<detail::Edge>;
     return detail::JointInput<T, F, Edges>(Edges(inputs.size()), pointers, std::move(vjp));
 }
-template <class T, class F>
-auto wrt(const std::vector<Variable<T>>& inputs, F vjp) {
+template <class T, class F> auto wrt(const std::vector<Variable<T>>& inputs, F vjp) {
     return wrt(std::span(inputs), std::move(vjp));
 }
 
 /// A setting of the operation, or an input that is no Variable, for those who watch (Observer).
-template <class V>
-auto with(const char* name, const V& value) {
+template <class V> auto with(const char* name, const V& value) {
     return detail::NamedValue<V>{name, value};
 }
 

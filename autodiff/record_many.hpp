@@ -12,25 +12,21 @@
 namespace xgrad {
 namespace detail {
 
-/// What the results of an operation with several are handed around in: `Values` is a vector or a std::array of Arrays, the
-/// rest of Variables.
-template <class Values>
-struct Results;
-template <class T, class Allocator>
-struct Results<std::vector<Array<T>, Allocator>> {
+/// What the results of an operation with several are handed around in: `Values` is a vector or a std::array of Arrays,
+/// the rest of Variables.
+template <class Values> struct Results;
+template <class T, class Allocator> struct Results<std::vector<Array<T>, Allocator>> {
     using Number = T;
     using Variables = std::vector<Variable<T>>;
     using Nodes = std::vector<const Node*>;
 };
-template <class T, std::size_t N>
-struct Results<std::array<Array<T>, N>> {
+template <class T, std::size_t N> struct Results<std::array<Array<T>, N>> {
     using Number = T;
     using Variables = std::array<Variable<T>, N>;
     using Nodes = std::array<const Node*, N>;
 };
 
-template <class Container>
-Container sized(std::size_t size) {
+template <class Container> Container sized(std::size_t size) {
     Container container{};
     if constexpr (requires { container.resize(size); }) container.resize(size);
     return container;
@@ -38,8 +34,7 @@ Container sized(std::size_t size) {
 
 /// An operation with several results: stands below the nodes of its results, which hand their cotangents on to it. Only
 /// they hold it, and it knows none of them.
-template <class T>
-class Source : public Node {
+template <class T> class Source : public Node {
 public:
     explicit Source(const char* name) {
         operation = name;
@@ -56,8 +51,7 @@ public:
 };
 
 /// One result of an operation with several.
-template <class T>
-class Result final : public ValueNode<T> {
+template <class T> class Result final : public ValueNode<T> {
 public:
     Result(Array<T>&& array, Source<T>* source, std::size_t index)
         : ValueNode<T>(std::move(array)), source_(source), index_(index) {
@@ -77,8 +71,7 @@ private:
     const std::size_t index_;
 };
 
-template <class T, class Values, class... Inputs>
-class MultipleOperation final : public Source<T> {
+template <class T, class Values, class... Inputs> class MultipleOperation final : public Source<T> {
     using Variables = typename Results<Values>::Variables;
 
 public:
@@ -134,12 +127,13 @@ private:
 
 }  // namespace detail
 
-/// Records an operation with several results. Their values come in a std::vector or a std::array, and the results in the
-/// same; a vjp gets the cotangents of all results in such a container, empty ones for those that received none, and the
-/// results when it asks for them: `vjp(gs)`, `vjp(gs, ys)`, and joint `vjp(gs, needs)`, `vjp(gs, ys, needs)`.
+/// Records an operation with several results. Their values come in a std::vector or a std::array, and the results in
+/// the same; a vjp gets the cotangents of all results in such a container, empty ones for those that received none, and
+/// the results when it asks for them: `vjp(gs)`, `vjp(gs, ys)`, and joint `vjp(gs, needs)`, `vjp(gs, ys, needs)`.
 ///
 ///     auto [s, c] = record_many("sincos", std::array{std::move(sine), std::move(cosine)},
-///                               wrt(x, [](const Pair& gs, const Pair& ys) { … }));   // Pair = std::array<Variable<T>, 2>
+///                               wrt(x, [](const Pair& gs, const Pair& ys) { … }));   // Pair = std::array<Variable<T>,
+///                               2>
 ///
 /// On the tape it is one operation, on which its results stand; results that are dropped cost nothing.
 template <class Values, class... Arguments>
@@ -154,7 +148,8 @@ auto record_many(const char* operation, Values values, Arguments... arguments) {
     if (detail::any_needed(arguments...)) {
         auto* source = std::apply(
             [&]<class... Inputs>(Inputs&&... input) {
-                return new detail::MultipleOperation<T, Values, Inputs...>(operation, values.size(), std::move(input)...);
+                return new detail::MultipleOperation<T, Values, Inputs...>(operation, values.size(),
+                                                                           std::move(input)...);
             },
             std::tuple_cat(detail::as_tuple(std::move(arguments))...));
         const detail::Edge hold(source);

@@ -12,9 +12,10 @@ namespace xgrad {
 namespace detail {
 
 void refuse_recorded_value(const char* operation, const char* recorded) {
-    throw Error(fmt::format("record: a value of '{}' was itself recorded, by '{}'; compute it of x.detach(), which records "
-                            "nothing",
-                            operation, recorded));
+    throw Error(
+        fmt::format("record: a value of '{}' was itself recorded, by '{}'; compute it of x.detach(), which records "
+                    "nothing",
+                    operation, recorded));
 }
 
 // A tape outlives its thread as long as nodes are on it. Only its own thread works on it, without a lock; others hand
@@ -93,7 +94,8 @@ public:
     }
 
 private:
-    // Nodes that nothing reaches. They are still links of the tape: a dead node's place serves as the link of this list.
+    // Nodes that nothing reaches. They are still links of the tape: a dead node's place serves as the link of this
+    // list.
     class DeadStack {
     public:
         void push(Node* node) noexcept {
@@ -155,7 +157,8 @@ void Node::drop_perhaps_last_handle() noexcept {
     for (;;) {
         const bool last = (before & ~kept) == handle;
         const bool frees_value = !last && static_cast<std::uint32_t>(before) == 1 && !(before & kept);
-        // With edges left, the last handle becomes an edge while the value is freed: nobody can free the node meanwhile.
+        // With edges left, the last handle becomes an edge while the value is freed: nobody can free the node
+        // meanwhile.
         const std::uint64_t after = frees_value ? before - handle + edge : before - handle;
         if (single_threaded())
             counts_.store(after, std::memory_order_relaxed);
@@ -216,15 +219,17 @@ namespace {
 // Numbers the grad() calls of a thread: only nodes of its own tape are marked with them.
 constinit thread_local std::uint64_t last_sweep = 0;
 
-template <class F>
-void for_each_input(const Node& node, F visit) {
+template <class F> void for_each_input(const Node& node, F visit) {
     node.visit_inputs([](void* context, Node* input) { (*static_cast<F*>(context))(input); }, &visit);
 }
 
 }  // namespace
 
 Sweep::Sweep(bool create, bool retain, bool accumulate_gradients)
-    : create_graph(create), retain_graph(retain || create), accumulate(accumulate_gradients), scope_(nullptr, 0, create) {}
+    : create_graph(create),
+      retain_graph(retain || create),
+      accumulate(accumulate_gradients),
+      scope_(nullptr, 0, create) {}
 
 Sweep::~Sweep() {
     while (pending_ > 0) {
@@ -277,9 +282,10 @@ void Sweep::enter(Node* node) {
                                 node->operation));
     if (node->in_flight) {
         if (node->on_tape() && !retain_graph)
-            throw Error(fmt::format("backward: the operation '{}' belongs to a backward that is still running around this "
-                                    "one; detach() its result, or pass {{.retain_graph = true}}",
-                                    node->operation));
+            throw Error(
+                fmt::format("backward: the operation '{}' belongs to a backward that is still running around this "
+                            "one; detach() its result, or pass {{.retain_graph = true}}",
+                            node->operation));
         suspended_.push_back({node, node->in_flight, node->suspend_cotangent()});
         node->in_flight = nullptr;
     }

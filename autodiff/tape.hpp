@@ -112,8 +112,8 @@ void report_unlisted(const Node* parameter);
 /// The shape of the first such parameter of this thread since the last call, as text; empty when there was none.
 std::string take_unlisted();
 
-/// While an operation's vjp runs: whether it is recorded, and by which name and time what it saved is checked. Without an
-/// operation: while the engine runs, which checks nothing.
+/// While an operation's vjp runs: whether it is recorded, and by which name and time what it saved is checked. Without
+/// an operation: while the engine runs, which checks nothing.
 class VjpScope {
 public:
     VjpScope(const char* operation, std::uint64_t recorded_at, bool recording) noexcept

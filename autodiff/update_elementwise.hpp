@@ -24,13 +24,13 @@ namespace detail {
 [[noreturn]] void refuse_update(std::size_t number, const Shape& shape, const Shape& expected);
 
 /// Throws Error when the shapes differ.
-template <class First, class... Others>
-void check_update(const First& first, const Others&... others) {
+template <class First, class... Others> void check_update(const First& first, const Others&... others) {
     std::size_t number = 0;
     ((++number, others.shape() == first.shape() ? void() : refuse_update(number, others.shape(), first.shape())), ...);
 }
 
-/// Whether a formula takes an argument by a reference through which it can be changed: one that nothing temporary binds to.
+/// Whether a formula takes an argument by a reference through which it can be changed: one that nothing temporary binds
+/// to.
 template <class Formula, class T, std::size_t Which, std::size_t... K>
 consteval bool changes(std::index_sequence<K...>) {
     return !std::invocable<const Formula&, std::conditional_t<K == Which, Lane<T>, Lane<T>&>...>;
@@ -38,20 +38,21 @@ consteval bool changes(std::index_sequence<K...>) {
 
 }  // namespace detail
 
-/// Runs a formula at every place of some arrays of one shape and writes back what it changes: the arguments that it takes
-/// by reference (`auto&`). The others (`auto`) it only reads. Like every formula it is a generic lambda without an `if`, one
-/// argument for each array, written with arithmetic, the functions of operations/arithmetic.hpp and activations.hpp, and
-/// `where`; copies of it run on lanes, on all threads. Arrays may be the same memory, but not overlap otherwise. Throws
-/// Error, before anything is changed, when shapes differ.
+/// Runs a formula at every place of some arrays of one shape and writes back what it changes: the arguments that it
+/// takes by reference (`auto&`). The others (`auto`) it only reads. Like every formula it is a generic lambda without
+/// an `if`, one argument for each array, written with arithmetic, the functions of operations/arithmetic.hpp and
+/// activations.hpp, and `where`; copies of it run on lanes, on all threads. Arrays may be the same memory, but not
+/// overlap otherwise. Throws Error, before anything is changed, when shapes differ.
 template <class Formula, class First, class... Others>
 void update_elementwise(const Formula& formula, First&& first, Others&&... others) {
     using T = typename std::remove_cvref_t<First>::value_type;
     static_assert(std::same_as<std::remove_cvref_t<First>, Array<T>> &&
                       (std::same_as<std::remove_cvref_t<Others>, Array<T>> && ...),
                   "update_elementwise: an argument is no Array, or one of another precision than the first");
-    static_assert(std::invocable<const Formula&, Lane<T>&, std::conditional_t<true, Lane<T>&, Others>...>,
-                  "update_elementwise: the formula cannot be called with one argument for each array, `auto` or `auto&`; "
-                  "it must not be `mutable`");
+    static_assert(
+        std::invocable<const Formula&, Lane<T>&, std::conditional_t<true, Lane<T>&, Others>...>,
+        "update_elementwise: the formula cannot be called with one argument for each array, `auto` or `auto&`; "
+        "it must not be `mutable`");
     constexpr std::size_t N = 1 + sizeof...(Others);
     detail::check_update(first, others...);
     [&]<std::size_t... K>(std::index_sequence<K...> all) {

@@ -33,22 +33,19 @@ void refuse_freed(const Node& node) {
 
 namespace {
 
-template <class T>
-void add_in_place(Variable<T>& target, const Variable<T>& source) {
+template <class T> void add_in_place(Variable<T>& target, const Variable<T>& source) {
     kernels::add_in_place(target.node()->value.data(), source.node()->value.data(), target.size());
 }
 
 }  // namespace
 
-template <class T>
-Variable<T> copy_of(const Variable<T>& x) {
+template <class T> Variable<T> copy_of(const Variable<T>& x) {
     Array<T> copy = empty<T>(x.shape());
     kernels::copy(x.value().data(), x.size(), copy.data());
     return copy;
 }
 
-template <class T>
-void accumulate(Variable<T>& sum, Variable<T>&& term, bool create_graph) {
+template <class T> void accumulate(Variable<T>& sum, Variable<T>&& term, bool create_graph) {
     if (!sum.defined())
         sum = std::move(term);
     else if (create_graph || !is_sole_owner(sum))
@@ -57,22 +54,19 @@ void accumulate(Variable<T>& sum, Variable<T>&& term, bool create_graph) {
         add_in_place(sum, term);
 }
 
-template <class T>
-void ValueNode<T>::prepare(Sweep& sweep) {
+template <class T> void ValueNode<T>::prepare(Sweep& sweep) {
     if (in_flight == &sweep) return;
     // A backward around this one collects for the same leaf, and will add it up.
     if (in_flight && !on_tape() && sweep.accumulate && in_flight->accumulate) return;
     sweep.enter(this);
 }
 
-template <class T>
-Variable<T> ValueNode<T>::take_cotangent(const Sweep& sweep) noexcept {
+template <class T> Variable<T> ValueNode<T>::take_cotangent(const Sweep& sweep) noexcept {
     if (sweep.is_wanted(*this)) static_cast<Answer<T>*>(wanted)->cotangent = cotangent;
     return std::move(cotangent);
 }
 
-template <class T>
-void ValueNode<T>::receive(Sweep& sweep, Variable<T> g) {
+template <class T> void ValueNode<T>::receive(Sweep& sweep, Variable<T> g) {
     if (!g.defined() || !sweep.expects(*this)) return;
     if (released && !sweep.is_wanted(*this)) refuse_freed(*this);
     if (g.shape() != shape()) {
@@ -85,15 +79,14 @@ void ValueNode<T>::receive(Sweep& sweep, Variable<T> g) {
     accumulate(cotangent, std::move(g), sweep.create_graph);
 }
 
-template <class T>
-void ValueNode<T>::receive(Sweep& sweep, Partial<T> part) {
+template <class T> void ValueNode<T>::receive(Sweep& sweep, Partial<T> part) {
     if (!part.cotangent().defined() || !sweep.expects(*this)) return;
     if (released && !sweep.is_wanted(*this)) refuse_freed(*this);
     if (!lies_within(*part.place(), shape()) || part.cotangent().shape() != part_shape(*part.place(), shape()))
-        throw Error(fmt::format("backward: the vjp of '{}' gave a part of shape {} that does not fit its place in an input "
-                                "of shape {}",
-                                thread_state.vjp ? thread_state.vjp : "", describe(part.cotangent().shape()),
-                                describe(shape())));
+        throw Error(fmt::format(
+            "backward: the vjp of '{}' gave a part of shape {} that does not fit its place in an input "
+            "of shape {}",
+            thread_state.vjp ? thread_state.vjp : "", describe(part.cotangent().shape()), describe(shape())));
     if (sweep.create_graph) {
         receive(sweep, scatter(part.cotangent(), part.place(), shape()));
         return;
@@ -107,8 +100,7 @@ void ValueNode<T>::receive(Sweep& sweep, Partial<T> part) {
     add_at(cotangent.node()->value, part.cotangent().value(), *part.place());
 }
 
-template <class T>
-void ValueNode<T>::complete(Sweep& sweep) {
+template <class T> void ValueNode<T>::complete(Sweep& sweep) {
     Variable<T> g = take_cotangent(sweep);
     sweep.leave_leaf(this);
     if (!sweep.accumulate) return;
@@ -130,37 +122,31 @@ template class ValueNode<double>;
 
 }  // namespace detail
 
-template <Real T>
-Variable<T>::Variable(Array<T>&& value) : Variable(new detail::ValueNode<T>(std::move(value))) {}
+template <Real T> Variable<T>::Variable(Array<T>&& value) : Variable(new detail::ValueNode<T>(std::move(value))) {}
 
-template <Real T>
-void Variable<T>::drop() noexcept {
+template <Real T> void Variable<T>::drop() noexcept {
     node_->drop_handle();
 }
 
-template <Real T>
-const Shape& Variable<T>::shape() const {
+template <Real T> const Shape& Variable<T>::shape() const {
     if (!node_) detail::refuse_empty();
     return node_->shape();
 }
 
-template <Real T>
-std::size_t Variable<T>::shape(std::ptrdiff_t dimension) const {
+template <Real T> std::size_t Variable<T>::shape(std::ptrdiff_t dimension) const {
     const auto count = static_cast<std::ptrdiff_t>(shape().size());
     if (dimension < -count || dimension >= count)
         throw Error(fmt::format("shape: dimension {} is out of range for the shape {}", dimension, describe(shape())));
     return shape()[static_cast<std::size_t>(dimension < 0 ? dimension + count : dimension)];
 }
 
-template <Real T>
-T Variable<T>::item() const {
+template <Real T> T Variable<T>::item() const {
     if (size() != 1)
         throw Error(fmt::format("item: a value of shape {} is not a single number", describe(shape())));
     return value().data()[0];
 }
 
-template <Real T>
-Variable<T>& Variable<T>::requires_grad(bool requires_grad) {
+template <Real T> Variable<T>& Variable<T>::requires_grad(bool requires_grad) {
     if (!node_) detail::refuse_empty();
     if (!is_leaf())
         throw Error(fmt::format("requires_grad: this value was made by the operation '{}'; only variables that no "
@@ -170,19 +156,16 @@ Variable<T>& Variable<T>::requires_grad(bool requires_grad) {
     return *this;
 }
 
-template <Real T>
-bool Variable<T>::is_leaf() const noexcept {
+template <Real T> bool Variable<T>::is_leaf() const noexcept {
     return !node_ || !node_->operation;
 }
 
-template <Real T>
-const Variable<T>& Variable<T>::grad() const {
+template <Real T> const Variable<T>& Variable<T>::grad() const {
     if (!node_) detail::refuse_empty();
     return node_->gradient;
 }
 
-template <Real T>
-void Variable<T>::set_grad(Variable gradient) {
+template <Real T> void Variable<T>::set_grad(Variable gradient) {
     if (!node_) detail::refuse_empty();
     if (gradient.defined() && gradient.shape() != shape())
         throw Error(fmt::format("set_grad: a gradient of shape {} does not fit a variable of shape {}",
@@ -190,8 +173,7 @@ void Variable<T>::set_grad(Variable gradient) {
     node_->gradient = std::move(gradient);
 }
 
-template <Real T>
-void Variable<T>::backward(BackwardOptions options) const {
+template <Real T> void Variable<T>::backward(BackwardOptions options) const {
     if (size() != 1)
         throw Error(fmt::format("backward: the output has shape {}, not a single element; reduce it (sum, mean), or "
                                 "give a cotangent of that shape",
@@ -201,8 +183,7 @@ void Variable<T>::backward(BackwardOptions options) const {
 
 namespace {
 
-template <class T>
-void check_output(const char* operation, const Variable<T>& output, const Variable<T>& cotangent) {
+template <class T> void check_output(const char* operation, const Variable<T>& output, const Variable<T>& cotangent) {
     if (!output.requires_grad())
         throw Error(fmt::format("{}: the output depends on no variable that requires a gradient", operation));
     if (output.node()->released) detail::refuse_freed(*output.node());
@@ -213,24 +194,21 @@ void check_output(const char* operation, const Variable<T>& output, const Variab
 
 }  // namespace
 
-template <Real T>
-void Variable<T>::run_backward(const Variable& cotangent, BackwardOptions options) const {
+template <Real T> void Variable<T>::run_backward(const Variable& cotangent, BackwardOptions options) const {
     check_output("backward", *this, cotangent);
     detail::Sweep sweep(options.create_graph, options.retain_graph, true);
     node_->receive(sweep, cotangent);
     sweep.run();
 }
 
-template <Real T>
-Variable<T> Variable<T>::detach() const {
+template <Real T> Variable<T> Variable<T>::detach() const {
     return Variable(share(value(), shape()));
 }
 
 namespace {
 
 // Also where both are parts of the same memory.
-template <class T>
-void copy_numbers(const T* from, std::size_t n, T* to) {
+template <class T> void copy_numbers(const T* from, std::size_t n, T* to) {
     if (from + n <= to || to + n <= from)
         kernels::copy(from, n, to);
     else
@@ -239,8 +217,7 @@ void copy_numbers(const T* from, std::size_t n, T* to) {
 
 }  // namespace
 
-template <Real T>
-Array<T>& Variable<T>::begin_update() {
+template <Real T> Array<T>& Variable<T>::begin_update() {
     if (!node_) detail::refuse_empty();
     if (!is_leaf())
         throw Error(fmt::format("update: this value was made by the operation '{}'; only variables that no operation "
@@ -250,8 +227,7 @@ Array<T>& Variable<T>::begin_update() {
     return node_->value;
 }
 
-template <Real T>
-void Variable<T>::end_update(const Shape& before, Buffer<T>&& memory) {
+template <Real T> void Variable<T>::end_update(const Shape& before, Buffer<T>&& memory) {
     Array<T>& value = node_->value;
     const Shape after = value.shape();
     if (after == before && value.data() != memory.data()) copy_numbers(value.data(), value.size(), memory.data());
@@ -262,8 +238,7 @@ void Variable<T>::end_update(const Shape& before, Buffer<T>&& memory) {
         throw Error(fmt::format("update: the shape was changed from {} to {}", describe(before), describe(after)));
 }
 
-template <Real T>
-void Variable<T>::assign(const std::type_identity_t<Variable>& values) {
+template <Real T> void Variable<T>::assign(const std::type_identity_t<Variable>& values) {
     if (values.shape() != shape())
         throw Error(fmt::format("assign: values of shape {} do not fit a variable of shape {}",
                                 describe(values.shape()), describe(shape())));
@@ -271,8 +246,7 @@ void Variable<T>::assign(const std::type_identity_t<Variable>& values) {
     copy_numbers(values.value().data(), target.size(), target.data());
 }
 
-template <Real T>
-void Variable<T>::on_gradient(std::function<void(const Variable&)> hook) {
+template <Real T> void Variable<T>::on_gradient(std::function<void(const Variable&)> hook) {
     if (!node_) detail::refuse_empty();
     if (!is_leaf())
         throw Error(fmt::format("on_gradient: this value was made by the operation '{}'; only variables that no "

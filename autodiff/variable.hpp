@@ -19,66 +19,50 @@
 
 namespace xgrad {
 
-template <Real T>
-class Variable;
-template <class T>
-class Partial;
+template <Real T> class Variable;
+template <class T> class Partial;
 
 /// How a backward pass is run.
 struct BackwardOptions {
     bool retain_graph = false;  ///< keep what was saved, so that backward can be called again
-    /// Record the backward pass itself, so that gradients can be differentiated; implies retain_graph. A leaf's gradient then
-    /// holds the graph, and the graph the leaf: zero_grad() parts them. (grad() makes no such circle.)
+    /// Record the backward pass itself, so that gradients can be differentiated; implies retain_graph. A leaf's
+    /// gradient then holds the graph, and the graph the leaf: zero_grad() parts them. (grad() makes no such circle.)
     bool create_graph = false;
 };
 
 namespace detail {
 
-template <class T>
-class ValueNode;
+template <class T> class ValueNode;
 
 // Operands are written over where nobody else needs them.
-template <class T>
-Variable<T> add(Variable<T>&& a, Variable<T>&& b);
-template <class T>
-Variable<T> subtract(Variable<T>&& a, Variable<T>&& b);
-template <class T>
-Variable<T> multiply(Variable<T>&& a, Variable<T>&& b);
-template <class T>
-Variable<T> divide(Variable<T>&& a, Variable<T>&& b);
-template <class T>
-Variable<T> negative(Variable<T>&& x);
-template <class T>
-Variable<T> add_number(Variable<T>&& x, T number);
-template <class T>
-Variable<T> multiply_number(Variable<T>&& x, T number);
-template <class T>
-Variable<T> divide_by_number(Variable<T>&& x, T number);
-template <class T>
-Variable<T> subtract_from_number(T number, Variable<T>&& x);
-template <class T>
-Variable<T> divide_number_by(T number, Variable<T>&& x);
+template <class T> Variable<T> add(Variable<T>&& a, Variable<T>&& b);
+template <class T> Variable<T> subtract(Variable<T>&& a, Variable<T>&& b);
+template <class T> Variable<T> multiply(Variable<T>&& a, Variable<T>&& b);
+template <class T> Variable<T> divide(Variable<T>&& a, Variable<T>&& b);
+template <class T> Variable<T> negative(Variable<T>&& x);
+template <class T> Variable<T> add_number(Variable<T>&& x, T number);
+template <class T> Variable<T> multiply_number(Variable<T>&& x, T number);
+template <class T> Variable<T> divide_by_number(Variable<T>&& x, T number);
+template <class T> Variable<T> subtract_from_number(T number, Variable<T>&& x);
+template <class T> Variable<T> divide_number_by(T number, Variable<T>&& x);
 
-template <class T>
-Variable<T> saved(Variable<T>&& handle, std::uint64_t recorded_at) noexcept;
+template <class T> Variable<T> saved(Variable<T>&& handle, std::uint64_t recorded_at) noexcept;
 
 [[noreturn]] void refuse_empty();
-template <class First, class... Others>
-void check_update(const First& first, const Others&... others);
+template <class First, class... Others> void check_update(const First& first, const Others&... others);
 [[noreturn]] void refuse_changed(const Shape& shape);
 
 enum class Comparison { less, less_equal, equal, not_equal };
-template <class T>
-Array<bool> compare(Comparison how, const Variable<T>& a, const Variable<T>& b);
+template <class T> Array<bool> compare(Comparison how, const Variable<T>& a, const Variable<T>& b);
 
 }  // namespace detail
 
 /// A value with its place in a computation. Copies are handles to the same value; T is float or double.
 ///
-/// A Variable is made from a number, nested braces, any xtensor expression (evaluated at once), an Array that is moved in,
-/// or a caller's memory. Operations on Variables are recorded on the thread's tape when one of them requires a gradient.
-template <Real T = float>
-class Variable {
+/// A Variable is made from a number, nested braces, any xtensor expression (evaluated at once), an Array that is moved
+/// in, or a caller's memory. Operations on Variables are recorded on the thread's tape when one of them requires a
+/// gradient.
+template <Real T = float> class Variable {
 public:
     using value_type = T;
 
@@ -93,9 +77,9 @@ public:
     /// Copies the array.
     Variable(const Array<T>& value) : Variable(Array<T>(value)) {}
     /// One number, of shape ().
-    template <Number N>
-    Variable(N number) : Variable(Array<T>(Shape{}, static_cast<T>(number))) {}
-    /// Numbers in braces, nested to any depth: `{{1, 2}, {3, 4}}` has shape (2, 2). Throws Error when rows differ in length.
+    template <Number N> Variable(N number) : Variable(Array<T>(Shape{}, static_cast<T>(number))) {}
+    /// Numbers in braces, nested to any depth: `{{1, 2}, {3, 4}}` has shape (2, 2). Throws Error when rows differ in
+    /// length.
     Variable(std::initializer_list<detail::Braces> values) : Variable(detail::from_braces<T>(values)) {}
     /// Looks at the caller's memory, not copied; `keeper` is held as long as anything looks at it.
     Variable(std::span<T> data, const Shape& shape, std::shared_ptr<void> keeper = nullptr)
@@ -154,9 +138,10 @@ public:
     /// Removes the gradient.
     void zero_grad() { set_grad({}); }
 
-    /// Adds ∂this/∂v to the gradient of every leaf v that requires one. What was saved is freed, unless options say otherwise.
-    /// Throws Error when this value has not exactly one element, depends on nothing that requires a gradient, was recorded on
-    /// another thread, or needs something that an earlier backward freed or that was changed in place since.
+    /// Adds ∂this/∂v to the gradient of every leaf v that requires one. What was saved is freed, unless options say
+    /// otherwise. Throws Error when this value has not exactly one element, depends on nothing that requires a
+    /// gradient, was recorded on another thread, or needs something that an earlier backward freed or that was changed
+    /// in place since.
     void backward(BackwardOptions options = {}) const;
     /// The same with a cotangent of this value's shape in place of the 1: a Variable or what makes one, but no braces,
     /// which are options.
@@ -171,10 +156,9 @@ public:
     /// Writes new values in place. Throws Error when the shape is not this one's, or when an operation made this value.
     void assign(const std::type_identity_t<Variable>& values);
     /// Changes the value in place through a function that takes `Array<T>&` and keeps its shape; when it assigns an
-    /// expression, which brings memory of its own, the elements are copied back. Throws Error when the shape was changed,
-    /// or when an operation made this value.
-    template <std::invocable<Array<T>&> F>
-    void update(F&& function) {
+    /// expression, which brings memory of its own, the elements are copied back. Throws Error when the shape was
+    /// changed, or when an operation made this value.
+    template <std::invocable<Array<T>&> F> void update(F&& function) {
         Array<T>& value = begin_update();
         const Shape before = value.shape();
         Buffer<T> memory = value.storage().share(0, value.size());
@@ -182,7 +166,8 @@ public:
         end_update(before, std::move(memory));
     }
     /// Changes the value in place, element by element, by a formula of it and of one or more arrays of its shape, as
-    /// update_elementwise does: `p.update([=](auto& p, auto g) { p -= learning_rate * g; }, gradient)`. Include its header.
+    /// update_elementwise does: `p.update([=](auto& p, auto g) { p -= learning_rate * g; }, gradient)`. Include its
+    /// header.
     template <class Formula, class... Arrays>
         requires(sizeof...(Arrays) > 0)
     void update(const Formula& formula, Arrays&&... arrays) {
@@ -190,13 +175,14 @@ public:
         update([&](Array<T>& value) { update_elementwise(formula, value, std::forward<Arrays>(arrays)...); });
     }
 
-    /// Calls a function, with this leaf as its argument, each time its gradient is complete in a backward pass: the last
-    /// operation that used it has been passed. It runs with recording as in that pass: off, unless the graph is created.
-    /// Throws Error for a result of an operation.
+    /// Calls a function, with this leaf as its argument, each time its gradient is complete in a backward pass: the
+    /// last operation that used it has been passed. It runs with recording as in that pass: off, unless the graph is
+    /// created. Throws Error for a result of an operation.
     void on_gradient(std::function<void(const Variable&)> hook);
 
-    /// Arithmetic element by element, with NumPy's broadcasting. It writes over an operand that comes as an rvalue, `x * x`
-    /// in `1 + x * x`, when nobody else sees it and no backward needs it. Throws Error when the shapes do not broadcast.
+    /// Arithmetic element by element, with NumPy's broadcasting. It writes over an operand that comes as an rvalue, `x
+    /// * x` in `1 + x * x`, when nobody else sees it and no backward needs it. Throws Error when the shapes do not
+    /// broadcast.
     friend Variable operator+(Variable a, Variable b) { return detail::add(std::move(a), std::move(b)); }
     friend Variable operator-(Variable a, Variable b) { return detail::subtract(std::move(a), std::move(b)); }
     friend Variable operator*(Variable a, Variable b) { return detail::multiply(std::move(a), std::move(b)); }
@@ -274,14 +260,12 @@ private:
 
 namespace detail {
 
-template <class T>
-T precision_of(const Variable<T>&);
+template <class T> T precision_of(const Variable<T>&);
 
 }  // namespace detail
 
 /// A Variable, or a type derived from one (Parameter).
-template <class V>
-concept AnyVariable = requires(const std::remove_cvref_t<V>& x) { detail::precision_of(x); };
+template <class V> concept AnyVariable = requires(const std::remove_cvref_t<V>& x) { detail::precision_of(x); };
 
 /// One operand is a Variable and the other an xtensor expression.
 template <class A, class B>
@@ -290,10 +274,8 @@ concept VariableAndExpression = (AnyVariable<A> && ArrayExpression<B>) || (Array
 namespace detail {
 
 // The Variable type of an operation of which at least one operand is a Variable.
-template <class A, class... Rest>
-struct CommonVariable : CommonVariable<Rest...> {};
-template <AnyVariable A, class... Rest>
-struct CommonVariable<A, Rest...> {
+template <class A, class... Rest> struct CommonVariable : CommonVariable<Rest...> {};
+template <AnyVariable A, class... Rest> struct CommonVariable<A, Rest...> {
     using type = Variable<decltype(precision_of(std::declval<const std::remove_cvref_t<A>&>()))>;
 };
 
@@ -361,8 +343,7 @@ Variable(std::initializer_list<detail::Braces>) -> Variable<float>;
 namespace detail {
 
 /// A node with its value, and the cotangent or gradient that belongs to it.
-template <class T>
-class ValueNode : public Node {
+template <class T> class ValueNode : public Node {
 public:
     explicit ValueNode(Array<T>&& array) : value(moved(std::move(array))) {}
 
@@ -376,8 +357,8 @@ public:
     void complete(Sweep& sweep) final;
     void answer(Sweep& sweep) final { take_cotangent(sweep); }
 
-    /// Adds a cotangent to what this node has received. A cotangent of a larger shape is summed over the dimensions that
-    /// broadcasting had added or stretched: the one place where this happens.
+    /// Adds a cotangent to what this node has received. A cotangent of a larger shape is summed over the dimensions
+    /// that broadcasting had added or stretched: the one place where this happens.
     void receive(Sweep& sweep, Variable<T> cotangent);
     /// Adds a cotangent that fills only a part of this node's value.
     void receive(Sweep& sweep, Partial<T> part);
@@ -398,28 +379,24 @@ private:
 };
 
 /// An input of a grad(), and what it has received.
-template <class T>
-struct Answer : Wanted {
+template <class T> struct Answer : Wanted {
     Variable<T> cotangent;
 };
 
 /// A handle that the vjp of an operation gets to see, with the time when that was recorded.
-template <class T>
-Variable<T> saved(Variable<T>&& handle, std::uint64_t recorded_at) noexcept {
+template <class T> Variable<T> saved(Variable<T>&& handle, std::uint64_t recorded_at) noexcept {
     handle.copied_at_ = recorded_at;
     return std::move(handle);
 }
 
 /// The sum of two cotangents or gradients; in the memory of the first when nobody else can see it.
-template <class T>
-void accumulate(Variable<T>& sum, Variable<T>&& term, bool create_graph);
+template <class T> void accumulate(Variable<T>& sum, Variable<T>&& term, bool create_graph);
 
 [[noreturn]] void refuse_freed(const Node& node);
 
-/// Whether the one who holds this handle may write over the value and hand it on as another one: nobody else can see it,
-/// and there is nothing that belongs to the old one.
-template <class T>
-bool is_sole_owner(const Variable<T>& x) noexcept {
+/// Whether the one who holds this handle may write over the value and hand it on as another one: nobody else can see
+/// it, and there is nothing that belongs to the old one.
+template <class T> bool is_sole_owner(const Variable<T>& x) noexcept {
     const ValueNode<T>* node = x.node();
     return node && node->handles() == 1 && node->edges() == 0 && !node->requires_grad &&
            node->value.storage().unique() && !node->gradient.defined() && node->hooks.empty() && !node->is_parameter;
@@ -427,20 +404,17 @@ bool is_sole_owner(const Variable<T>& x) noexcept {
 
 /// Whether the one who holds this handle, and has no more use for it, may take the memory of its value for a result:
 /// nobody else can see it. (Operations recorded on top that need it have handles of their own.)
-template <class T>
-bool is_spare(const Variable<T>& x) noexcept {
+template <class T> bool is_spare(const Variable<T>& x) noexcept {
     const ValueNode<T>* node = x.node();
     return node && node->handles() == 1 && !node->keeps_value() && node->value.storage().unique();
 }
 
 /// The same numbers in memory of their own.
-template <class T>
-Variable<T> copy_of(const Variable<T>& x);
+template <class T> Variable<T> copy_of(const Variable<T>& x);
 
 }  // namespace detail
 
-template <Real T>
-Variable<T>::Variable(const Variable& other) noexcept : node_(other.node_) {
+template <Real T> Variable<T>::Variable(const Variable& other) noexcept : node_(other.node_) {
     if (!node_) return;
     node_->add_handle();
     // What a vjp hands on to another function stays what it had saved.
@@ -449,18 +423,15 @@ Variable<T>::Variable(const Variable& other) noexcept : node_(other.node_) {
                      : detail::change_clock.load(std::memory_order_relaxed);
 }
 
-template <Real T>
-Variable<T>::Variable(detail::ValueNode<T>* node) noexcept : node_(node) {
+template <Real T> Variable<T>::Variable(detail::ValueNode<T>* node) noexcept : node_(node) {
     if (node_) node_->add_handle();
 }
 
-template <Real T>
-bool Variable<T>::requires_grad() const noexcept {
+template <Real T> bool Variable<T>::requires_grad() const noexcept {
     return node_ && node_->requires_grad;
 }
 
-template <Real T>
-const Array<T>& Variable<T>::value() const {
+template <Real T> const Array<T>& Variable<T>::value() const {
     if (!node_) detail::refuse_empty();
     if (detail::thread_state.vjp) {
         const std::uint64_t changed_at = node_->value.storage().changed_at();
@@ -475,9 +446,8 @@ extern template class Variable<double>;
 
 /// ∂(Σ outputs · cotangents)/∂inputs, one Variable for each input; an empty one where an output does not depend on it.
 /// Cotangents are ones where none are given (an output must then have one element). Leaves every `.grad()` alone.
-/// Only what leads from the outputs to the inputs is run, and freed. With `create_graph` the results can be differentiated
-/// again.
-/// Throws Error when an input requires no gradient, or no output does.
+/// Only what leads from the outputs to the inputs is run, and freed. With `create_graph` the results can be
+/// differentiated again. Throws Error when an input requires no gradient, or no output does.
 template <class T = float>  // for braces: grad({loss}, {x, y})
 std::vector<Variable<T>> grad(const std::vector<Variable<T>>& outputs, const std::vector<Variable<T>>& inputs,
                               const std::vector<Variable<T>>& cotangents = {}, BackwardOptions options = {});
@@ -492,7 +462,8 @@ std::vector<Variable<T>> grad(const Variable<T>& output, const std::vector<Varia
 
 /// The gradient of one output with respect to one input.
 template <auto..., class T>
-Variable<T> grad(const Variable<T>& output, const std::type_identity_t<Variable<T>>& input, BackwardOptions options = {}) {
+Variable<T> grad(const Variable<T>& output, const std::type_identity_t<Variable<T>>& input,
+                 BackwardOptions options = {}) {
     return grad(output, std::vector{input}, options)[0];
 }
 

@@ -1,5 +1,6 @@
-// The worst error of each SIMD function, in units in the last place (ulp), over a dense sweep of its arguments, for both
-// precisions and every instruction-set level that this processor has. Prints the table that docs/numerics.md shows.
+// The worst error of each SIMD function, in units in the last place (ulp), over a dense sweep of its arguments, for
+// both precisions and every instruction-set level that this processor has. Prints the table that docs/numerics.md
+// shows.
 #include <algorithm>
 #include <bit>
 #include <cmath>
@@ -29,8 +30,7 @@ struct Settings {
 };
 
 // The references have far more digits than what they are compared with.
-template <class T>
-using Reference = std::conditional_t<std::is_same_v<T, float>, double, long double>;
+template <class T> using Reference = std::conditional_t<std::is_same_v<T, float>, double, long double>;
 
 // What was found over a sweep.
 struct Worst {
@@ -45,8 +45,7 @@ struct Worst {
     }
 };
 
-template <class T, class R>
-void compare(Worst& worst, T value, R reference, T x, T y) {
+template <class T, class R> void compare(Worst& worst, T value, R reference, T x, T y) {
     using Limits = std::numeric_limits<T>;
     if (std::isnan(reference)) {
         worst.wrong += !std::isnan(value);
@@ -81,7 +80,8 @@ void compare(Worst& worst, T value, R reference, T x, T y) {
     std::frexp(magnitude, &exponent);
     const R unit = std::ldexp(R(1), exponent - Limits::digits);
     const double ulps = static_cast<double>(std::abs(static_cast<R>(value) - reference) / unit);
-    if (ulps > worst.ulps) worst.ulps = ulps, worst.where = static_cast<double>(x), worst.second = static_cast<double>(y);
+    if (ulps > worst.ulps)
+        worst.ulps = ulps, worst.where = static_cast<double>(x), worst.second = static_cast<double>(y);
 }
 
 std::vector<Level> levels() {
@@ -92,8 +92,7 @@ std::vector<Level> levels() {
 }
 
 // The arguments of a sweep: float by float, or random doubles of all magnitudes and those around powers of two.
-template <class T>
-class Arguments {
+template <class T> class Arguments {
 public:
     explicit Arguments(const Settings& settings) : settings_(settings) {}
 
@@ -154,8 +153,8 @@ std::vector<Worst> sweep(const Settings& settings, const Formula& formula, F ref
         for (std::size_t l = 0; l < at.size(); ++l) {
             const T* inputs[] = {x.data()};
             const std::size_t shape[] = {size};
-            kernels::elementwise_kernel<Formula, T, 1>(at[l]).forward(&formula, kernels::Broadcast(shape, {shape}), y.data(),
-                                                                      inputs);
+            kernels::elementwise_kernel<Formula, T, 1>(at[l]).forward(&formula, kernels::Broadcast(shape, {shape}),
+                                                                      y.data(), inputs);
             Worst found;
             for (std::size_t i = 0; i < size; ++i) compare(found, y[i], exact[i], x[i], T(0));
             const std::lock_guard lock(mutex);
@@ -166,8 +165,7 @@ std::vector<Worst> sweep(const Settings& settings, const Formula& formula, F ref
 }
 
 // xʸ for x of all magnitudes, and y such that the result has one of all magnitudes, too.
-template <class T>
-std::vector<Worst> sweep_pow(const Settings& settings) {
+template <class T> std::vector<Worst> sweep_pow(const Settings& settings) {
     using R = Reference<T>;
     const auto at = levels();
     std::vector<Worst> worst(at.size());
@@ -208,8 +206,7 @@ public:
         fmt::print("{}\n{}\n", head, rule);
     }
 
-    template <class Formula, class F>
-    void row(const char* function, const Formula& formula, F reference) {
+    template <class Formula, class F> void row(const char* function, const Formula& formula, F reference) {
         print(function, sweep<float>(settings_, formula, reference), sweep<double>(settings_, formula, reference));
     }
     void pow_row() { print("xʸ", sweep_pow<float>(settings_), sweep_pow<double>(settings_)); }
@@ -232,7 +229,8 @@ private:
                 if (settings_.places)
                     notes_.push_back(fmt::format("{}: {:.2f} ulp at {} {}; {} denormal results were 0", who, worst.ulps,
                                                  worst.where, worst.second, worst.flushed));
-                if (worst.wrong) notes_.push_back(fmt::format("{}: {} results are wrong", who, worst.wrong)), wrong_ = true;
+                if (worst.wrong)
+                    notes_.push_back(fmt::format("{}: {} results are wrong", who, worst.wrong)), wrong_ = true;
             }
         fmt::print("{}\n", line);
         std::fflush(stdout);

@@ -26,8 +26,7 @@ const auto snake = xgrad::elementwise([](auto x) { return x + square(sin(x)); },
 
 // [operation]
 // An operation from its value and the vjp of its input, log cosh(x): close to x²/2 for small x and to |x| for large x.
-template <class T>
-Variable<T> log_cosh(const Variable<T>& x) {
+template <class T> Variable<T> log_cosh(const Variable<T>& x) {
     const Variable<T> size = abs(x.detach());  // of which nothing is recorded
     return xgrad::record("log_cosh", size + log1p(exp(-2 * size)) - std::numbers::ln2,
                          xgrad::wrt(x, [x](const Variable<T>& g) { return g * tanh(x); }));

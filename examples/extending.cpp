@@ -1,4 +1,5 @@
-// The code of docs/extending.md: operations, modules and an optimizer of one's own. What the page says is asserted here.
+// The code of docs/extending.md: operations, modules and an optimizer of one's own. What the page says is asserted
+// here.
 #include <array>
 #include <cmath>
 #include <cstdint>
@@ -36,8 +37,7 @@ const auto x_log_x = elementwise([](auto x) { return where(x > 0, x * log(where(
 
 // [single]
 // Each row divided by its norm, y = x/‖x‖. Its vjp is (g − y·⟨g, y⟩)/‖x‖.
-template <class T>
-Variable<T> unit(const Variable<T>& x) {
+template <class T> Variable<T> unit(const Variable<T>& x) {
     const auto norm = [](const Variable<T>& rows) { return sqrt(sum(square(rows), -1, keep_dims)); };
     return record("unit", x.detach() / norm(x.detach()), wrt(x, [x, norm](const Variable<T>& g, const Variable<T>& y) {
                       return (g - y * sum(g * y, -1, keep_dims)) / norm(x);
@@ -47,8 +47,7 @@ Variable<T> unit(const Variable<T>& x) {
 
 // [joint]
 // The distance of each row of a from that of b, d = ‖a − b‖. Both cotangents come from one product, ±g·(a − b)/d.
-template <class T>
-Variable<T> distance(const Variable<T>& a, const Variable<T>& b) {
+template <class T> Variable<T> distance(const Variable<T>& a, const Variable<T>& b) {
     if (a.shape() != b.shape() || a.dimension() != 2)
         throw Error("distance: the shapes are " + describe(a.shape()) + " and " + describe(b.shape()) +
                     "; expected two matrices of one shape");
@@ -62,8 +61,7 @@ Variable<T> distance(const Variable<T>& a, const Variable<T>& b) {
 
 // [many]
 // Two results of one operation. A cotangent is empty where a result had no part in the loss.
-template <class T>
-std::array<Variable<T>, 2> sine_and_cosine(const Variable<T>& x) {
+template <class T> std::array<Variable<T>, 2> sine_and_cosine(const Variable<T>& x) {
     using Pair = std::array<Variable<T>, 2>;
     return record_many("sine_and_cosine", std::array{sin(x.detach()), cos(x.detach())},
                        wrt(x, [](const Pair& g, const Pair& y) {
@@ -144,7 +142,8 @@ void modules() {
     Residual block(4, 2);
     std::string names;
     for (const auto& [name, parameter] : block.named_parameters()) names += name + " ";
-    claim(names == "strength inner.0.weight inner.0.bias inner.1.weight inner.1.bias ", "a vector's fields are numbered");
+    claim(names == "strength inner.0.weight inner.0.bias inner.1.weight inner.1.bias ",
+          "a vector's fields are numbered");
 
     Similarity similarity(3, 2);
     claim(similarity.named_buffers().size() == 1, "an Array is a buffer");
@@ -168,7 +167,8 @@ void modules() {
 class Lion : public optim::Optimizer<> {
 public:
     explicit Lion(std::vector<Variable<>> parameters, optim::Schedule learning_rate = 1e-4, double weight_decay = 0)
-        : Optimizer(std::move(parameters), {.learning_rate = learning_rate, .weight_decay = weight_decay}, {"momentum"}) {}
+        : Optimizer(std::move(parameters), {.learning_rate = learning_rate, .weight_decay = weight_decay},
+                    {"momentum"}) {}
 
 protected:
     void update(Variable<>& parameter, const Array<>& gradient, optim::State<>& state) override {

@@ -1,5 +1,5 @@
-// Regression: the output function is the identity, ŷ = z. A network learns a function from noisy samples of it; its error
-// on unseen ones can come down to the noise and no further.
+// Regression: the output function is the identity, ŷ = z. A network learns a function from noisy samples of it; its
+// error on unseen ones can come down to the noise and no further.
 #include <cmath>
 #include <cstdint>
 

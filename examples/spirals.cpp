@@ -1,5 +1,5 @@
-// Spirals: two classes that no straight line separates. The output function is ŷ = σ(z), the loss the binary cross-entropy
-// of the logit z.
+// Spirals: two classes that no straight line separates. The output function is ŷ = σ(z), the loss the binary
+// cross-entropy of the logit z.
 #include <cmath>
 #include <cstdint>
 #include <numbers>

@@ -1,5 +1,5 @@
-// The code of docs/tutorial.md: from the first Variable to a trained network. What the page says about results is asserted
-// here, between the pieces that it shows.
+// The code of docs/tutorial.md: from the first Variable to a trained network. What the page says about results is
+// asserted here, between the pieces that it shows.
 #include <cstdint>
 #include <stdexcept>
 #include <string>
@@ -40,7 +40,8 @@ void values() {
     const Variable<double> precise = {0.1, 0.2}; // the type says the precision
     const Array<std::int64_t> labels = {3, 1};   // labels and indices are integers
     // [xtensor]
-    claim(a.shape() == x.shape() && near(b.value()(0, 0), std::cos(1)) && precise.size() == labels.size(), "xtensor fits");
+    claim(a.shape() == x.shape() && near(b.value()(0, 0), std::cos(1)) && precise.size() == labels.size(),
+          "xtensor fits");
 }
 
 void gradients() {
@@ -68,7 +69,8 @@ void gradients() {
     const Variable first = grad(y, x, {.create_graph = true});  // 3x², recorded: it can be differentiated again
     const Variable second = grad(sum(first), x);                // 6x
     // [grad]
-    claim(first.value() == Array<>{3, 12, 27} && second.value() == Array<>{6, 12, 18}, "the derivatives are 3x² and 6x");
+    claim(first.value() == Array<>{3, 12, 27} && second.value() == Array<>{6, 12, 18},
+          "the derivatives are 3x² and 6x");
     claim(!x.grad().defined(), "grad leaves x.grad() alone");
 
     // [detach]
@@ -127,7 +129,9 @@ public:
     Classifier(std::size_t in, std::size_t hidden, std::size_t classes)
         : hidden_(in, hidden, {.bias = false}), norm_(hidden), dropout_(0.2), output_(hidden, classes) {}
 
-    void fields(nn::Fields<>& f) override { f("hidden", hidden_)("norm", norm_)("dropout", dropout_)("output", output_); }
+    void fields(nn::Fields<>& f) override {
+        f("hidden", hidden_)("norm", norm_)("dropout", dropout_)("output", output_);
+    }
 
 protected:
     Variable<> forward(const Variable<>& x) override { return output_(dropout_(relu(norm_(hidden_(x))))); }

@@ -4,14 +4,12 @@
 
 namespace xgrad::nn {
 
-template <class T>
-Softplus<T>::Softplus(double beta, double threshold)
+template <class T> Softplus<T>::Softplus(double beta, double threshold)
     : FunctionLayer<T, double, double>("Softplus", softplus<T>, beta, threshold) {
     if (beta == 0) throw Error("Softplus: beta is 0, by which the result is divided");
 }
 
-template <class T>
-Hardtanh<T>::Hardtanh(double minimum, double maximum)
+template <class T> Hardtanh<T>::Hardtanh(double minimum, double maximum)
     : FunctionLayer<T, double, double>("Hardtanh", hardtanh<T>, minimum, maximum) {
     if (minimum > maximum)
         throw Error(fmt::format("Hardtanh: the minimum {} is above the maximum {}", minimum, maximum));

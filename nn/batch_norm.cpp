@@ -5,8 +5,7 @@
 
 namespace xgrad::nn {
 
-template <class T>
-BatchNorm<T>::BatchNorm(std::size_t features, BatchNormOptions options)
+template <class T> BatchNorm<T>::BatchNorm(std::size_t features, BatchNormOptions options)
     : features_(features),
       options_(options),
       running_mean_(full(Shape{features}, T{0})),

@@ -8,8 +8,7 @@
 
 namespace xgrad::nn {
 
-template <class T>
-Embedding<T>::Embedding(std::size_t count, std::size_t size, EmbeddingOptions options)
+template <class T> Embedding<T>::Embedding(std::size_t count, std::size_t size, EmbeddingOptions options)
     : padding_index_(options.padding_index) {
     if (count == 0 || size == 0)
         throw Error(fmt::format("Embedding: {} vectors of size {}; expected at least 1", count, size));

@@ -17,8 +17,7 @@
 
 namespace xgrad::nn {
 
-template <class T>
-class Layer;
+template <class T> class Layer;
 
 namespace init {
 
@@ -43,7 +42,8 @@ std::size_t fan_out(const Shape& weight);
 /// Throws Error for other names.
 double gain(std::string_view activation, double setting = 0.01);
 
-/// An activation ψ: a function of each element alone. A function of xgrad, an `elementwise` formula, a lambda or a layer.
+/// An activation ψ: a function of each element alone. A function of xgrad, an `elementwise` formula, a lambda or a
+/// layer.
 using ActivationFunction = std::function<Variable<double>(const Variable<double>& z)>;
 
 /// What an activation makes of z from a normal distribution.
@@ -103,13 +103,13 @@ struct UnitVarianceOptions {
     int iterations = 20;      ///< how often one layer's weight may be scaled
 };
 
-/// Layer-sequential unit-variance initialisation from data (Mishkin and Matas 2016, "All you need is a good init"): makes
-/// the weight of each layer orthogonal, then, layer by layer in the order of execution, divides it by the deviation of the
-/// layer's output on this batch until the variance, over all samples and units, is 1. It needs no gain and no theory, and
-/// works through any layers between, in the mode that the model is in.
-/// Only weights of two axes and more are changed, of layers and not frozen; statistics stay as they are.
-/// Throws Error, with no weight changed, when the forward does not reach a layer that has such a weight, or when its
-/// output has the variance 0, is not finite, or does not come near 1 (its bias alone has more).
+/// Layer-sequential unit-variance initialisation from data (Mishkin and Matas 2016, "All you need is a good init"):
+/// makes the weight of each layer orthogonal, then, layer by layer in the order of execution, divides it by the
+/// deviation of the layer's output on this batch until the variance, over all samples and units, is 1. It needs no gain
+/// and no theory, and works through any layers between, in the mode that the model is in. Only weights of two axes and
+/// more are changed, of layers and not frozen; statistics stay as they are. Throws Error, with no weight changed, when
+/// the forward does not reach a layer that has such a weight, or when its output has the variance 0, is not finite, or
+/// does not come near 1 (its bias alone has more).
 template <class T>
 void layer_sequential_unit_variance(Layer<T>& model, const std::type_identity_t<Variable<T>>& x,
                                     UnitVarianceOptions options = {});

@@ -31,8 +31,8 @@ private:
     Generator generator_ = current_generator();
 };
 
-/// While it lives, layers of this thread call neither hooks nor watchers: those are for what goes through a network, not
-/// for numbers that an instrument tries on a layer.
+/// While it lives, layers of this thread call neither hooks nor watchers: those are for what goes through a network,
+/// not for numbers that an instrument tries on a layer.
 class Unwatched {
 public:
     Unwatched() noexcept { ++depth_; }

@@ -12,8 +12,7 @@ namespace detail {
 
 // The list is replaced rather than changed: a hook may add or remove hooks while it is called.
 
-template <class T>
-std::size_t Hooks<T>::add(ForwardHook<T> hook) {
+template <class T> std::size_t Hooks<T>::add(ForwardHook<T> hook) {
     List hooks = hooks_ ? *hooks_ : List();
     const std::size_t id = hooks.empty() ? 1 : hooks.back().first + 1;
     hooks.emplace_back(id, std::move(hook));
@@ -21,8 +20,7 @@ std::size_t Hooks<T>::add(ForwardHook<T> hook) {
     return id;
 }
 
-template <class T>
-void Hooks<T>::remove(std::size_t id) {
+template <class T> void Hooks<T>::remove(std::size_t id) {
     if (!hooks_) return;
     List hooks = *hooks_;
     std::erase_if(hooks, [id](const auto& hook) { return hook.first == id; });
@@ -45,8 +43,7 @@ class LayerError : public Error {
 };
 
 // The layers that are being called in this thread. Their names are looked up only when one is needed.
-template <class T>
-class Call {
+template <class T> class Call {
 public:
     explicit Call(const Layer<T>& layer) : outer_(innermost_), layer_(&layer) { innermost_ = this; }
     ~Call() { innermost_ = outer_; }
@@ -69,8 +66,7 @@ private:
     const Layer<T>* layer_;
 };
 
-template <class T, class Forward>
-Variable<T> call_named(const Layer<T>& layer, Forward forward) {
+template <class T, class Forward> Variable<T> call_named(const Layer<T>& layer, Forward forward) {
     const Call<T> call(layer);
     try {
         return forward();
@@ -78,19 +74,18 @@ Variable<T> call_named(const Layer<T>& layer, Forward forward) {
         throw;
     } catch (const Error& error) {
         const std::string path = Call<T>::path();
-        throw LayerError(fmt::format("{} (in {}{}{})", error.what(), path, path.empty() ? "" : ": ", layer.description()));
+        throw LayerError(
+            fmt::format("{} (in {}{}{})", error.what(), path, path.empty() ? "" : ": ", layer.description()));
     }
 }
 
 }  // namespace
 
-template <class T>
-bool Layer<T>::is_watched() const {
+template <class T> bool Layer<T>::is_watched() const {
     return (LayerWatcher<T>::innermost_ || !hooks_.empty()) && !detail::Unwatched::active();
 }
 
-template <class T>
-Variable<T> Layer<T>::operator()(const Variable<T>& x) {
+template <class T> Variable<T> Layer<T>::operator()(const Variable<T>& x) {
     Variable<T> output = call_named(*this, [&] { return forward(x); });
     if (is_watched()) {
         hooks_.call(*this, x, output);
@@ -100,26 +95,22 @@ Variable<T> Layer<T>::operator()(const Variable<T>& x) {
     return output;
 }
 
-template <class T>
-Variable<T> Layer<T>::call_with(Layer& activation_layer, const Variable<T>& x) {
+template <class T> Variable<T> Layer<T>::call_with(Layer& activation_layer, const Variable<T>& x) {
     if (is_watched() || activation_layer.is_watched()) return activation_layer((*this)(x));
     return call_named(*this, [&] { return forward_with(activation_layer.activation(), x); });
 }
 
-template <class T>
-Variable<T> Layer<T>::forward_with(Activation, const Variable<T>&) {
+template <class T> Variable<T> Layer<T>::forward_with(Activation, const Variable<T>&) {
     throw Error(fmt::format("{}: this layer applies no activation", this->description()));
 }
 
-template <class T>
-Variable<T> Layer<T>::predict(const Variable<T>& x) const {
+template <class T> Variable<T> Layer<T>::predict(const Variable<T>& x) const {
     const NoGrad no_grad;
     const EvalMode eval_mode;
     return const_cast<Layer&>(*this)(x);  // in evaluation mode a forward changes nothing
 }
 
-template <class T>
-void Layer<T>::predict(const Variable<T>& x, std::span<T> output) const {
+template <class T> void Layer<T>::predict(const Variable<T>& x, std::span<T> output) const {
     const Variable<T> result = predict(x);
     if (result.size() != output.size())
         throw Error(fmt::format("predict: the output has shape {}; the caller's memory holds {} numbers",
@@ -127,8 +118,7 @@ void Layer<T>::predict(const Variable<T>& x, std::span<T> output) const {
     std::copy_n(result.value().data(), output.size(), output.data());
 }
 
-template <class T>
-std::string Layer<T>::summary(const Shape& input_shape) const {
+template <class T> std::string Layer<T>::summary(const Shape& input_shape) const {
     struct Watcher : LayerWatcher<T> {
         std::vector<std::pair<const Layer*, Shape>> calls;
         void on_call(const Layer& layer, const Variable<T>&, const Variable<T>& output) override {
@@ -143,7 +133,8 @@ std::string Layer<T>::summary(const Shape& input_shape) const {
     std::set<const void*> counted;
     for (const auto& [layer, shape] : watcher.calls) {
         const auto* const module = static_cast<const Module<T>*>(layer);
-        const auto found = std::find_if(modules.begin(), modules.end(), [&](const auto& m) { return m.second == module; });
+        const auto found =
+            std::find_if(modules.begin(), modules.end(), [&](const auto& m) { return m.second == module; });
         const std::string name = found == modules.end() ? "" : found->first;
         const bool has_rows_within = layer->named_modules().size() > 1;
         std::size_t count = 0;

@@ -13,8 +13,7 @@
 
 namespace xgrad::nn {
 
-template <class T>
-class Layer;
+template <class T> class Layer;
 
 /// What can be hung on a layer: called after each forward, with the layer, its input and its output.
 template <class T>
@@ -23,8 +22,7 @@ using ForwardHook = std::function<void(const Layer<T>& layer, const Variable<T>&
 namespace detail {
 
 /// Hooks belong to one object: a copy has none, and assigning values leaves them alone.
-template <class T>
-class Hooks {
+template <class T> class Hooks {
 public:
     Hooks() = default;
     Hooks(const Hooks&) noexcept {}
@@ -45,10 +43,9 @@ private:
 
 }  // namespace detail
 
-/// A module that maps one Variable to another, ŷ = F(x). A subclass defines `forward` (and `fields`); users call the layer
-/// itself, which runs hooks and adds to an Error in which layer it arose.
-template <class T = float>
-class Layer : public Module<T> {
+/// A module that maps one Variable to another, ŷ = F(x). A subclass defines `forward` (and `fields`); users call the
+/// layer itself, which runs hooks and adds to an Error in which layer it arose.
+template <class T = float> class Layer : public Module<T> {
 public:
     /// The layer's output, recorded for backward.
     Variable<T> operator()(const Variable<T>& x);
@@ -87,8 +84,7 @@ private:
 };
 
 /// While it lives, sees every call of every layer in its thread, with no change to a model: summaries, probes.
-template <class T = float>
-class LayerWatcher {
+template <class T = float> class LayerWatcher {
 public:
     LayerWatcher() noexcept : outer_(innermost_) { innermost_ = this; }
     virtual ~LayerWatcher() { innermost_ = outer_; }

@@ -5,8 +5,7 @@
 
 namespace xgrad::nn {
 
-template <class T>
-LayerNorm<T>::LayerNorm(const Shape& normalized_shape, LayerNormOptions options)
+template <class T> LayerNorm<T>::LayerNorm(const Shape& normalized_shape, LayerNormOptions options)
     : normalized_shape_(normalized_shape), epsilon_(options.epsilon) {
     if (normalized_shape.empty() || element_count(normalized_shape) == 0)
         throw Error(fmt::format("LayerNorm: nothing to normalise over in the shape {}", describe(normalized_shape)));

@@ -7,8 +7,7 @@
 
 namespace xgrad::nn {
 
-template <class T>
-Linear<T>::Linear(std::size_t in, std::size_t out, LinearOptions options) {
+template <class T> Linear<T>::Linear(std::size_t in, std::size_t out, LinearOptions options) {
     if (in == 0 || out == 0) throw Error(fmt::format("Linear: {} inputs and {} outputs; expected at least 1", in, out));
     const double bound = 1 / std::sqrt(static_cast<double>(in));
     weight_ = Parameter<T>(Shape{out, in});
@@ -18,8 +17,7 @@ Linear<T>::Linear(std::size_t in, std::size_t out, LinearOptions options) {
     init::uniform(bias_, -bound, bound);
 }
 
-template <class T>
-std::string Linear<T>::description() const {
+template <class T> std::string Linear<T>::description() const {
     return fmt::format("Linear({}, {}{})", weight_.shape()[1], weight_.shape()[0], bias_.defined() ? "" : ", no bias");
 }
 

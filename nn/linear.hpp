@@ -12,8 +12,7 @@ struct LinearOptions {
 
 /// z = x·Wᵀ + b for x of shape (…, in). Its parameters are `weight` (out, in) and `bias` (out), drawn at first from
 /// U(−1/√in, 1/√in), which is PyTorch's default.
-template <class T = float>
-class Linear : public Layer<T> {
+template <class T = float> class Linear : public Layer<T> {
 public:
     /// Throws Error when `in` or `out` is 0.
     Linear(std::size_t in, std::size_t out, LinearOptions options = {});

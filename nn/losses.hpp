@@ -58,8 +58,7 @@ Variable<T> smooth_l1_loss(const Variable<T>& prediction, const std::type_identi
                            SmoothL1Options options = {});
 
 /// The settings of `binary_cross_entropy_with_logits`.
-template <class T = float>
-struct BinaryCrossEntropyOptions {
+template <class T = float> struct BinaryCrossEntropyOptions {
     Variable<T> weight = {};      ///< how much each element counts; broadcast to the logits
     Variable<T> pos_weight = {};  ///< how much more the class 1 counts, p; broadcast to the logits
     Reduction reduction = Reduction::mean;
@@ -83,8 +82,7 @@ Variable<T> kl_div(const Variable<T>& log_prediction, const std::type_identity_t
                    KlDivOptions options = {});
 
 /// The settings of `nll_loss`.
-template <class T = float>
-struct NllOptions {
+template <class T = float> struct NllOptions {
     Variable<T> weight = {};           ///< (C): how much each class counts; empty when all count the same
     std::int64_t ignore_index = -100;  ///< samples with this label do not count
     Reduction reduction = Reduction::mean;
@@ -97,8 +95,7 @@ Variable<T> nll_loss(const Variable<T>& log_probabilities, const Array<std::int6
                      const std::type_identity_t<NllOptions<T>>& options = {});
 
 /// The settings of `cross_entropy`.
-template <class T = float>
-struct CrossEntropyOptions {
+template <class T = float> struct CrossEntropyOptions {
     Variable<T> weight = {};           ///< (C): how much each class counts; empty when all count the same
     double label_smoothing = 0;        ///< this share of the target is spread evenly over all classes
     std::int64_t ignore_index = -100;  ///< samples with this label do not count

@@ -14,8 +14,7 @@
 namespace xgrad::nn {
 namespace {
 
-template <class T>
-void check_shapes(const char* loss, const Variable<T>& prediction, const Variable<T>& target) {
+template <class T> void check_shapes(const char* loss, const Variable<T>& prediction, const Variable<T>& target) {
     const Shape &x = prediction.shape(), &t = target.shape();
     if (x == t) return;
     const std::string shapes = fmt::format("{}: the shapes of the prediction, {}, and the target, {}, differ", loss,
@@ -31,8 +30,7 @@ void check_shapes(const char* loss, const Variable<T>& prediction, const Variabl
 }
 
 // What the sum of the losses is divided by.
-template <class T>
-T divisor(const char* loss, Reduction reduction, const Shape& shape) {
+template <class T> T divisor(const char* loss, Reduction reduction, const Shape& shape) {
     if (reduction != Reduction::mean && reduction != Reduction::batchmean) return 1;
     if (reduction == Reduction::batchmean && shape.empty())
         throw Error(fmt::format("{}: a prediction of shape () has no batch to take the mean over", loss));
@@ -42,8 +40,7 @@ T divisor(const char* loss, Reduction reduction, const Shape& shape) {
 }
 
 // How a pass goes over the operands of a loss: prediction, target, weights, and for a derivative the cotangent.
-template <class T, std::size_t N>
-struct Operands {
+template <class T, std::size_t N> struct Operands {
     std::array<const T*, N> data;
     kernels::Broadcast loop;
 
@@ -54,24 +51,21 @@ struct Operands {
                    operands, [](const Array<T>& array) { return xgrad::detail::as_span(array.shape()); })) {}
 
 private:
-    template <class R, class F>
-    static std::array<R, N> each(const std::array<const Array<T>*, N>& operands, F f) {
+    template <class R, class F> static std::array<R, N> each(const std::array<const Array<T>*, N>& operands, F f) {
         std::array<R, N> results;
         for (std::size_t i = 0; i < N; ++i) results[i] = f(*operands[i]);
         return results;
     }
 };
 
-template <class T, std::size_t N>
-std::array<const Array<T>*, N> values_of(const std::array<Variable<T>, N>& operands) {
+template <class T, std::size_t N> std::array<const Array<T>*, N> values_of(const std::array<Variable<T>, N>& operands) {
     std::array<const Array<T>*, N> arrays;
     for (std::size_t i = 0; i < N; ++i) arrays[i] = &operands[i].value();
     return arrays;
 }
 
 // The sum of the losses, added up in blocks and then pairwise: the same for any number of threads.
-template <class T, class Loss, std::size_t N>
-T sum_of_losses(const Loss& loss, const Operands<T, N>& operands) {
+template <class T, class Loss, std::size_t N> T sum_of_losses(const Loss& loss, const Operands<T, N>& operands) {
     const auto& kernel = kernels::loss_kernel<Loss, T>();
     const std::size_t blocks = (operands.loop.size + kernels::loss_block - 1) / kernels::loss_block;
     const kernels::Pass<T, N> pass(operands.loop, operands.data.data());
@@ -97,7 +91,8 @@ Variable<T> derivative(const Loss& loss, const std::array<Variable<T>, N>& opera
     const Operands<T, N + 1> with_g(arrays);
     const formulas::LossDerivative<Loss, Operand> formula{loss};
     Array<T> result = empty<T>(operands[0].shape());
-    kernels::loss_kernel<Loss, T>().derivatives[Operand].forward(&formula, with_g.loop, result.data(), with_g.data.data());
+    kernels::loss_kernel<Loss, T>().derivatives[Operand].forward(&formula, with_g.loop, result.data(),
+                                                                 with_g.data.data());
     return result;
 }
 
@@ -148,8 +143,7 @@ Variable<T> operation(const char* name, const Loss& loss, const std::array<Varia
 }
 
 // A weight that broadcasts to the logits; 1 when none is given.
-template <class T>
-Variable<T> checked_weight(const char* name, const Variable<T>& weight, const Shape& logits) {
+template <class T> Variable<T> checked_weight(const char* name, const Variable<T>& weight, const Shape& logits) {
     if (!weight.defined()) return 1;
     if (!can_broadcast(weight.shape(), logits))
         throw Error(fmt::format("binary_cross_entropy_with_logits: a {} of shape {} does not broadcast to logits of "

@@ -85,8 +85,7 @@ Variable<T> target_distribution(const Shape& shape, const Labels& labels, const 
 }
 
 // The cotangent of the logits. The probabilities are overwritten by it; a graph that is used again computes them again.
-template <class T>
-class CrossEntropyVjp {
+template <class T> class CrossEntropyVjp {
 public:
     CrossEntropyVjp(const Variable<T>& logits, Array<T>&& probabilities, const Labels& labels,
                     const CrossEntropyOptions<T>& options, T scale)
@@ -130,16 +129,14 @@ private:
     T scale_;
 };
 
-template <class T>
-T total(const Array<T>& x) {
+template <class T> T total(const Array<T>& x) {
     T result;
     kernels::sum(x.data(), {1, x.size(), 1}, &result);
     return result;
 }
 
 // What the sum of the losses is divided by.
-template <class T>
-T divisor(const char* loss, Reduction reduction, const Array<T>& weights) {
+template <class T> T divisor(const char* loss, Reduction reduction, const Array<T>& weights) {
     if (reduction != Reduction::mean) return 1;
     const T sum = total(weights);
     if (sum == 0)
@@ -149,8 +146,7 @@ T divisor(const char* loss, Reduction reduction, const Array<T>& weights) {
     return sum;
 }
 
-template <class T>
-Array<T> reduced(Array<T>&& losses, Reduction reduction, T divisor) {
+template <class T> Array<T> reduced(Array<T>&& losses, Reduction reduction, T divisor) {
     return reduction == Reduction::none ? std::move(losses) : full(Shape{}, total(losses) / divisor);
 }
 

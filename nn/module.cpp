@@ -9,32 +9,27 @@
 
 namespace xgrad::nn {
 
-template <class T>
-std::string Fields<T>::path_of(std::string_view name) const {
+template <class T> std::string Fields<T>::path_of(std::string_view name) const {
     return path_.empty() ? std::string(name) : fmt::format("{}.{}", path_, name);
 }
 
-template <class T>
-Fields<T>& Fields<T>::operator()(std::string_view name, Parameter<T>& parameter) {
+template <class T> Fields<T>& Fields<T>::operator()(std::string_view name, Parameter<T>& parameter) {
     detail::mark_listed(parameter);
     if (parameter.defined()) on_parameter(path_of(name), parameter);
     return *this;
 }
 
-template <class T>
-Fields<T>& Fields<T>::operator()(std::string_view name, Array<T>& buffer) {
+template <class T> Fields<T>& Fields<T>::operator()(std::string_view name, Array<T>& buffer) {
     on_buffer(path_of(name), buffer);
     return *this;
 }
 
-template <class T>
-Fields<T>& Fields<T>::operator()(std::string_view name, Array<std::int64_t>& buffer) {
+template <class T> Fields<T>& Fields<T>::operator()(std::string_view name, Array<std::int64_t>& buffer) {
     on_buffer(path_of(name), buffer);
     return *this;
 }
 
-template <class T>
-Fields<T>& Fields<T>::operator()(std::string_view name, Module<T>& module) {
+template <class T> Fields<T>& Fields<T>::operator()(std::string_view name, Module<T>& module) {
     const std::string outer = path_;
     path_ = path_of(name);
     on_module(path_, module);
@@ -47,8 +42,7 @@ namespace {
 
 // The walks. None changes the module; they hand out what may be changed only to those who may change the module.
 
-template <class T, class OnParameter>
-void each_parameter(const Module<T>& module, OnParameter on) {
+template <class T, class OnParameter> void each_parameter(const Module<T>& module, OnParameter on) {
     struct Walk : Fields<T> {
         OnParameter& call;
         explicit Walk(OnParameter& function) : call(function) {}
@@ -57,8 +51,7 @@ void each_parameter(const Module<T>& module, OnParameter on) {
     const_cast<Module<T>&>(module).fields(walk);
 }
 
-template <class T, class OnBuffer>
-void each_buffer(const Module<T>& module, OnBuffer on) {
+template <class T, class OnBuffer> void each_buffer(const Module<T>& module, OnBuffer on) {
     struct Walk : Fields<T> {
         OnBuffer& call;
         explicit Walk(OnBuffer& function) : call(function) {}
@@ -68,8 +61,7 @@ void each_buffer(const Module<T>& module, OnBuffer on) {
     const_cast<Module<T>&>(module).fields(walk);
 }
 
-template <class T, class OnModule>
-void each_module(const Module<T>& module, OnModule on) {
+template <class T, class OnModule> void each_module(const Module<T>& module, OnModule on) {
     struct Walk : Fields<T> {
         OnModule& call;
         explicit Walk(OnModule& function) : call(function) {}
@@ -89,15 +81,13 @@ std::size_t set_trained(const char* operation, const Module<T>& module, std::str
 
 }  // namespace
 
-template <class T>
-std::vector<Variable<T>> Module<T>::parameters() const {
+template <class T> std::vector<Variable<T>> Module<T>::parameters() const {
     std::vector<Variable<T>> result;
     each_parameter(*this, [&](const std::string&, const Variable<T>& parameter) { result.push_back(parameter); });
     return result;
 }
 
-template <class T>
-std::vector<Named<Variable<T>>> Module<T>::named_parameters(std::string_view pattern) const {
+template <class T> std::vector<Named<Variable<T>>> Module<T>::named_parameters(std::string_view pattern) const {
     std::vector<Named<Variable<T>>> result;
     each_parameter(*this, [&](const std::string& path, const Variable<T>& parameter) {
         if (matches(path, pattern)) result.emplace_back(path, parameter);
@@ -105,36 +95,31 @@ std::vector<Named<Variable<T>>> Module<T>::named_parameters(std::string_view pat
     return result;
 }
 
-template <class T>
-std::vector<Named<BufferPointer<T>>> Module<T>::named_buffers() {
+template <class T> std::vector<Named<BufferPointer<T>>> Module<T>::named_buffers() {
     std::vector<Named<BufferPointer<T>>> result;
     each_buffer(*this, [&](const std::string& path, auto* buffer) { result.emplace_back(path, buffer); });
     return result;
 }
 
-template <class T>
-std::vector<Named<ConstBufferPointer<T>>> Module<T>::named_buffers() const {
+template <class T> std::vector<Named<ConstBufferPointer<T>>> Module<T>::named_buffers() const {
     std::vector<Named<ConstBufferPointer<T>>> result;
     each_buffer(*this, [&](const std::string& path, const auto* buffer) { result.emplace_back(path, buffer); });
     return result;
 }
 
-template <class T>
-std::vector<Named<Module<T>*>> Module<T>::named_modules() {
+template <class T> std::vector<Named<Module<T>*>> Module<T>::named_modules() {
     std::vector<Named<Module*>> result;
     each_module(*this, [&](const std::string& path, Module* module) { result.emplace_back(path, module); });
     return result;
 }
 
-template <class T>
-std::vector<Named<const Module<T>*>> Module<T>::named_modules() const {
+template <class T> std::vector<Named<const Module<T>*>> Module<T>::named_modules() const {
     std::vector<Named<const Module*>> result;
     each_module(*this, [&](const std::string& path, const Module* module) { result.emplace_back(path, module); });
     return result;
 }
 
-template <class T>
-std::size_t Module<T>::parameter_count(bool all) const {
+template <class T> std::size_t Module<T>::parameter_count(bool all) const {
     std::size_t count = 0;
     each_parameter(*this, [&](const std::string&, const Variable<T>& parameter) {
         if (all || parameter.requires_grad()) count += parameter.size();
@@ -142,33 +127,27 @@ std::size_t Module<T>::parameter_count(bool all) const {
     return count;
 }
 
-template <class T>
-std::size_t Module<T>::freeze(std::string_view pattern) {
+template <class T> std::size_t Module<T>::freeze(std::string_view pattern) {
     return set_trained("freeze", *this, pattern, false);
 }
 
-template <class T>
-std::size_t Module<T>::unfreeze(std::string_view pattern) {
+template <class T> std::size_t Module<T>::unfreeze(std::string_view pattern) {
     return set_trained("unfreeze", *this, pattern, true);
 }
 
-template <class T>
-void Module<T>::zero_grad() {
+template <class T> void Module<T>::zero_grad() {
     for (Variable<T>& parameter : parameters()) parameter.zero_grad();
 }
 
-template <class T>
-void Module<T>::train(bool training) {
+template <class T> void Module<T>::train(bool training) {
     for (auto& [name, module] : named_modules()) module->training_ = training;
 }
 
-template <class T>
-bool Module<T>::training() const {
+template <class T> bool Module<T>::training() const {
     return training_ && !EvalMode::active();
 }
 
-template <class T>
-std::string Module<T>::description() const {
+template <class T> std::string Module<T>::description() const {
     int status = 0;
     char* const text = abi::__cxa_demangle(typeid(*this).name(), nullptr, nullptr, &status);
     std::string name = text ? text : typeid(*this).name();

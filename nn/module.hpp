@@ -13,22 +13,19 @@
 
 namespace xgrad::nn {
 
-template <class T>
-class Module;
+template <class T> class Module;
 
 /// What a module's `fields` is given: it calls it once for each member, with its name.
 ///
 ///     void fields(nn::Fields<>& f) override { f("hidden", hidden_)("norm", norm_)("output", output_); }
 ///
-/// For training and files a member has one of three kinds. A Parameter is trained and saved. A buffer (an Array) is saved
-/// but not trained: a statistic. Everything else is a setting, which is not listed: the program that makes the module
-/// states it. Vectors, arrays and optionals of parameters, buffers and modules are listed as they are.
-template <class T = float>
-class Fields {
+/// For training and files a member has one of three kinds. A Parameter is trained and saved. A buffer (an Array) is
+/// saved but not trained: a statistic. Everything else is a setting, which is not listed: the program that makes the
+/// module states it. Vectors, arrays and optionals of parameters, buffers and modules are listed as they are.
+template <class T = float> class Fields {
 public:
     /// Whether a member of this type can be listed.
-    template <class X>
-    static constexpr bool is_listable = requires(Fields& f, X& x) { f(std::string_view(), x); };
+    template <class X> static constexpr bool is_listable = requires(Fields& f, X& x) { f(std::string_view(), x); };
 
     virtual ~Fields() = default;
 
@@ -61,8 +58,7 @@ protected:
     virtual void on_module(const std::string& path, Module<T>& module) { (void)path, (void)module; }
 
 private:
-    template <class List>
-    Fields& each(std::string_view name, List& list) {
+    template <class List> Fields& each(std::string_view name, List& list) {
         for (std::size_t i = 0; i < list.size(); ++i) (*this)(std::string(name) + "." + std::to_string(i), list[i]);
         return *this;
     }
@@ -72,23 +68,19 @@ private:
 };
 
 /// Something with its name, as in "0.weight".
-template <class X>
-using Named = std::pair<std::string, X>;
+template <class X> using Named = std::pair<std::string, X>;
 
 /// A buffer of either kind.
-template <class T>
-using BufferPointer = std::variant<Array<T>*, Array<std::int64_t>*>;
-template <class T>
-using ConstBufferPointer = std::variant<const Array<T>*, const Array<std::int64_t>*>;
+template <class T> using BufferPointer = std::variant<Array<T>*, Array<std::int64_t>*>;
+template <class T> using ConstBufferPointer = std::variant<const Array<T>*, const Array<std::int64_t>*>;
 
-/// A part of a network: parameters θ, buffers, other modules, and some call operator that computes with them. A module is
-/// a value: a copy is a deep copy, and `model = best` restores values in place, so that optimizers stay right. Only
-/// where a vector among the members takes over the elements of a temporary, as in `model = Model(…)`, the parameters are
-/// others afterwards, and an optimizer made before says so at its next step.
+/// A part of a network: parameters θ, buffers, other modules, and some call operator that computes with them. A module
+/// is a value: a copy is a deep copy, and `model = best` restores values in place, so that optimizers stay right. Only
+/// where a vector among the members takes over the elements of a temporary, as in `model = Model(…)`, the parameters
+/// are others afterwards, and an optimizer made before says so at its next step.
 ///
 /// Derive from Layer instead for one input and one output.
-template <class T = float>
-class Module {
+template <class T = float> class Module {
 public:
     using value_type = T;
 
@@ -99,8 +91,8 @@ public:
 
     /// Handles to all parameters, frozen ones too, in the order of the fields.
     std::vector<Variable<T>> parameters() const;
-    /// The same with their names; only those that the pattern matches, when one is given. In a pattern `*` stands for any
-    /// characters, also none: "*.weight", "encoder.*".
+    /// The same with their names; only those that the pattern matches, when one is given. In a pattern `*` stands for
+    /// any characters, also none: "*.weight", "encoder.*".
     std::vector<Named<Variable<T>>> named_parameters(std::string_view pattern = "*") const;
     /// Pointers to all buffers with their names; good as long as the module.
     std::vector<Named<BufferPointer<T>>> named_buffers();
@@ -141,8 +133,8 @@ private:
     bool training_ = true;
 };
 
-/// While it lives, every module behaves in this thread as in evaluation mode. No module is changed, so that a const model
-/// can serve many threads.
+/// While it lives, every module behaves in this thread as in evaluation mode. No module is changed, so that a const
+/// model can serve many threads.
 class EvalMode {
 public:
     EvalMode() noexcept { ++depth_; }

@@ -21,8 +21,8 @@ template <class T> std::string difference(const Layer<T>& from, const Layer<T>& 
     const auto theirs = from.named_parameters(), mine = to.named_parameters();
     for (std::size_t i = 0; i < std::min(theirs.size(), mine.size()); ++i)
         if (theirs[i].second.shape() != mine[i].second.shape())
-            return fmt::format(": {} has the shape {}, and {} there", theirs[i].first, describe(theirs[i].second.shape()),
-                               describe(mine[i].second.shape()));
+            return fmt::format(": {} has the shape {}, and {} there", theirs[i].first,
+                               describe(theirs[i].second.shape()), describe(mine[i].second.shape()));
     return fmt::format(": it has {} parameters, and {} there", theirs.size(), mine.size());
 }
 

@@ -49,8 +49,7 @@ private:
     // A layer of any type, copied and assigned as the value that it is.
     class Held {
     public:
-        template <std::derived_from<Layer<T>> L>
-        explicit Held(L layer)
+        template <std::derived_from<Layer<T>> L> explicit Held(L layer)
             : layer_(std::make_unique<L>(std::move(layer))),
               copy_([](const Layer<T>& from) -> std::unique_ptr<Layer<T>> {
                   return std::make_unique<L>(static_cast<const L&>(from));

@@ -27,8 +27,7 @@ AdamOptions as_adam(const AdamWOptions& options) {
 
 }  // namespace
 
-template <class T>
-Adam<T>::Adam(std::vector<Group<T>> groups, const AdamOptions& options, bool decoupled)
+template <class T> Adam<T>::Adam(std::vector<Group<T>> groups, const AdamOptions& options, bool decoupled)
     : Optimizer<T>(std::move(groups),
                    {options.learning_rate, options.weight_decay, options.on_non_finite, options.max_grad_norm},
                    state_names(options.amsgrad)),
@@ -42,14 +41,12 @@ Adam<T>::Adam(std::vector<Group<T>> groups, const AdamOptions& options, bool dec
     detail::check_option(name, "epsilon", epsilon_, 0, infinity);
 }
 
-template <class T>
-Adam<T>::Adam(std::vector<Variable<T>> parameters, AdamOptions options)
+template <class T> Adam<T>::Adam(std::vector<Variable<T>> parameters, AdamOptions options)
     : Adam(detail::one_group(std::move(parameters)), options, false) {}
 template <class T>
 Adam<T>::Adam(std::vector<Group<T>> groups, AdamOptions options) : Adam(std::move(groups), options, false) {}
 
-template <class T>
-void Adam<T>::update(Variable<T>& parameter, const Array<T>& gradient, State<T>& state) {
+template <class T> void Adam<T>::update(Variable<T>& parameter, const Array<T>& gradient, State<T>& state) {
     if (state.step != corrected_step_) {  // most often all parameters are at the same step
         corrected_step_ = state.step;
         for (std::size_t i = 0; i < 2; ++i)
@@ -69,11 +66,9 @@ void Adam<T>::update(Variable<T>& parameter, const Array<T>& gradient, State<T>&
     });
 }
 
-template <class T>
-AdamW<T>::AdamW(std::vector<Variable<T>> parameters, AdamWOptions options)
+template <class T> AdamW<T>::AdamW(std::vector<Variable<T>> parameters, AdamWOptions options)
     : Adam<T>(detail::one_group(std::move(parameters)), as_adam(options), true) {}
-template <class T>
-AdamW<T>::AdamW(std::vector<Group<T>> groups, AdamWOptions options)
+template <class T> AdamW<T>::AdamW(std::vector<Group<T>> groups, AdamWOptions options)
     : Adam<T>(std::move(groups), as_adam(options), true) {}
 
 template class Adam<float>;

@@ -23,8 +23,7 @@ struct AdamOptions {
 /// Steps of a size that does not depend on the gradient's scale (Kingma and Ba 2015). With the gradient g at step t:
 ///     m ← β₁m + (1 − β₁)g,   v ← β₂v + (1 − β₂)g²,   θ ← θ − η·m̂ / (√v̂ + ε)
 /// where m̂ = m/(1 − β₁ᵗ) and v̂ = v/(1 − β₂ᵗ).
-template <class T = float>
-class Adam : public Optimizer<T> {
+template <class T = float> class Adam : public Optimizer<T> {
 public:
     /// Throws Error when there are no parameters, or an option is out of its range.
     explicit Adam(std::vector<Variable<T>> parameters, AdamOptions options = {});
@@ -54,18 +53,15 @@ struct AdamWOptions {
 };
 
 /// Adam with a weight decay that stays out of the moments: θ ← (1 − ηλ)θ, then Adam's step (Loshchilov, Hutter 2019).
-template <class T = float>
-class AdamW : public Adam<T> {
+template <class T = float> class AdamW : public Adam<T> {
 public:
     /// Throws Error when there are no parameters, or an option is out of its range.
     explicit AdamW(std::vector<Variable<T>> parameters, AdamWOptions options = {});
     explicit AdamW(std::vector<Group<T>> groups, AdamWOptions options = {});
 };
 
-template <class T>
-Adam(std::initializer_list<Variable<T>>, AdamOptions = {}) -> Adam<T>;
-template <class T>
-AdamW(std::initializer_list<Variable<T>>, AdamWOptions = {}) -> AdamW<T>;
+template <class T> Adam(std::initializer_list<Variable<T>>, AdamOptions = {}) -> Adam<T>;
+template <class T> AdamW(std::initializer_list<Variable<T>>, AdamWOptions = {}) -> AdamW<T>;
 
 extern template class Adam<float>;
 extern template class Adam<double>;

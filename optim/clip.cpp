@@ -17,16 +17,14 @@ void check_bound(const char* function, double bound) {
 }
 
 // The sum of squares, which may overflow where the numbers themselves are finite; in more precision it does not.
-template <class T>
-long double squared_norm(const Array<T>& g) {
+template <class T> long double squared_norm(const Array<T>& g) {
     const T sum = kernels::squared_norm(g.data(), g.size());
     if (std::isfinite(sum) || !kernels::all_finite(g.data(), g.size())) return sum;
     return std::accumulate(g.begin(), g.end(), 0.0L, [](long double total, long double x) { return total + x * x; });
 }
 
 // Replaces a gradient by what an operation makes of it, which writes over it unless somebody else sees it.
-template <class T, class Operation>
-void change_gradient(const Variable<T>& parameter, Operation operation) {
+template <class T, class Operation> void change_gradient(const Variable<T>& parameter, Operation operation) {
     if (!parameter.grad().defined()) return;
     const NoGrad no_grad;
     Variable<T>& gradient = parameter.node()->gradient;
@@ -35,8 +33,7 @@ void change_gradient(const Variable<T>& parameter, Operation operation) {
 
 }  // namespace
 
-template <class T>
-double clip_grad_norm(const std::vector<Variable<T>>& parameters, double max_norm) {
+template <class T> double clip_grad_norm(const std::vector<Variable<T>>& parameters, double max_norm) {
     check_bound("clip_grad_norm", max_norm);
     long double sum = 0;
     for (const Variable<T>& parameter : parameters)
@@ -50,8 +47,7 @@ double clip_grad_norm(const std::vector<Variable<T>>& parameters, double max_nor
     return norm;
 }
 
-template <class T>
-void clip_grad_value(const std::vector<Variable<T>>& parameters, double max_value) {
+template <class T> void clip_grad_value(const std::vector<Variable<T>>& parameters, double max_value) {
     check_bound("clip_grad_value", max_value);
     const T bound = static_cast<T>(max_value);
     for (const Variable<T>& parameter : parameters)

@@ -35,13 +35,11 @@ double rate_at(const Schedule& schedule, std::int64_t step) {
     return rate;
 }
 
-template <class T>
-bool is_updated(const Variable<T>& parameter) {
+template <class T> bool is_updated(const Variable<T>& parameter) {
     return parameter.requires_grad() && parameter.grad().defined();
 }
 
-template <class T>
-void check_parameters(const std::vector<Variable<T>>& parameters) {
+template <class T> void check_parameters(const std::vector<Variable<T>>& parameters) {
     if (parameters.empty()) throw Error("optimizer: the list of parameters is empty; there is nothing to train");
     std::set<const void*> seen;
     for (std::size_t i = 0; i < parameters.size(); ++i) {
@@ -60,8 +58,7 @@ void check_parameters(const std::vector<Variable<T>>& parameters) {
 
 // A parameter without a gradient that nobody else can reach belonged to a module which is gone, or which has taken over
 // the parameters of another: `model = Model(…)` does so where layers are in a vector.
-template <class T>
-void check_held(const std::vector<Variable<T>>& parameters) {
+template <class T> void check_held(const std::vector<Variable<T>>& parameters) {
     for (std::size_t i = 0; i < parameters.size(); ++i)
         if (parameters[i].requires_grad() && !parameters[i].grad().defined() && parameters[i].node()->handles() == 1)
             throw Error(fmt::format("step: parameter {}, of shape {}, is held by this optimizer alone: its module is "
@@ -87,8 +84,7 @@ Optimizer<T>::Optimizer(std::vector<Group<T>> groups, Settings settings, std::ve
     xgrad::detail::take_unlisted();  // what happened before is not this optimizer's business
 }
 
-template <class T>
-void Optimizer<T>::add_group(Group<T>&& group, const Settings& settings) {
+template <class T> void Optimizer<T>::add_group(Group<T>&& group, const Settings& settings) {
     const std::size_t first = parameters_.size();
     for (Variable<T>& parameter : group.parameters) parameters_.push_back(std::move(parameter));
     groups_.push_back({first, parameters_.size(), group.options.learning_rate.value_or(settings.learning_rate),
@@ -97,21 +93,18 @@ void Optimizer<T>::add_group(Group<T>&& group, const Settings& settings) {
     detail::check_option("optimizer", "weight_decay", groups_.back().weight_decay, 0, infinity);
 }
 
-template <class T>
-void Optimizer<T>::make_arrays(std::size_t i) {
+template <class T> void Optimizer<T>::make_arrays(std::size_t i) {
     std::vector<Array<T>>& arrays = states_[i].arrays_;
     while (arrays.size() < names_.size()) arrays.push_back(full(parameters_[i].shape(), T{0}));
 }
 
-template <class T>
-bool Optimizer<T>::refuse_step(const std::string& reason) {
+template <class T> bool Optimizer<T>::refuse_step(const std::string& reason) {
     if (on_non_finite_ == NonFinite::report) throw Error(reason);
     ++skipped_steps_;
     return false;
 }
 
-template <class T>
-bool Optimizer<T>::gradients_are_fine() {
+template <class T> bool Optimizer<T>::gradients_are_fine() {
     for (std::size_t i = 0; i < parameters_.size(); ++i) {
         if (!is_updated(parameters_[i])) continue;
         const Variable<T>& gradient = parameters_[i].grad();
@@ -123,8 +116,7 @@ bool Optimizer<T>::gradients_are_fine() {
     return true;
 }
 
-template <class T>
-void Optimizer<T>::step() {
+template <class T> void Optimizer<T>::step() {
     check_held(parameters_);
     if (const std::string unlisted = xgrad::detail::take_unlisted(); !unlisted.empty())
         throw Error(fmt::format("step: a parameter of shape {} received a gradient, but no module lists it, so it "
@@ -148,14 +140,12 @@ void Optimizer<T>::step() {
     ++step_count_;
 }
 
-template <class T>
-void Optimizer<T>::zero_grad() {
+template <class T> void Optimizer<T>::zero_grad() {
     xgrad::detail::take_unlisted();  // concerns a backward before this one
     for (Variable<T>& parameter : parameters_) parameter.zero_grad();
 }
 
-template <class T>
-T Optimizer<T>::minimize(const Variable<T>& loss) {
+template <class T> T Optimizer<T>::minimize(const Variable<T>& loss) {
     if (loss.size() != 1)
         throw Error(fmt::format("minimize: the loss has shape {}, not a single element; reduce it (mean, sum)",
                                 describe(loss.shape())));
@@ -170,21 +160,18 @@ T Optimizer<T>::minimize(const Variable<T>& loss) {
     return value;
 }
 
-template <class T>
-double Optimizer<T>::learning_rate(std::size_t group) const {
+template <class T> double Optimizer<T>::learning_rate(std::size_t group) const {
     if (group >= groups_.size())
         throw Error(fmt::format("learning_rate: there is no group {}; there are {}", group, groups_.size()));
     return rate_at(groups_[group].learning_rate, step_count_);
 }
 
-template <class T>
-void Optimizer<T>::set_learning_rate(const Schedule& learning_rate) {
+template <class T> void Optimizer<T>::set_learning_rate(const Schedule& learning_rate) {
     rate_at(learning_rate, step_count_);
     for (Range& group : groups_) group.learning_rate = learning_rate;
 }
 
-template <class T>
-std::vector<StateEntry<T>> Optimizer<T>::state() {
+template <class T> std::vector<StateEntry<T>> Optimizer<T>::state() {
     std::vector<StateEntry<T>> entries{{"step", &step_count_}, {"skipped_steps", &skipped_steps_}};
     for (std::size_t i = 0; i < parameters_.size(); ++i) {
         make_arrays(i);

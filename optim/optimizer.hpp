@@ -29,24 +29,21 @@ struct GroupOptions {
 };
 
 /// Parameters that are trained alike: `optim::Adam optimizer({{body, {.learning_rate = 1e-4}}, {head}});`
-template <class T = float>
-struct Group {
+template <class T = float> struct Group {
     std::vector<Variable<T>> parameters;
     GroupOptions options = {};
 };
 
 namespace detail {
 
-template <class T>
-std::vector<Group<T>> one_group(std::vector<Variable<T>>&& parameters) {
+template <class T> std::vector<Group<T>> one_group(std::vector<Variable<T>>&& parameters) {
     return {{std::move(parameters), {}}};
 }
 
 }  // namespace detail
 
 /// What an optimizer knows about one parameter while it updates it.
-template <class T = float>
-class State {
+template <class T = float> class State {
 public:
     std::int64_t step = 0;     ///< the number of this update of the parameter, from 1
     double learning_rate = 0;  ///< of this step, in the parameter's group
@@ -56,15 +53,13 @@ public:
     Array<T>& operator[](std::size_t i) { return arrays_[i]; }
 
 private:
-    template <class>
-    friend class Optimizer;
+    template <class> friend class Optimizer;
 
     std::vector<Array<T>> arrays_;
 };
 
 /// A piece of an optimizer's state under its name, as in "3.momentum" or "step": an array or a count.
-template <class T>
-struct StateEntry {
+template <class T> struct StateEntry {
     std::string name;
     std::variant<Array<T>*, std::int64_t*> value;
 };
@@ -85,8 +80,7 @@ struct StateEntry {
 ///             parameter.update(step, state[0], gradient);
 ///         }
 ///     };
-template <class T = float>
-class Optimizer {
+template <class T = float> class Optimizer {
 public:
     using value_type = T;
 

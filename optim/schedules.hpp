@@ -1,5 +1,5 @@
-// The usual learning-rate schedules: functions that give ηₜ for step t = 0, 1, … All of them throw Error for a rate that is
-// negative or not finite, and for numbers of steps that make no sense.
+// The usual learning-rate schedules: functions that give ηₜ for step t = 0, 1, … All of them throw Error for a rate
+// that is negative or not finite, and for numbers of steps that make no sense.
 //
 //     optim::Adam optimizer(model.parameters(), {.learning_rate = optim::cosine(1e-3, 10'000, {.warmup_steps = 500})});
 #pragma once

@@ -7,12 +7,10 @@
 
 namespace xgrad::optim {
 
-template <class T>
-SGD<T>::SGD(std::vector<Variable<T>> parameters, SGDOptions options)
+template <class T> SGD<T>::SGD(std::vector<Variable<T>> parameters, SGDOptions options)
     : SGD(detail::one_group(std::move(parameters)), std::move(options)) {}
 
-template <class T>
-SGD<T>::SGD(std::vector<Group<T>> groups, SGDOptions options)
+template <class T> SGD<T>::SGD(std::vector<Group<T>> groups, SGDOptions options)
     : Optimizer<T>(std::move(groups),
                    {options.learning_rate, options.weight_decay, options.on_non_finite, options.max_grad_norm},
                    options.momentum != 0 ? std::vector<std::string>{"momentum"} : std::vector<std::string>{}),
@@ -27,8 +25,7 @@ SGD<T>::SGD(std::vector<Group<T>> groups, SGDOptions options)
                                 dampening_));
 }
 
-template <class T>
-void SGD<T>::update(Variable<T>& parameter, const Array<T>& gradient, State<T>& state) {
+template <class T> void SGD<T>::update(Variable<T>& parameter, const Array<T>& gradient, State<T>& state) {
     const kernels::SgdOptions options{.learning_rate = state.learning_rate,
                                       .momentum = momentum_,
                                       .dampening = dampening_,

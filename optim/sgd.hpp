@@ -21,8 +21,7 @@ struct SGDOptions {
 
 /// Steps down the gradient g: θ ← θ − ηg. With momentum, b ← μb + (1 − τ)g (b = g at first) stands in place of g, and
 /// with Nesterov's form g + μb (Sutskever et al. 2013).
-template <class T = float>
-class SGD : public Optimizer<T> {
+template <class T = float> class SGD : public Optimizer<T> {
 public:
     /// Throws Error when there are no parameters, or an option is out of its range.
     explicit SGD(std::vector<Variable<T>> parameters, SGDOptions options = {});
@@ -36,8 +35,7 @@ private:
     bool nesterov_;
 };
 
-template <class T>
-SGD(std::initializer_list<Variable<T>>, SGDOptions = {}) -> SGD<T>;
+template <class T> SGD(std::initializer_list<Variable<T>>, SGDOptions = {}) -> SGD<T>;
 
 extern template class SGD<float>;
 extern template class SGD<double>;

@@ -76,8 +76,7 @@ void warm_workers() {
 }
 
 // Runs two steps, then more of which none may allocate.
-template <class Step>
-void check_steady(Step step) {
+template <class Step> void check_steady(Step step) {
     warm_workers();
     step();
     step();

@@ -18,8 +18,7 @@ using xgrad::Generator;
 namespace {
 
 // Of numbers that should be normal: how far the share below each of some bounds is from Φ, at most.
-template <class T>
-double distance_from_normal(std::vector<T> values) {
+template <class T> double distance_from_normal(std::vector<T> values) {
     std::sort(values.begin(), values.end());
     double distance = 0;
     for (std::size_t i = 0; i < values.size(); ++i) {
@@ -153,8 +152,7 @@ TEST_CASE("The numbers do not change from one version or machine to another", "[
 namespace {
 
 // Of the numbers' bits.
-template <class T>
-std::uint64_t checksum(const std::vector<T>& values) {
+template <class T> std::uint64_t checksum(const std::vector<T>& values) {
     using Bits = std::conditional_t<sizeof(T) == 4, std::uint32_t, std::uint64_t>;
     std::uint64_t sum = 1469598103934665603u;
     for (const T value : values) sum = (sum ^ std::bit_cast<Bits>(value)) * 0x100000001B3;
@@ -162,8 +160,7 @@ std::uint64_t checksum(const std::vector<T>& values) {
 }
 
 // Long arrays, from inside a block of which the counter's lower half overflows.
-template <class T>
-std::array<std::uint64_t, 4> checksums() {
+template <class T> std::array<std::uint64_t, 4> checksums() {
     std::vector<T> values(20'001);
     std::array<std::uint64_t, 4> sums;
     Generator generator(Generator::State{.seed = 7, .stream = 3, .position = (std::uint64_t{1} << 34) - 7999});

@@ -264,12 +264,10 @@ TEMPLATE_TEST_CASE("masks select, combine, and take numbers on either side", "[l
 
 namespace {
 
-template <class M>
-concept Branches = requires(M m) {
+template <class M> concept Branches = requires(M m) {
     m ? 1 : 2;
 };
-template <class M>
-concept Negates = requires(M m) {
+template <class M> concept Negates = requires(M m) {
     m&& m;
 };
 

@@ -10,13 +10,11 @@ namespace xgrad::testing {
 
 /// The variable, which collects a gradient from now on.
 inline Variable<> leaf(Variable<> x) { return x.requires_grad(true); }
-template <class T>
-Variable<T> leaf(Variable<T> x) {
+template <class T> Variable<T> leaf(Variable<T> x) {
     return x.requires_grad(true);
 }
 
-template <class T>
-bool holds(const Variable<T>& x, const Array<T>& expected) {
+template <class T> bool holds(const Variable<T>& x, const Array<T>& expected) {
     return x.defined() && x.value() == expected;
 }
 

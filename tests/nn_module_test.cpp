@@ -71,8 +71,7 @@ void train_a_little(Network& network) {
     network.zero_grad();
 }
 
-template <class X>
-concept Listable = nn::Fields<float>::is_listable<X>;
+template <class X> concept Listable = nn::Fields<float>::is_listable<X>;
 
 }  // namespace
 

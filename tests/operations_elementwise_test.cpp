@@ -37,8 +37,7 @@ template <class F> double derivative(F f, double at, int order) {
 double item_or_zero(const V& x) { return x.defined() ? x.item() : 0; }
 
 // First derivatives of f by each input, and second ones by each pair: nothing where f does not depend on them.
-template <class F, std::size_t N>
-std::vector<double> derivatives(F f, const std::array<double, N>& at, bool second) {
+template <class F, std::size_t N> std::vector<double> derivatives(F f, const std::array<double, N>& at, bool second) {
     std::vector<V> inputs(at.begin(), at.end());
     for (V& x : inputs) x.requires_grad(true);
     const V y = [&]<std::size_t... I>(std::index_sequence<I...>) { return f(inputs[I]...); }
@@ -74,8 +73,7 @@ void check_poles(const char* name, F f, std::initializer_list<std::array<double,
 }
 
 // What `if (x > 0)` needs.
-template <class X>
-concept Branches = requires(const X& x) {
+template <class X> concept Branches = requires(const X& x) {
     x > 0 ? 1 : 2;
 };
 

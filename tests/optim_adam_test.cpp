@@ -55,8 +55,7 @@ void check_against_twins(Optimizer& optimizer, Variable<T>& parameter, const Sca
     }
 }
 
-template <class T>
-Variable<T> parameter_of_37() {
+template <class T> Variable<T> parameter_of_37() {
     return testing::random<T>({37}, 99).requires_grad(true);
 }
 

@@ -30,8 +30,7 @@ Variable<> leaf(std::initializer_list<float> values) {
     return v.requires_grad(true);
 }
 
-template <class T>
-Variable<T> rosenbrock(const Variable<T>& x, const Variable<T>& y) {
+template <class T> Variable<T> rosenbrock(const Variable<T>& x, const Variable<T>& y) {
     return square(1 - x) + 100 * square(y - square(x));
 }
 
@@ -52,8 +51,7 @@ protected:
 };
 
 // The values behind a state's names.
-template <class T>
-std::vector<std::pair<std::string, std::vector<double>>> values_of(optim::Optimizer<T>& optimizer) {
+template <class T> std::vector<std::pair<std::string, std::vector<double>>> values_of(optim::Optimizer<T>& optimizer) {
     std::vector<std::pair<std::string, std::vector<double>>> values;
     for (const auto& [name, value] : optimizer.state())
         if (const auto* count = std::get_if<std::int64_t*>(&value))

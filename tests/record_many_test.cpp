@@ -23,10 +23,8 @@ using testing::tape_size;
 namespace {
 
 // Sine and cosine, which share their work and each other's derivative.
-template <class T>
-using Pair = std::array<Variable<T>, 2>;
-template <class T>
-Pair<T> sincos(const Variable<T>& x) {
+template <class T> using Pair = std::array<Variable<T>, 2>;
+template <class T> Pair<T> sincos(const Variable<T>& x) {
     std::array<Array<T>, 2> values{Array<T>(x.shape()), Array<T>(x.shape())};
     for (std::size_t i = 0; i < x.size(); ++i) {
         values[0].data()[i] = std::sin(x.value().data()[i]);

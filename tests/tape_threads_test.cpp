@@ -22,8 +22,7 @@ namespace {
 
 Variable<> leaf(Variable<> x) { return x.requires_grad(true); }
 
-template <class F>
-void on_thread(F function) {
+template <class F> void on_thread(F function) {
     std::thread(std::move(function)).join();
 }
 

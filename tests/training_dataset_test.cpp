@@ -15,8 +15,7 @@ using training::Dataset;
 namespace {
 
 // Sample i is (10 i, 10 i + 1) with label i.
-template <class T = float>
-Dataset<T> numbered(std::size_t n) {
+template <class T = float> Dataset<T> numbered(std::size_t n) {
     Array<T> inputs = empty<T>({n, 2});
     Array<std::int64_t> labels = empty<std::int64_t>({n});
     for (std::size_t i = 0; i < n; ++i) {
@@ -28,8 +27,7 @@ Dataset<T> numbered(std::size_t n) {
 }
 
 // The labels of all batches, after checking that each has its own inputs.
-template <class T>
-std::vector<std::int64_t> labels_of(const training::Batches<T, std::int64_t>& batches) {
+template <class T> std::vector<std::int64_t> labels_of(const training::Batches<T, std::int64_t>& batches) {
     std::vector<std::int64_t> all;
     for (auto [inputs, labels] : batches) {
         REQUIRE(inputs.shape() == Shape{labels.size(), 2});

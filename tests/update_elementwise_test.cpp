@@ -29,8 +29,7 @@ const auto step = [](auto& p, auto& v, auto& m, auto g) {
     p += 0.125 * m;
 };
 
-template <class T>
-Array<T> numbers(std::size_t n, std::uint64_t seed) {
+template <class T> Array<T> numbers(std::size_t n, std::uint64_t seed) {
     return random<T>({n}, seed, 0.1, 2).value();
 }
 

@@ -9,8 +9,7 @@ namespace xgrad::training {
 namespace {
 
 // Samples first … first + count − 1 of an array, not copied.
-template <class E>
-Array<E> rows(const Array<E>& array, std::size_t first, std::size_t count) {
+template <class E> Array<E> rows(const Array<E>& array, std::size_t first, std::size_t count) {
     Shape shape = array.shape();
     const std::size_t row = array.size() / std::max<std::size_t>(shape[0], 1);
     shape[0] = count;
@@ -18,8 +17,7 @@ Array<E> rows(const Array<E>& array, std::size_t first, std::size_t count) {
 }
 
 // The samples that `order` lists, copied one after the other.
-template <class E>
-Array<E> gather(const Array<E>& array, const std::int64_t* order, std::size_t count) {
+template <class E> Array<E> gather(const Array<E>& array, const std::int64_t* order, std::size_t count) {
     Shape shape = array.shape();
     const std::size_t row = array.size() / shape[0];
     shape[0] = count;
@@ -32,8 +30,7 @@ Array<E> gather(const Array<E>& array, const std::int64_t* order, std::size_t co
 
 }  // namespace
 
-template <class T, class Target>
-Dataset<T, Target>::Dataset(Array<T> inputs, Array<Target> targets)
+template <class T, class Target> Dataset<T, Target>::Dataset(Array<T> inputs, Array<Target> targets)
     : inputs_(std::move(inputs)), targets_(std::move(targets)) {
     if (inputs_.dimension() == 0 || targets_.dimension() == 0)
         throw Error(fmt::format("Dataset: inputs {} and targets {} need a first dimension that counts the samples",
@@ -51,15 +48,13 @@ Dataset<T, Target> Dataset<T, Target>::part(std::size_t first, std::size_t count
     return Dataset(rows(inputs_, first, count), rows(targets_, first, count));
 }
 
-template <class T, class Target>
-Dataset<T, Target> Dataset<T, Target>::take(std::size_t count) const {
+template <class T, class Target> Dataset<T, Target> Dataset<T, Target>::take(std::size_t count) const {
     if (count == 0 || count > size())
         throw Error(fmt::format("take: {} samples of a set of {}; it must be 1 to {}", count, size(), size()));
     return part(0, count);
 }
 
-template <class T, class Target>
-Dataset<T, Target> Dataset<T, Target>::drop(std::size_t count) const {
+template <class T, class Target> Dataset<T, Target> Dataset<T, Target>::drop(std::size_t count) const {
     if (count >= size())
         throw Error(fmt::format("drop: {} samples of a set of {}; it must be 0 to {}", count, size(), size() - 1));
     return part(count, size() - count);
@@ -93,8 +88,7 @@ Batches<T, Target>::Batches(const Dataset<T, Target>& samples, std::size_t batch
         throw Error(fmt::format("batches: an order of {} for {} samples", order_.size(), samples.size()));
 }
 
-template <class T, class Target>
-Batch<T, Target> Batches<T, Target>::operator[](std::size_t index) const {
+template <class T, class Target> Batch<T, Target> Batches<T, Target>::operator[](std::size_t index) const {
     if (index >= size()) throw Error(fmt::format("batches: there is no batch {} of {}", index, size()));
     const std::size_t first = index * batch_size_;
     const std::size_t count = std::min(batch_size_, samples_ - first);

@@ -22,20 +22,17 @@ struct BatchOptions {
 
 /// Some samples at once, as in `auto [images, labels] = batch;`. Labels (std::int64_t) are an Array, since nothing
 /// differentiates them; targets of regression are a Variable like the inputs.
-template <class T, class Target>
-struct Batch {
+template <class T, class Target> struct Batch {
     using Targets = std::conditional_t<std::same_as<Target, std::int64_t>, Array<Target>, Variable<T>>;
 
     Variable<T> inputs;
     Targets targets;
 };
 
-template <class T, class Target>
-class Batches;
+template <class T, class Target> class Batches;
 
 /// Inputs of shape (n, …) and as many targets: labels (n), or numbers (n, …) for regression, of type T then.
-template <class T = float, class Target = std::int64_t>
-class Dataset {
+template <class T = float, class Target = std::int64_t> class Dataset {
     static_assert(std::same_as<Target, std::int64_t> || std::same_as<Target, T>);
 
 public:
@@ -65,8 +62,7 @@ private:
 };
 
 /// A range of batches. It keeps the samples alive, and can be gone over several times.
-template <class T, class Target>
-class Batches {
+template <class T, class Target> class Batches {
 public:
     class Iterator {
     public:

@@ -134,8 +134,7 @@ Array<std::uint8_t> read_idx(const fs::path& path) {
     return array;
 }
 
-template <class T>
-Array<T> read_idx_images(const fs::path& path) {
+template <class T> Array<T> read_idx_images(const fs::path& path) {
     const Array<std::uint8_t> bytes = read_idx(path);
     if (bytes.dimension() != 3)
         refuse(path, fmt::format("holds an array {}; images have three dimensions", describe(bytes.shape())));
@@ -159,8 +158,7 @@ Array<std::int64_t> read_idx_labels(const fs::path& path, std::int64_t classes) 
     return labels;
 }
 
-template <class T>
-Dataset<T> load_mnist(const fs::path& directory, Split split, std::int64_t classes) {
+template <class T> Dataset<T> load_mnist(const fs::path& directory, Split split, std::int64_t classes) {
     std::error_code code;
     if (!fs::is_directory(directory, code)) refuse(directory, "there is no such folder");
     const std::string prefix = split == Split::train ? "train" : "t10k";

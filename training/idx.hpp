@@ -15,8 +15,7 @@ namespace xgrad::training {
 Array<std::uint8_t> read_idx(const std::filesystem::path& path);
 
 /// Images of an IDX file, (n, rows · columns), with 0 … 255 scaled to 0 … 1.
-template <class T = float>
-Array<T> read_idx_images(const std::filesystem::path& path);
+template <class T = float> Array<T> read_idx_images(const std::filesystem::path& path);
 
 /// Labels of an IDX file, (n). Throws Error when one is not below `classes`.
 Array<std::int64_t> read_idx_labels(const std::filesystem::path& path, std::int64_t classes = 10);

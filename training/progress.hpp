@@ -30,8 +30,7 @@ struct Work {
     std::size_t count;
     const char* unit;
 };
-template <class Range>
-Work work(const Range& range) {
+template <class Range> Work work(const Range& range) {
     if constexpr (requires { range.samples(); })
         return {range.samples(), "samples"};
     else
@@ -88,8 +87,7 @@ private:
 ///
 ///     training::Progress bar(train.batches(128, generator));
 ///     for (auto [images, labels] : bar) bar.loss(optimizer.minimize(…));
-template <class Range>
-class Progress {
+template <class Range> class Progress {
 public:
     /// Keeps a range that is a temporary; otherwise the range must live as long.
     explicit Progress(Range&& range, ProgressOptions options = {})
@@ -134,7 +132,6 @@ private:
     detail::ProgressLine line_;
 };
 
-template <class Range>
-Progress(Range&&, ProgressOptions = {}) -> Progress<Range>;
+template <class Range> Progress(Range&&, ProgressOptions = {}) -> Progress<Range>;
 
 }  // namespace xgrad::training

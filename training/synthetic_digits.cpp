@@ -104,8 +104,7 @@ Point on_curve(Point a, Point b, Point c, Point d, float t) {
 class Writer {
 public:
     // Draws sample `index` and returns its label.
-    template <class T>
-    std::int64_t draw(std::uint64_t seed, std::size_t index, T* image) {
+    template <class T> std::int64_t draw(std::uint64_t seed, std::size_t index, T* image) {
         Generator generator(Generator::State{.seed = seed, .stream = index});
         const std::int64_t label = static_cast<std::int64_t>(generator.uniform_integer(10));
         const auto& ways = styles()[static_cast<std::size_t>(label)];
@@ -189,8 +188,7 @@ private:
     }
 
     // Ink to the pen's half width, then less and less over the width of its soft edge, and noise on everything.
-    template <class T>
-    void shade(T* image) const {
+    template <class T> void shade(T* image) const {
         const float pen = std::clamp(1.25f + 0.35f * random_[6], 0.6f, 2.2f);
         const float edge = std::clamp(1.1f + 0.3f * random_[7], 0.5f, 2.f);
         const float ink = std::clamp(0.95f + 0.1f * random_[8], 0.6f, 1.f);
@@ -217,8 +215,7 @@ private:
 
 }  // namespace
 
-template <class T>
-Dataset<T> synthetic_digits(std::size_t count, std::uint64_t seed) {
+template <class T> Dataset<T> synthetic_digits(std::size_t count, std::uint64_t seed) {
     if (count == 0) throw Error("synthetic_digits: there must be at least one");
     Array<T> images = empty<T>({count, pixels});
     Array<std::int64_t> labels = empty<std::int64_t>({count});

@@ -12,7 +12,6 @@ namespace xgrad::training {
 /// the strokes of one of its styles, which are bent, slanted, turned, stretched and moved at random, with a pen of
 /// random width and sharpness, on noise. The same seed gives the same samples, and sample i does not depend on the
 /// count. Throws Error when the count is 0.
-template <class T = float>
-Dataset<T> synthetic_digits(std::size_t count, std::uint64_t seed);
+template <class T = float> Dataset<T> synthetic_digits(std::size_t count, std::uint64_t seed);
 
 }  // namespace xgrad::training

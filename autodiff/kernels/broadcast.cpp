@@ -146,8 +146,7 @@ template <class T> bool Gathering<T>::pays(const Broadcast& loop, std::size_t op
     return rows >= 100 + (is_matrix ? 300 : 25) * vectors;
 }
 
-template <class T>
-Gathering<T>::Gathering(const Broadcast& loop, std::size_t operand, const T* from, Level at)
+template <class T> Gathering<T>::Gathering(const Broadcast& loop, std::size_t operand, const T* from, Level at)
     : loop_(&loop), operand_(operand), from_(from), kernels_(&move_kernels<T>(at)) {
     const Recurrence recurrence(loop, operand);
     block_ = recurrence.block, step_ = recurrence.step, is_column_ = recurrence.is_column();

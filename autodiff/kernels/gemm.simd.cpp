@@ -178,8 +178,7 @@ template <class T> void multiply_small(const Gemm<T>& g) {
 
 // --- The level's table -----------------------------------------------------------------------------------------------
 
-template <class T>
-constexpr GemmKernels<T> kernels = [] {
+template <class T> constexpr GemmKernels<T> kernels = [] {
     GemmKernels<T> table{.tile_rows = max_rows,
                          .tile_columns = max_columns<T>,
                          .block_rows = block_rows,

@@ -6,26 +6,24 @@
 
 namespace xgrad {
 
-template <class T>
-Variable<T> relu(Variable<T> x) {
+template <class T> Variable<T> relu(Variable<T> x) {
     return detail::operation_from_result<formulas::ReluVjp>("relu", formulas::Relu{}, std::move(x));
 }
 
-template <class T>
-Variable<T> prelu(Variable<T> x, const std::type_identity_t<Variable<T>>& slope) {
+template <class T> Variable<T> prelu(Variable<T> x, const std::type_identity_t<Variable<T>>& slope) {
     if (slope.size() == 1)
         return detail::elementwise_operation("prelu", formulas::Prelu{}, std::move(x), reshape(slope, Shape{}));
     if (slope.dimension() != 1 || x.dimension() < 2 || slope.size() != x.shape()[1])
-        throw Error(fmt::format("prelu: slopes of shape {} do not fit an input of shape {}; expected one slope, or one for "
-                                "each channel (axis 1)",
-                                describe(slope.shape()), describe(x.shape())));
+        throw Error(
+            fmt::format("prelu: slopes of shape {} do not fit an input of shape {}; expected one slope, or one for "
+                        "each channel (axis 1)",
+                        describe(slope.shape()), describe(x.shape())));
     Shape per_channel(x.dimension() - 1, 1);
     per_channel[0] = slope.size();
     return detail::elementwise_operation("prelu", formulas::Prelu{}, std::move(x), reshape(slope, per_channel));
 }
 
-template <class T>
-Variable<T> hardtanh(Variable<T> x, double minimum, double maximum) {
+template <class T> Variable<T> hardtanh(Variable<T> x, double minimum, double maximum) {
     if (minimum > maximum)
         throw Error(fmt::format("hardtanh: the minimum {} is above the maximum {}", minimum, maximum));
     return detail::elementwise_operation("hardtanh", formulas::Hardtanh{minimum, maximum}, std::move(x));
@@ -63,8 +61,7 @@ XGRAD_FORMULA_WITH_NUMBER(leaky_relu, LeakyRelu)
 XGRAD_FORMULA_WITH_NUMBER(elu, Elu)
 XGRAD_FORMULA_WITH_NUMBER(celu, Celu)
 
-template <class T>
-Variable<T> softplus(Variable<T> x, double beta, double threshold) {
+template <class T> Variable<T> softplus(Variable<T> x, double beta, double threshold) {
     return detail::elementwise_operation("softplus", formulas::Softplus{beta, threshold}, std::move(x));
 }
 

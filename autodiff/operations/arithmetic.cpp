@@ -26,8 +26,7 @@ using detail::operation_from_result;
 // Operations whose vjps are stated by hand. Each vjp is a plain function and what is saved for it, so that all
 // operations of a kind are one to the compiler.
 
-template <class T, class Saved>
-struct Vjp {
+template <class T, class Saved> struct Vjp {
     Variable<T> (*function)(Variable<T>&& g, const Saved& saved);
     Saved saved;
 
@@ -47,22 +46,18 @@ Variable<T> unary(const char* name, const Formula& formula, Variable<T>&& x,
 }
 
 // What a vjp often is, whatever is saved.
-template <class T, class Saved = T>
-Variable<T> pass_on(Variable<T>&& g, const Saved&) {
+template <class T, class Saved = T> Variable<T> pass_on(Variable<T>&& g, const Saved&) {
     return std::move(g);
 }
-template <class T, class Saved = T>
-Variable<T> negate(Variable<T>&& g, const Saved&) {
+template <class T, class Saved = T> Variable<T> negate(Variable<T>&& g, const Saved&) {
     return -std::move(g);
 }
-template <class T>
-Variable<T> vanish(Variable<T>&&, const T&) {
+template <class T> Variable<T> vanish(Variable<T>&&, const T&) {
     return {};
 }
 
 // An operation of two inputs, each of whose vjps needs the cotangent and, if `products`, the other input.
-template <class T>
-using OperandVjp = Variable<T> (*)(Variable<T>&& g, const Variable<T>& other);
+template <class T> using OperandVjp = Variable<T> (*)(Variable<T>&& g, const Variable<T>& other);
 template <class T>
 [[gnu::noinline]] Variable<T> apply_binary(const detail::AnyFormula<T, 2>& f, Variable<T>&& a, Variable<T>&& b,
                                            OperandVjp<T> by_a, OperandVjp<T> by_b, bool products) {
@@ -99,104 +94,81 @@ Variable<T> cotangent_for(const Shape& shape, const char* name, const Formula& f
 
 }  // namespace
 
-template <class T>
-Variable<T> exp(Variable<T> x) {
+template <class T> Variable<T> exp(Variable<T> x) {
     return operation_from_result<formulas::Multiply>("exp", formulas::Exp{}, std::move(x));
 }
-template <class T>
-Variable<T> expm1(Variable<T> x) {
+template <class T> Variable<T> expm1(Variable<T> x) {
     return operation_from_result<formulas::Expm1Vjp>("expm1", formulas::Expm1{}, std::move(x));
 }
-template <class T>
-Variable<T> sqrt(Variable<T> x) {
+template <class T> Variable<T> sqrt(Variable<T> x) {
     return operation_from_result<formulas::SqrtVjp>("sqrt", formulas::Sqrt{}, std::move(x));
 }
-template <class T>
-Variable<T> rsqrt(Variable<T> x) {
+template <class T> Variable<T> rsqrt(Variable<T> x) {
     return operation_from_result<formulas::RsqrtVjp>("rsqrt", formulas::Rsqrt{}, std::move(x));
 }
-template <class T>
-Variable<T> reciprocal(Variable<T> x) {
+template <class T> Variable<T> reciprocal(Variable<T> x) {
     return operation_from_result<formulas::ReciprocalVjp>("reciprocal", formulas::Reciprocal{}, std::move(x));
 }
-template <class T>
-Variable<T> tan(Variable<T> x) {
+template <class T> Variable<T> tan(Variable<T> x) {
     return operation_from_result<formulas::TanVjp>("tan", formulas::Tan{}, std::move(x));
 }
-template <class T>
-Variable<T> tanh(Variable<T> x) {
+template <class T> Variable<T> tanh(Variable<T> x) {
     return operation_from_result<formulas::TanhVjp>("tanh", formulas::Tanh{}, std::move(x));
 }
-template <class T>
-Variable<T> sigmoid(Variable<T> x) {
+template <class T> Variable<T> sigmoid(Variable<T> x) {
     return operation_from_result<formulas::SigmoidVjp>("sigmoid", formulas::Sigmoid{}, std::move(x));
 }
 
-template <class T>
-Variable<T> log(Variable<T> x) {
+template <class T> Variable<T> log(Variable<T> x) {
     return detail::elementwise_operation("log", formulas::Log{}, std::move(x));
 }
-template <class T>
-Variable<T> log1p(Variable<T> x) {
+template <class T> Variable<T> log1p(Variable<T> x) {
     return detail::elementwise_operation("log1p", formulas::Log1p{}, std::move(x));
 }
-template <class T>
-Variable<T> square(Variable<T> x) {
+template <class T> Variable<T> square(Variable<T> x) {
     return detail::elementwise_operation("square", formulas::Square{}, std::move(x));
 }
-template <class T>
-Variable<T> abs(Variable<T> x) {
+template <class T> Variable<T> abs(Variable<T> x) {
     return detail::elementwise_operation("abs", formulas::Abs{}, std::move(x));
 }
-template <class T>
-Variable<T> sin(Variable<T> x) {
+template <class T> Variable<T> sin(Variable<T> x) {
     return detail::elementwise_operation("sin", formulas::Sin{}, std::move(x));
 }
-template <class T>
-Variable<T> cos(Variable<T> x) {
+template <class T> Variable<T> cos(Variable<T> x) {
     return detail::elementwise_operation("cos", formulas::Cos{}, std::move(x));
 }
-template <class T>
-Variable<T> erf(Variable<T> x) {
+template <class T> Variable<T> erf(Variable<T> x) {
     return detail::elementwise_operation("erf", formulas::Erf{}, std::move(x));
 }
 
-template <class T>
-Variable<T> sign(Variable<T> x) {
+template <class T> Variable<T> sign(Variable<T> x) {
     return unary("sign", formulas::Sign{}, std::move(x), vanish<T>);
 }
-template <class T>
-Variable<T> floor(Variable<T> x) {
+template <class T> Variable<T> floor(Variable<T> x) {
     return unary("floor", formulas::Floor{}, std::move(x), vanish<T>);
 }
 
-template <class T>
-Variable<T> pow(Variable<T> x, std::type_identity_t<Variable<T>> exponent) {
+template <class T> Variable<T> pow(Variable<T> x, std::type_identity_t<Variable<T>> exponent) {
     return detail::elementwise_operation("pow", formulas::Pow{}, std::move(x), std::move(exponent));
 }
-template <class T>
-Variable<T> maximum(Variable<T> a, std::type_identity_t<Variable<T>> b) {
+template <class T> Variable<T> maximum(Variable<T> a, std::type_identity_t<Variable<T>> b) {
     return detail::elementwise_operation("maximum", formulas::Maximum{}, std::move(a), std::move(b));
 }
-template <class T>
-Variable<T> minimum(Variable<T> a, std::type_identity_t<Variable<T>> b) {
+template <class T> Variable<T> minimum(Variable<T> a, std::type_identity_t<Variable<T>> b) {
     return detail::elementwise_operation("minimum", formulas::Minimum{}, std::move(a), std::move(b));
 }
 
-template <class T>
-Array<bool> isnan(const Variable<T>& x) {
+template <class T> Array<bool> isnan(const Variable<T>& x) {
     return x != x;
 }
 
 namespace detail {
 
-template <class T>
-Variable<T> add(Variable<T>&& a, Variable<T>&& b) {
+template <class T> Variable<T> add(Variable<T>&& a, Variable<T>&& b) {
     return apply_binary<T>(any_formula<T, 2>("add", formulas::Add{}), std::move(a), std::move(b),
                            pass_on<T, Variable<T>>, pass_on<T, Variable<T>>, false);
 }
-template <class T>
-Variable<T> subtract(Variable<T>&& a, Variable<T>&& b) {
+template <class T> Variable<T> subtract(Variable<T>&& a, Variable<T>&& b) {
     const formulas::Subtract formula;
     const AnyFormula<T, 2> difference = any_formula<T, 2>("subtract", formula);
     if (a.shape() == b.shape() || !is_recorded(a, b))
@@ -211,8 +183,7 @@ Variable<T> subtract(Variable<T>&& a, Variable<T>&& b) {
 }
 
 // x·x, whose cotangent is one array rather than the sum of two.
-template <class T>
-Variable<T> multiply_by_itself(const Variable<T>& x) {
+template <class T> Variable<T> multiply_by_itself(const Variable<T>& x) {
     const formulas::Square square;
     return record("multiply", run_forward<T, 1>(any_formula<T, 1>("multiply", square), {&x}),
                   wrt(std::tie(x, x), [x](Variable<T> g, const Needs& needs) {
@@ -220,8 +191,7 @@ Variable<T> multiply_by_itself(const Variable<T>& x) {
                       return std::array{std::move(cotangent), Variable<T>()};
                   }));
 }
-template <class T>
-Variable<T> multiply(Variable<T>&& a, Variable<T>&& b) {
+template <class T> Variable<T> multiply(Variable<T>&& a, Variable<T>&& b) {
     const formulas::Multiply formula;
     const AnyFormula<T, 2> product = any_formula<T, 2>("multiply", formula);
     if (a.node() == b.node() && is_differentiated(a)) return multiply_by_itself(a);
@@ -239,8 +209,7 @@ Variable<T> multiply(Variable<T>&& a, Variable<T>&& b) {
     return record("multiply", std::move(value), wrt(a, times(a.shape(), needs_b ? b : Variable<T>())),
                   wrt(b, times(b.shape(), needs_a ? a : Variable<T>())));
 }
-template <class T>
-Variable<T> divide(Variable<T>&& a, Variable<T>&& b) {
+template <class T> Variable<T> divide(Variable<T>&& a, Variable<T>&& b) {
     const formulas::Divide formula;
     const AnyFormula<T, 2> quotient = any_formula<T, 2>("divide", formula);
     if (!is_recorded(a, b)) return run_unrecorded<T, 2>(quotient, {&a, &b}, {&a, &b});
@@ -250,43 +219,35 @@ Variable<T> divide(Variable<T>&& a, Variable<T>&& b) {
                       return cotangent_for(b.shape(), "divide", formulas::DivideVjp{}, std::move(g), y, b);
                   }));
 }
-template <class T>
-Variable<T> negative(Variable<T>&& x) {
+template <class T> Variable<T> negative(Variable<T>&& x) {
     return unary("negative", formulas::Negative{}, std::move(x), negate<T>);
 }
 
-template <class T>
-Variable<T> add_number(Variable<T>&& x, T number) {
+template <class T> Variable<T> add_number(Variable<T>&& x, T number) {
     return unary("add", formulas::AddNumber{number}, std::move(x), pass_on<T>);
 }
-template <class T>
-Variable<T> multiply_number(Variable<T>&& x, T number) {
+template <class T> Variable<T> multiply_number(Variable<T>&& x, T number) {
     return unary<T>("multiply", formulas::MultiplyNumber{number}, std::move(x),
                     [](Variable<T>&& g, const T& factor) { return std::move(g) * factor; }, number);
 }
-template <class T>
-Variable<T> divide_by_number(Variable<T>&& x, T number) {
+template <class T> Variable<T> divide_by_number(Variable<T>&& x, T number) {
     return unary<T>("divide", formulas::DivideNumber{number}, std::move(x),
                     [](Variable<T>&& g, const T& divisor) { return std::move(g) / divisor; }, number);
 }
-template <class T>
-Variable<T> subtract_from_number(T number, Variable<T>&& x) {
+template <class T> Variable<T> subtract_from_number(T number, Variable<T>&& x) {
     return unary("subtract", formulas::RightSubtract{number}, std::move(x), negate<T>);
 }
-template <class T>
-Variable<T> divide_number_by(T number, Variable<T>&& x) {
+template <class T> Variable<T> divide_number_by(T number, Variable<T>&& x) {
     return elementwise_operation("divide", formulas::RightDivide{number}, std::move(x));
 }
-template <class T>
-Variable<T> pow_number(Variable<T>&& x, T exponent) {
+template <class T> Variable<T> pow_number(Variable<T>&& x, T exponent) {
     // The two that are met most; PowNumber looks at its exponent for each lane, which takes half as long again.
     if (exponent == 2) return elementwise_operation("pow", formulas::Square{}, std::move(x));
     if (exponent == 3) return elementwise_operation("pow", formulas::Cube{}, std::move(x));
     return elementwise_operation("pow", formulas::PowNumber{exponent}, std::move(x));
 }
 
-template <class T>
-Variable<T> pow_of_number(T base, Variable<T>&& x) {
+template <class T> Variable<T> pow_of_number(T base, Variable<T>&& x) {
     Variable<T> number(base);
     // (Where the logarithm is not finite, the general derivative knows more.)
     if (!(base > 0) || !is_recorded(x)) return pow(std::move(number), std::move(x));
@@ -297,8 +258,7 @@ Variable<T> pow_of_number(T base, Variable<T>&& x) {
                   }));
 }
 
-template <class T>
-Variable<T> clip(Variable<T>&& x, T low, T high) {
+template <class T> Variable<T> clip(Variable<T>&& x, T low, T high) {
     if (low > high) throw Error(fmt::format("clip: the lower bound {} is above the upper one {}", low, high));
     return elementwise_operation("clip", formulas::Clip{low, high}, std::move(x));
 }
@@ -328,8 +288,7 @@ Array<bool> spread(const Array<bool>& condition, const Shape& shape) {
 
 }  // namespace
 
-template <class T>
-Variable<T> select(const Array<bool>& condition, const Variable<T>& a, const Variable<T>& b) {
+template <class T> Variable<T> select(const Array<bool>& condition, const Variable<T>& a, const Variable<T>& b) {
     const Shape shape = broadcast_shape("where", condition.shape(), broadcast_shape("where", a.shape(), b.shape()));
     const Array<bool> mask = spread(condition, shape);
     Array<T> value = empty<T>(shape);
@@ -366,8 +325,7 @@ void compare_row(const T* x, bool x_is_one, const T* y, bool y_is_one, std::size
         std::transform(x, x + n, y, answers, compare);
 }
 
-template <class T>
-auto row_comparison(Comparison how) {
+template <class T> auto row_comparison(Comparison how) {
     switch (how) {
         case Comparison::less: return compare_row<T, std::less<T>>;
         case Comparison::less_equal: return compare_row<T, std::less_equal<T>>;
@@ -378,8 +336,7 @@ auto row_comparison(Comparison how) {
 }
 
 // Of equal shapes, or one number with an array.
-template <class T>
-Array<bool> compare_alike(Comparison how, const Variable<T>& a, const Variable<T>& b) {
+template <class T> Array<bool> compare_alike(Comparison how, const Variable<T>& a, const Variable<T>& b) {
     const bool a_is_one = a.dimension() == 0, b_is_one = b.dimension() == 0;
     Array<bool> result = empty<bool>(a_is_one ? b.shape() : a.shape());
     const T *const x = a.value().data(), *const y = b.value().data();
@@ -391,8 +348,7 @@ Array<bool> compare_alike(Comparison how, const Variable<T>& a, const Variable<T
 
 }  // namespace
 
-template <class T>
-Array<bool> compare(Comparison how, const Variable<T>& a, const Variable<T>& b) {
+template <class T> Array<bool> compare(Comparison how, const Variable<T>& a, const Variable<T>& b) {
     if (a.shape() == b.shape() || a.dimension() == 0 || b.dimension() == 0) return compare_alike(how, a, b);
     const std::array<const Variable<T>*, 2> inputs{&a, &b};
     return over_broadcast("comparison", inputs, [&](const Shape& shape, const auto& loop, const auto& data) {

@@ -10,8 +10,7 @@
 namespace xgrad {
 namespace {
 
-template <class P>
-std::shared_ptr<const Place> allocate_place(P&& place) {
+template <class P> std::shared_ptr<const Place> allocate_place(P&& place) {
     return std::allocate_shared<const Place>(memory::Allocator<Place>(), std::forward<P>(place));
 }
 
@@ -25,16 +24,14 @@ void check_within(const char* operation, const Place& place, const Shape& whole)
 std::shared_ptr<const Place> make_place(Region region) { return allocate_place(std::move(region)); }
 std::shared_ptr<const Place> make_place(Positions positions) { return allocate_place(std::move(positions)); }
 
-template <class T>
-Variable<T> detail::gather_within(const Variable<T>& x, std::shared_ptr<const Place> place) {
+template <class T> Variable<T> detail::gather_within(const Variable<T>& x, std::shared_ptr<const Place> place) {
     Array<T> value = empty<T>(part_shape(*place, x.shape()));
     copy_from(value, x.value(), *place);
     return record("gather", std::move(value),
                   wrt(x, [place](Variable<T> g) { return Partial<T>(std::move(g), place); }));
 }
 
-template <class T>
-Variable<T> gather(const Variable<T>& x, std::shared_ptr<const Place> place) {
+template <class T> Variable<T> gather(const Variable<T>& x, std::shared_ptr<const Place> place) {
     check_within("gather", *place, x.shape());
     return detail::gather_within(x, std::move(place));
 }
@@ -81,8 +78,7 @@ void apply_slice(const Slice& slice, std::size_t axis, std::size_t extent, std::
 
 }  // namespace
 
-template <class T>
-Variable<T> view(const Variable<T>& x, std::span<const Slice> slices) {
+template <class T> Variable<T> view(const Variable<T>& x, std::span<const Slice> slices) {
     const Shape& shape = x.shape();
     const auto takes_axis = [](const Slice& s) { return s.kind == Slice::Kind::index || s.kind == Slice::Kind::range; };
     const auto named = static_cast<std::size_t>(std::count_if(slices.begin(), slices.end(), takes_axis));
@@ -117,8 +113,7 @@ Variable<T> view(const Variable<T>& x, std::span<const Slice> slices) {
     return detail::gather_within(x, make_place(std::move(region)));
 }
 
-template <class T>
-Variable<T> take(const Variable<T>& x, const Array<std::int64_t>& indices, std::ptrdiff_t axis) {
+template <class T> Variable<T> take(const Variable<T>& x, const Array<std::int64_t>& indices, std::ptrdiff_t axis) {
     Positions positions{resolve_axis("take", axis, x.dimension()), empty<std::int64_t>(indices.shape())};
     const auto size = static_cast<std::int64_t>(x.shape()[positions.axis]);
     std::transform(indices.begin(), indices.end(), positions.indices.begin(), [&](std::int64_t index) {

@@ -21,8 +21,7 @@ public:
     Slice(xt::xnewaxis_tag) : kind(Kind::newaxis) {}
     Slice(xt::xellipsis_tag) : kind(Kind::ellipsis) {}
     /// xt::range(start, stop, step), any part of which may be left out (xt::placeholders::_).
-    template <class A, class B, class C>
-    Slice(const xt::xrange_adaptor<A, B, C>& range) : kind(Kind::range) {
+    template <class A, class B, class C> Slice(const xt::xrange_adaptor<A, B, C>& range) : kind(Kind::range) {
         has_start = read(range.start(), start);
         has_stop = read(range.stop(), stop);
         if (!read(range.step(), step)) step = 1;
@@ -35,8 +34,7 @@ public:
     bool has_start = true, has_stop = true;
 
 private:
-    template <class V>
-    static bool read(const V& value, std::ptrdiff_t& target) {
+    template <class V> static bool read(const V& value, std::ptrdiff_t& target) {
         if constexpr (std::integral<V>) {
             target = static_cast<std::ptrdiff_t>(value);
             return true;
@@ -48,8 +46,7 @@ private:
 
 /// Part of x, as a copy: `view(x, xt::range(0, 2), xt::all(), -1)`. Axes that are not named are taken whole.
 /// Ranges are clipped to the axis as in NumPy; an index outside of it throws Error.
-template <class T>
-Variable<T> view(const Variable<T>& x, std::span<const Slice> slices);
+template <class T> Variable<T> view(const Variable<T>& x, std::span<const Slice> slices);
 // xtensor's view takes anything; this is the same template, constrained.
 template <class X, class... Slices>
     requires(AnyVariable<X> && sizeof...(Slices) > 0 && (std::convertible_to<const Slices&, Slice> && ...))
@@ -61,8 +58,7 @@ auto view(X&& x, Slices&&... slices) {
 
 /// Elements of x along an axis by their indices, of any shape, which may repeat; the indices' shape stands in place of
 /// the axis (np.take). Negative indices count from the end. Throws Error when one is out of range.
-template <class T>
-Variable<T> take(const Variable<T>& x, const Array<std::int64_t>& indices, std::ptrdiff_t axis = 0);
+template <class T> Variable<T> take(const Variable<T>& x, const Array<std::int64_t>& indices, std::ptrdiff_t axis = 0);
 
 /// The region that is the whole of an array.
 Region whole_region(const Shape& shape);
@@ -73,8 +69,7 @@ std::shared_ptr<const Place> make_place(Positions positions);
 namespace detail {
 
 /// target = the part of source at a place.
-template <class T>
-void copy_from(Array<T>& target, const Array<T>& source, const Place& place);
+template <class T> void copy_from(Array<T>& target, const Array<T>& source, const Place& place);
 
 }  // namespace detail
 }  // namespace xgrad

@@ -110,8 +110,7 @@ void multiply(const Array<T>& a, const Array<T>& b, MatmulOptions options, Array
     }
 }
 
-template <class T>
-Array<T> multiply(const Variable<T>& a, const Variable<T>& b, MatmulOptions options) {
+template <class T> Array<T> multiply(const Variable<T>& a, const Variable<T>& b, MatmulOptions options) {
     const Operand left(a.shape(), options.transpose_a), right(b.shape(), options.transpose_b);
     if (!broadcasts(left.batch, right.batch))
         throw Error(fmt::format("matmul: the axes before the last two do not broadcast: {} · {}", describe(a.shape()),
@@ -125,8 +124,7 @@ Array<T> multiply(const Variable<T>& a, const Variable<T>& b, MatmulOptions opti
 }
 
 // The cotangent of an input from compute(array, accumulate): added to what the input has received, or else new.
-template <class T, class F>
-Variable<T> cotangent_of(std::size_t input, const Needs& needs, const F& compute) {
+template <class T, class F> Variable<T> cotangent_of(std::size_t input, const Needs& needs, const F& compute) {
     if (!needs[input]) return {};
     if (Array<T>* const sum = needs.arrived<T>(input)) {
         compute(*sum, true);
@@ -153,8 +151,7 @@ std::array<Variable<T>, 2> matmul_cotangents(const Variable<T>& g, const Variabl
 }
 
 // The product of arrays that both have two axes or more.
-template <class T>
-Variable<T> multiply_matrices(const Variable<T>& a, const Variable<T>& b, MatmulOptions options) {
+template <class T> Variable<T> multiply_matrices(const Variable<T>& a, const Variable<T>& b, MatmulOptions options) {
     Array<T> value = multiply(a, b, options);
     if (!detail::is_recorded(a, b)) return value;
     // Each for the other one's cotangent.
@@ -168,8 +165,7 @@ Variable<T> multiply_matrices(const Variable<T>& a, const Variable<T>& b, Matmul
 }
 
 // The scalar product.
-template <class T>
-Variable<T> multiply_vectors(const Variable<T>& a, const Variable<T>& b) {
+template <class T> Variable<T> multiply_vectors(const Variable<T>& a, const Variable<T>& b) {
     return record("matmul", full(Shape{}, kernels::dot(a.value().data(), b.value().data(), a.size())),
                   with("transpose_a", false), with("transpose_b", false),
                   wrt(a, [b](const Variable<T>& g) { return g * b; }),
@@ -184,7 +180,8 @@ Variable<T> matmul(const Variable<T>& a, const std::type_identity_t<Variable<T>>
         throw Error(fmt::format("matmul: {} · {}: a scalar is no matrix; use * instead", describe(a.shape()),
                                 describe(b.shape())));
     if ((a.dimension() == 1 && options.transpose_a) || (b.dimension() == 1 && options.transpose_b))
-        throw Error(fmt::format("matmul: {} · {}: a vector has no transpose", describe(a.shape()), describe(b.shape())));
+        throw Error(
+            fmt::format("matmul: {} · {}: a vector has no transpose", describe(a.shape()), describe(b.shape())));
     if (a.dimension() == 1 && b.dimension() == 1 && a.size() == b.size()) return multiply_vectors(a, b);
     const Variable<T> left = a.dimension() == 1 ? expand_dims(a, 0) : a;
     const Variable<T> right = b.dimension() == 1 ? expand_dims(b, 1) : b;
@@ -198,21 +195,20 @@ Variable<T> matmul(const Variable<T>& a, const std::type_identity_t<Variable<T>>
 
 namespace {
 
-template <class T>
-void check_linear(const Variable<T>& x, const Variable<T>& weight, const Variable<T>& bias) {
+template <class T> void check_linear(const Variable<T>& x, const Variable<T>& weight, const Variable<T>& bias) {
     if (weight.dimension() != 2)
         throw Error(fmt::format("linear: the weight has shape {}; expected (out, in)", describe(weight.shape())));
     if (x.dimension() == 0 || x.shape(-1) != weight.shape()[1])
-        throw Error(fmt::format("linear: an input of shape {} does not fit a weight of shape {}: the last size must be {}",
-                                describe(x.shape()), describe(weight.shape()), weight.shape()[1]));
+        throw Error(
+            fmt::format("linear: an input of shape {} does not fit a weight of shape {}: the last size must be {}",
+                        describe(x.shape()), describe(weight.shape()), weight.shape()[1]));
     if (bias.defined() && bias.shape() != Shape{weight.shape()[0]})
         throw Error(fmt::format("linear: a bias of shape {} does not fit a weight of shape {}; expected ({},)",
                                 describe(bias.shape()), describe(weight.shape()), weight.shape()[0]));
 }
 
 // x as a matrix: all axes but the last made one.
-template <class T>
-Variable<T> as_rows(const Variable<T>& x) {
+template <class T> Variable<T> as_rows(const Variable<T>& x) {
     if (x.dimension() == 2) return x;
     std::size_t rows = 1;
     for (std::size_t i = 0; i + 1 < x.dimension(); ++i) rows *= x.shape()[i];

@@ -18,9 +18,9 @@ struct MatmulOptions {
 template <class T>
 Variable<T> matmul(const Variable<T>& a, const std::type_identity_t<Variable<T>>& b, MatmulOptions options = {});
 
-/// activation(x·weightᵀ + bias) for x of shape (…, in), weight (out, in) and bias (out), or no bias: one operation, bias
-/// and activation being applied while a tile of the product is in registers.
-/// Throws Error when the shapes do not fit.
+/// activation(x·weightᵀ + bias) for x of shape (…, in), weight (out, in) and bias (out), or no bias: one operation,
+/// bias and activation being applied while a tile of the product is in registers. Throws Error when the shapes do not
+/// fit.
 template <class T>
 Variable<T> linear(const Variable<T>& x, const std::type_identity_t<Variable<T>>& weight,
                    const std::type_identity_t<Variable<T>>& bias = {}, Activation activation = Activation::none);

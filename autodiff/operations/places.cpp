@@ -32,8 +32,7 @@ Region simplified(const Region& region) {
 constexpr std::size_t few = 16, together = 256;
 
 // Calls run(row, place) for each place of each row. Of short rows, one place of many rows after the other.
-template <class Run>
-void each_place(std::size_t rows, std::size_t places, Run run) {
+template <class Run> void each_place(std::size_t rows, std::size_t places, Run run) {
     if (places >= few) {
         for (std::size_t row = 0; row < rows; ++row)
             for (std::size_t place = 0; place < places; ++place) run(row, place);
@@ -44,9 +43,9 @@ void each_place(std::size_t rows, std::size_t places, Run run) {
             for (std::size_t row = first, end = std::min(rows, first + together); row < end; ++row) run(row, place);
 }
 
-// The innermost rows of a region: how many there are, how long, and how far apart in the whole are a row's elements, and
-// the rows of one band, which make up the last axis but one. A region of one axis is taken for rows of one element, or,
-// where these are neighbours, for parts of a single row.
+// The innermost rows of a region: how many there are, how long, and how far apart in the whole are a row's elements,
+// and the rows of one band, which make up the last axis but one. A region of one axis is taken for rows of one element,
+// or, where these are neighbours, for parts of a single row.
 struct Rows {
     Region region;
     std::size_t count = 0, length = 1;
@@ -78,8 +77,7 @@ struct Rows {
 
     // Calls run(part, whole, height, width) for the bands of `n` rows from `first` on: the offsets of a band's first
     // element in the part and in the whole, how many rows it has, and of how many elements.
-    template <class Run>
-    void each_band(std::size_t first, std::size_t n, Run run) const {
+    template <class Run> void each_band(std::size_t first, std::size_t n, Run run) const {
         const Shape& shape = region.shape;
         const std::size_t rank = shape.size();
         auto whole = static_cast<std::ptrdiff_t>(region.offset);
@@ -121,7 +119,8 @@ bool names_each_once(const Region& region) {
     return true;
 }
 
-// The axis along which the whole is contiguous, where the last one is not; as many as there are axes when there is none.
+// The axis along which the whole is contiguous, where the last one is not; as many as there are axes when there is
+// none.
 std::size_t contiguous_axis(const Region& region) {
     const std::size_t rank = region.shape.size();
     if (rank < 2 || region.strides[rank - 1] <= 1) return rank;
@@ -130,10 +129,9 @@ std::size_t contiguous_axis(const Region& region) {
     return rank;
 }
 
-// Matrices whose rows go along that axis in the part, and whose columns go along the last one, cut into bands of rows and
-// of columns.
-template <class T>
-void copy_transposed(T* part, const T* whole, const Region& region, std::size_t axis) {
+// Matrices whose rows go along that axis in the part, and whose columns go along the last one, cut into bands of rows
+// and of columns.
+template <class T> void copy_transposed(T* part, const T* whole, const Region& region, std::size_t axis) {
     constexpr std::size_t most_rows = 64, most_columns = 1024;
     const std::size_t last = region.shape.size() - 1, rows = region.shape[axis], columns = region.shape[last];
     const Region in_part = whole_region(region.shape);
@@ -153,8 +151,8 @@ void copy_transposed(T* part, const T* whole, const Region& region, std::size_t 
             move(d, matrix % region.shape[d]);
             matrix /= region.shape[d];
         }
-        kernels::transpose(whole + from, static_cast<std::size_t>(region.strides[last]), std::min(most_rows, rows - row),
-                           std::min(most_columns, columns - column), part + to,
+        kernels::transpose(whole + from, static_cast<std::size_t>(region.strides[last]),
+                           std::min(most_rows, rows - row), std::min(most_columns, columns - column), part + to,
                            static_cast<std::size_t>(in_part.strides[axis]));
     };
     const std::size_t band_size = std::min(rows, most_rows) * std::min(columns, most_columns);
@@ -212,8 +210,7 @@ void copy_band(const Rows& rows, const kernels::Copy<T>& copy, const T* whole, s
         });
 }
 
-template <class T>
-void copy_region(T* part, const T* whole, const Region& region) {
+template <class T> void copy_region(T* part, const T* whole, const Region& region) {
     if (element_count(region.shape) == 0) return;
     const std::size_t axis = contiguous_axis(region);
     if (axis < region.shape.size()) return copy_transposed(part, whole, region, axis);
@@ -226,10 +223,9 @@ void copy_region(T* part, const T* whole, const Region& region) {
     });
 }
 
-// Whether rows of `size` numbers, to which `named` ones are added, are short. All are written, which pays where so many are
-// named.
-template <class T>
-bool are_worth_rewriting(std::size_t size, std::size_t named, std::size_t rows) {
+// Whether rows of `size` numbers, to which `named` ones are added, are short. All are written, which pays where so many
+// are named.
+template <class T> bool are_worth_rewriting(std::size_t size, std::size_t named, std::size_t rows) {
     return size <= kernels::longest_rearranged && size * sizeof(T) <= 16 * named && rows * size >= enough_to_add;
 }
 
@@ -248,8 +244,7 @@ bool add_short_rows(const Rows& rows, T* whole, const T* part, std::size_t heigh
 }
 
 // Of short rows, one place of many rows after the other.
-template <class T>
-void add_rows(const Rows& rows, T* whole, const T* part, std::size_t height, std::size_t width) {
+template <class T> void add_rows(const Rows& rows, T* whole, const T* part, std::size_t height, std::size_t width) {
     const auto add = [](T* to, std::ptrdiff_t to_step, const T* from, std::size_t from_step, std::size_t n) {
         for (; n > 0; --n, to += to_step, from += from_step) *to += *from;
     };
@@ -270,8 +265,7 @@ void add_rows(const Rows& rows, T* whole, const T* part, std::size_t height, std
                     std::min(together, height - row));
 }
 
-template <class T>
-void add_region(T* whole, const T* part, const Region& region) {
+template <class T> void add_region(T* whole, const T* part, const Region& region) {
     const Rows rows(region);
     const bool differ = names_each_once(rows.region);
     // What stands between the numbers of short rows is written as well, as it was (but for the sign of a zero).
@@ -301,8 +295,7 @@ struct Runs {
     std::size_t count() const { return outer * indices.size(); }
 
     // Calls run(part, whole) for `n` runs from `first` on: the offsets of a run in the part and in the whole.
-    template <class Run>
-    void each(std::size_t first, std::size_t n, Run run) const {
+    template <class Run> void each(std::size_t first, std::size_t n, Run run) const {
         for (const std::size_t end = first + n; first < end;) {
             const std::size_t start = first / indices.size() * extent, place = first % indices.size();
             for (const std::int64_t index : indices.subspan(place, std::min(indices.size() - place, end - first)))
@@ -310,8 +303,7 @@ struct Runs {
         }
     }
     // The same for all runs of `n` parts from `first` on, where a run is one number.
-    template <class Run>
-    void each_number(std::size_t first, std::size_t n, Run run) const {
+    template <class Run> void each_number(std::size_t first, std::size_t n, Run run) const {
         each_place(n, indices.size(), [&](std::size_t row, std::size_t place) {
             run((first + row) * indices.size() + place,
                 (first + row) * extent + static_cast<std::size_t>(indices[place]));
@@ -320,8 +312,7 @@ struct Runs {
 };
 
 // Single numbers of short rows, none of which is named twice. Returns whether that is so.
-template <class T>
-bool add_numbers(const Runs& runs, const T* from, T* to) {
+template <class T> bool add_numbers(const Runs& runs, const T* from, T* to) {
     const std::size_t width = runs.indices.size();
     if (runs.length != 1 || !are_worth_rewriting<T>(runs.extent, width, runs.outer)) return false;
     ShortRow row(runs.extent);
@@ -378,8 +369,7 @@ Shape part_shape(const Place& place, const Shape& whole) {
     return shape;
 }
 
-template <class T>
-void copy_from(Array<T>& target, const Array<T>& source, const Place& place) {
+template <class T> void copy_from(Array<T>& target, const Array<T>& source, const Place& place) {
     if (const auto* region = std::get_if<Region>(&place)) return copy_region(target.data(), source.data(), *region);
     const Runs runs(std::get<Positions>(place), source.shape());
     const T* const from = source.data();
@@ -405,8 +395,7 @@ void copy_from(Array<T>& target, const Array<T>& source, const Place& place) {
 }
 
 // As a position may be named twice, threads share parts of the whole or, where there is one, parts of the runs.
-template <class T>
-void add_at(Array<T>& target, const Array<T>& part, const Place& place) {
+template <class T> void add_at(Array<T>& target, const Array<T>& part, const Place& place) {
     if (const auto* region = std::get_if<Region>(&place)) return add_region(target.data(), part.data(), *region);
     const Runs runs(std::get<Positions>(place), target.shape());
     const std::size_t positions = runs.indices.size();

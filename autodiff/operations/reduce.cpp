@@ -43,23 +43,23 @@ struct Reduction {
         if (!axes.empty()) adjacent = axes[axes.size() - 1] - axes[0] + 1 == axes.size();
     }
 
-    template <class T>
-    Array<T> reduced(const Variable<T>& x, kernels::Reduce<T> reduce) const {
+    template <class T> Array<T> reduced(const Variable<T>& x, kernels::Reduce<T> reduce) const {
         Array<T> value = empty<T>(result);
         if (adjacent)
             reduce(x.value().data(), slices, value.data(), level());
         else
-            kernels::reduce_to(reduce, x.value().data(), detail::as_span(x.shape()), value.data(), detail::as_span(kept));
+            kernels::reduce_to(reduce, x.value().data(), detail::as_span(x.shape()), value.data(),
+                               detail::as_span(kept));
         return value;
     }
 };
 
 // Axes that do not lie side by side are brought to the end first; then every reduction has one run of axes.
-template <class T>
-Variable<T> with_axes_last(const Variable<T>& x, const Reduction& reduction) {
+template <class T> Variable<T> with_axes_last(const Variable<T>& x, const Reduction& reduction) {
     Axes order;
     for (std::size_t i = 0; i < x.dimension(); ++i)
-        if (reduction.kept[i] != 1 || std::find(reduction.axes.begin(), reduction.axes.end(), i) == reduction.axes.end())
+        if (reduction.kept[i] != 1 ||
+            std::find(reduction.axes.begin(), reduction.axes.end(), i) == reduction.axes.end())
             order.push_back(i);
     for (std::size_t axis : reduction.axes) order.push_back(axis);
     return transpose(x, order);
@@ -67,7 +67,8 @@ Variable<T> with_axes_last(const Variable<T>& x, const Reduction& reduction) {
 
 // Runs `reduce(x, reduction)` on an x whose reduced axes lie side by side.
 template <class T, class Reduce>
-Variable<T> over_adjacent_axes(const char* operation, const Variable<T>& x, const Axes& axes, bool keep, Reduce reduce) {
+Variable<T> over_adjacent_axes(const char* operation, const Variable<T>& x, const Axes& axes, bool keep,
+                               Reduce reduce) {
     const Reduction reduction(operation, x.shape(), axes, keep);
     if (reduction.adjacent) return reduce(x, reduction);
     const Variable<T> arranged = with_axes_last(x, reduction);
@@ -99,7 +100,8 @@ Variable<T> extremum(const char* operation, const Variable<T>& x, const Axes& ax
                       // Which elements are the extremum is constant almost everywhere.
                       const Variable<T> constant = x.detach(), best = reshape(y.detach(), reduction.kept);
                       const auto where_best = [&](const Variable<T>& number) {
-                          return detail::elementwise_operation(operation, formulas::WhereSame{}, constant, best, number);
+                          return detail::elementwise_operation(operation, formulas::WhereSame{}, constant, best,
+                                                               number);
                       };
                       const Variable<T> count = sum(where_best(1), Axes(reduction.axes), keep_dims);
                       return where_best(reshape(g, reduction.kept) / count);
@@ -116,10 +118,9 @@ Array<std::int64_t> where_extremum(const char* operation, const Variable<T>& x, 
     return result;
 }
 
-// For each element the product of all others along the last axis, as the kernel makes it, but written with operations, so
-// that it can be differentiated again.
-template <class T>
-Variable<T> products_of_others(const Variable<T>& x) {
+// For each element the product of all others along the last axis, as the kernel makes it, but written with operations,
+// so that it can be differentiated again.
+template <class T> Variable<T> products_of_others(const Variable<T>& x) {
     const std::size_t count = x.shape(-1);
     const Variable<T> one = broadcast_to(Variable<T>(1), x.shape());
     if (count <= 1) return one;
@@ -135,8 +136,7 @@ Variable<T> products_of_others(const Variable<T>& x) {
 
 }  // namespace
 
-template <Real T>
-Variable<T> sum(const Variable<T>& x, const Axes& axes, bool keep) {
+template <Real T> Variable<T> sum(const Variable<T>& x, const Axes& axes, bool keep) {
     const Reduction reduction("sum", x.shape(), axes, keep);
     Array<T> value = reduction.reduced(x, kernels::sum<T>);
     return record("sum", std::move(value), with("axes", reduction.axes),
@@ -145,8 +145,7 @@ Variable<T> sum(const Variable<T>& x, const Axes& axes, bool keep) {
                   }));
 }
 
-template <Real T>
-Variable<T> mean(const Variable<T>& x, const Axes& axes, bool keep) {
+template <Real T> Variable<T> mean(const Variable<T>& x, const Axes& axes, bool keep) {
     const Reduction reduction("mean", x.shape(), axes, keep);
     check_not_empty("mean", x.shape(), reduction.slices);
     const T factor = T{1} / static_cast<T>(reduction.slices.count);
@@ -158,8 +157,7 @@ Variable<T> mean(const Variable<T>& x, const Axes& axes, bool keep) {
                   }));
 }
 
-template <Real T>
-Variable<T> variance(const Variable<T>& x, const Axes& axes, bool keep, std::size_t correction) {
+template <Real T> Variable<T> variance(const Variable<T>& x, const Axes& axes, bool keep, std::size_t correction) {
     return over_adjacent_axes("variance", x, axes, keep, [=](const Variable<T>& a, const Reduction& reduction) {
         check_not_empty("variance", a.shape(), reduction.slices);
         if (reduction.slices.count <= correction)
@@ -178,8 +176,7 @@ Variable<T> variance(const Variable<T>& x, const Axes& axes, bool keep, std::siz
     });
 }
 
-template <Real T>
-Variable<T> prod(const Variable<T>& x, const Axes& axes, bool keep) {
+template <Real T> Variable<T> prod(const Variable<T>& x, const Axes& axes, bool keep) {
     return over_adjacent_axes("prod", x, axes, keep, [=](const Variable<T>& a, const Reduction& reduction) {
         Array<T> value = empty<T>(reduction.result);
         kernels::prod(a.value().data(), reduction.slices, value.data());
@@ -199,18 +196,15 @@ Variable<T> prod(const Variable<T>& x, const Axes& axes, bool keep) {
     });
 }
 
-template <Real T>
-Variable<T> max(const Variable<T>& x, const Axes& axes, bool keep) {
+template <Real T> Variable<T> max(const Variable<T>& x, const Axes& axes, bool keep) {
     return extremum<T>("max", x, axes, keep, kernels::max<T>);
 }
 
-template <Real T>
-Variable<T> min(const Variable<T>& x, const Axes& axes, bool keep) {
+template <Real T> Variable<T> min(const Variable<T>& x, const Axes& axes, bool keep) {
     return extremum<T>("min", x, axes, keep, kernels::min<T>);
 }
 
-template <Real T>
-Variable<T> logsumexp(const Variable<T>& x, const Axes& axes, bool keep) {
+template <Real T> Variable<T> logsumexp(const Variable<T>& x, const Axes& axes, bool keep) {
     return over_adjacent_axes("logsumexp", x, axes, keep, [=](const Variable<T>& a, const Reduction& reduction) {
         check_not_empty("logsumexp", a.shape(), reduction.slices);
         const auto [outer, count, inner] = reduction.slices;
@@ -234,13 +228,11 @@ Variable<T> logsumexp(const Variable<T>& x, const Axes& axes, bool keep) {
     });
 }
 
-template <Real T>
-Array<std::int64_t> argmax(const Variable<T>& x, std::ptrdiff_t axis) {
+template <Real T> Array<std::int64_t> argmax(const Variable<T>& x, std::ptrdiff_t axis) {
     return where_extremum<T>("argmax", x, axis, kernels::argmax<T>);
 }
 
-template <Real T>
-Array<std::int64_t> argmin(const Variable<T>& x, std::ptrdiff_t axis) {
+template <Real T> Array<std::int64_t> argmin(const Variable<T>& x, std::ptrdiff_t axis) {
     return where_extremum<T>("argmin", x, axis, kernels::argmin<T>);
 }
 

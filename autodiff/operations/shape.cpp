@@ -65,16 +65,16 @@ Shape broadcast_shape(const char* operation, const Shape& a, const Shape& b) {
         const std::size_t x = i < a.size() ? a[a.size() - 1 - i] : 1;
         const std::size_t y = i < b.size() ? b[b.size() - 1 - i] : 1;
         if (x != y && x != 1 && y != 1)
-            throw Error(fmt::format("{}: the shapes {} and {} do not broadcast: dimensions counted from the last must be "
-                                    "equal or 1",
-                                    operation, describe(a), describe(b)));
+            throw Error(
+                fmt::format("{}: the shapes {} and {} do not broadcast: dimensions counted from the last must be "
+                            "equal or 1",
+                            operation, describe(a), describe(b)));
         result[result.size() - 1 - i] = x == 1 ? y : x;
     }
     return result;
 }
 
-template <class T>
-Variable<T> broadcast_to(const Variable<T>& x, const Shape& shape) {
+template <class T> Variable<T> broadcast_to(const Variable<T>& x, const Shape& shape) {
     if (x.shape() == shape) return x;
     if (!can_broadcast(x.shape(), shape))
         throw Error(fmt::format("broadcast_to: the shape {} does not broadcast to {}", describe(x.shape()),
@@ -85,8 +85,7 @@ Variable<T> broadcast_to(const Variable<T>& x, const Shape& shape) {
     return record("broadcast_to", std::move(value), with("shape", shape), wrt(x, [](Variable<T> g) { return g; }));
 }
 
-template <class T>
-Variable<T> sum_to(const Variable<T>& x, const Shape& shape) {
+template <class T> Variable<T> sum_to(const Variable<T>& x, const Shape& shape) {
     if (x.shape() == shape) return x;
     if (!can_broadcast(shape, x.shape()))
         throw Error(fmt::format("sum_to: the shape {} does not broadcast to {}, so that cannot be summed back to it",
@@ -97,8 +96,7 @@ Variable<T> sum_to(const Variable<T>& x, const Shape& shape) {
                   wrt(x, [full = x.shape()](const Variable<T>& g) { return broadcast_to(g, full); }));
 }
 
-template <class T, std::same_as<Shape> S>
-Variable<T> reshape(const Variable<T>& x, const S& shape) {
+template <class T, std::same_as<Shape> S> Variable<T> reshape(const Variable<T>& x, const S& shape) {
     if (element_count(shape) != x.size())
         throw Error(fmt::format("reshape: the shape {} has {} elements, {} has {}", describe(x.shape()), x.size(),
                                 describe(shape), element_count(shape)));
@@ -106,8 +104,7 @@ Variable<T> reshape(const Variable<T>& x, const S& shape) {
                   wrt(x, [before = x.shape()](const Variable<T>& g) { return reshape(g, before); }));
 }
 
-template <class T>
-Variable<T> reshape(const Variable<T>& x, const xt::svector<std::ptrdiff_t, 4>& shape) {
+template <class T> Variable<T> reshape(const Variable<T>& x, const xt::svector<std::ptrdiff_t, 4>& shape) {
     Shape sizes;
     std::size_t known = 1, unknown = 0;
     for (std::ptrdiff_t size : shape) {
@@ -125,8 +122,7 @@ Variable<T> reshape(const Variable<T>& x, const xt::svector<std::ptrdiff_t, 4>& 
     return reshape(x, sizes);
 }
 
-template <class T>
-Variable<T> flatten(const Variable<T>& x, std::ptrdiff_t first, std::ptrdiff_t last) {
+template <class T> Variable<T> flatten(const Variable<T>& x, std::ptrdiff_t first, std::ptrdiff_t last) {
     if (x.dimension() == 0) return reshape(x, Shape{1});
     const std::size_t begin = resolve_axis("flatten", first, x.dimension());
     const std::size_t end = resolve_axis("flatten", last, x.dimension());
@@ -139,8 +135,7 @@ Variable<T> flatten(const Variable<T>& x, std::ptrdiff_t first, std::ptrdiff_t l
     return reshape(x, shape);
 }
 
-template <class T>
-Variable<T> squeeze(const Variable<T>& x, const Axes& axes) {
+template <class T> Variable<T> squeeze(const Variable<T>& x, const Axes& axes) {
     const Shape chosen = axes.resolve("squeeze", x.dimension());
     for (std::size_t axis : chosen)
         if (x.shape()[axis] != 1)
@@ -154,8 +149,7 @@ Variable<T> squeeze(const Variable<T>& x, const Axes& axes) {
     return reshape(x, shape);
 }
 
-template <class T>
-Variable<T> expand_dims(const Variable<T>& x, std::ptrdiff_t axis) {
+template <class T> Variable<T> expand_dims(const Variable<T>& x, std::ptrdiff_t axis) {
     const std::size_t place = resolve_axis("expand_dims", axis, x.dimension() + 1);
     Shape shape;
     for (std::size_t i = 0; i <= x.dimension(); ++i) {
@@ -165,8 +159,7 @@ Variable<T> expand_dims(const Variable<T>& x, std::ptrdiff_t axis) {
     return reshape(x, shape);
 }
 
-template <class T>
-Variable<T> transpose(const Variable<T>& x, const Axes& axes) {
+template <class T> Variable<T> transpose(const Variable<T>& x, const Axes& axes) {
     Shape order = axes.resolve("transpose", x.dimension());
     if (axes.empty()) {
         order.resize(x.dimension());
@@ -183,8 +176,7 @@ Variable<T> transpose(const Variable<T>& x, const Axes& axes) {
                   wrt(x, [back = Axes(inverse)](const Variable<T>& g) { return transpose(g, back); }));
 }
 
-template <class T>
-Variable<T> flip(const Variable<T>& x, const Axes& axes) {
+template <class T> Variable<T> flip(const Variable<T>& x, const Axes& axes) {
     Shape chosen = axes.resolve("flip", x.dimension());
     if (axes.empty()) {
         chosen.resize(x.dimension());
@@ -224,7 +216,8 @@ void interleave(const memory::Vector<std::pair<const T*, std::size_t>>& sources,
             const std::size_t some = std::min(block, end - first);
             for (std::size_t source = 0; source < row; source += most) {
                 const std::size_t group = std::min(most, row - source);
-                for (std::size_t i = 0; i < group; ++i) copy(sources[source + i].first + first, some, columns + i * some);
+                for (std::size_t i = 0; i < group; ++i)
+                    copy(sources[source + i].first + first, some, columns + i * some);
                 kernels::transpose(columns, some, some, group, target + first * row + source, row);
             }
         }
@@ -285,8 +278,7 @@ Variable<T> join(const char* operation, std::span<const Variable<T>> parts, cons
 
 }  // namespace
 
-template <class T>
-Variable<T> concatenate(std::span<const Variable<T>> parts, std::ptrdiff_t axis) {
+template <class T> Variable<T> concatenate(std::span<const Variable<T>> parts, std::ptrdiff_t axis) {
     if (parts.empty()) throw Error("concatenate: there is nothing to concatenate");
     const std::size_t along = resolve_axis("concatenate", axis, parts[0].dimension());
     Shape shape = parts[0].shape();
@@ -304,8 +296,7 @@ Variable<T> concatenate(std::span<const Variable<T>> parts, std::ptrdiff_t axis)
     return join("concatenate", parts, shape, along, std::move(sizes));
 }
 
-template <class T>
-Variable<T> stack(std::span<const Variable<T>> parts, std::ptrdiff_t axis) {
+template <class T> Variable<T> stack(std::span<const Variable<T>> parts, std::ptrdiff_t axis) {
     if (parts.empty()) throw Error("stack: there is nothing to stack");
     for (const Variable<T>& part : parts)
         if (part.shape() != parts[0].shape())
@@ -318,8 +309,7 @@ Variable<T> stack(std::span<const Variable<T>> parts, std::ptrdiff_t axis) {
     return join("stack", parts, shape, along, memory::Vector<std::size_t>(parts.size(), 1));
 }
 
-template <class T>
-std::vector<Variable<T>> split(const Variable<T>& x, std::size_t count, std::ptrdiff_t axis) {
+template <class T> std::vector<Variable<T>> split(const Variable<T>& x, std::size_t count, std::ptrdiff_t axis) {
     const std::size_t along = resolve_axis("split", axis, x.dimension());
     const std::size_t size = x.shape()[along];
     if (count == 0 || size % count != 0)

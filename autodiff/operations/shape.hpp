@@ -1,5 +1,5 @@
-// Operations that rearrange elements without computing anything: NumPy's names and meanings. All throw Error for axes that
-// are out of range and for shapes that do not fit.
+// Operations that rearrange elements without computing anything: NumPy's names and meanings. All throw Error for axes
+// that are out of range and for shapes that do not fit.
 #pragma once
 
 #include <initializer_list>
@@ -38,74 +38,60 @@ private:
 /// One axis of an array with `dimension` dimensions, counted from the first. Throws Error when it is out of range.
 std::size_t resolve_axis(const char* operation, std::ptrdiff_t axis, std::size_t dimension);
 
-/// Whether an array of shape `from` can be broadcast to shape `to`: its dimensions, the last ones first, are equal or 1.
+/// Whether an array of shape `from` can be broadcast to shape `to`: its dimensions, the last ones first, are equal
+/// or 1.
 bool can_broadcast(const Shape& from, const Shape& to);
 
 /// The shape that operands broadcast to by NumPy's rule. Throws Error, naming the operation, when they do not.
 Shape broadcast_shape(const char* operation, const Shape& a, const Shape& b);
 
 /// x repeated along dimensions of size 1, and along new ones in front, to fill the shape.
-template <class T>
-Variable<T> broadcast_to(const Variable<T>& x, const Shape& shape);
+template <class T> Variable<T> broadcast_to(const Variable<T>& x, const Shape& shape);
 
 /// x summed back to a shape from which it could have been broadcast: the transpose of broadcast_to.
-template <class T>
-Variable<T> sum_to(const Variable<T>& x, const Shape& shape);
+template <class T> Variable<T> sum_to(const Variable<T>& x, const Shape& shape);
 
 /// The same elements in another shape; one size may be -1 and is then computed. Shares x's memory.
-template <class T>
-Variable<T> reshape(const Variable<T>& x, const xt::svector<std::ptrdiff_t, 4>& shape);
+template <class T> Variable<T> reshape(const Variable<T>& x, const xt::svector<std::ptrdiff_t, 4>& shape);
 template <class T, std::same_as<Shape> S>  // a template, so that braces mean the other one
 Variable<T> reshape(const Variable<T>& x, const S& shape);
 
 /// Dimensions from `first` to `last` made one.
-template <class T>
-Variable<T> flatten(const Variable<T>& x, std::ptrdiff_t first = 0, std::ptrdiff_t last = -1);
+template <class T> Variable<T> flatten(const Variable<T>& x, std::ptrdiff_t first = 0, std::ptrdiff_t last = -1);
 
 /// Without the given axes, which must have size 1; without all such axes when none are given.
-template <class T>
-Variable<T> squeeze(const Variable<T>& x, const Axes& axes = {});
+template <class T> Variable<T> squeeze(const Variable<T>& x, const Axes& axes = {});
 
 /// With a new axis of size 1 at the given place of the result.
-template <class T>
-Variable<T> expand_dims(const Variable<T>& x, std::ptrdiff_t axis);
+template <class T> Variable<T> expand_dims(const Variable<T>& x, std::ptrdiff_t axis);
 
 /// Axes in another order, the result's axis i being x's axis axes[i]; reversed when none are given.
-template <class T>
-Variable<T> transpose(const Variable<T>& x, const Axes& axes = {});
+template <class T> Variable<T> transpose(const Variable<T>& x, const Axes& axes = {});
 
 /// Arrays that differ in size along one axis only, one after the other along it.
-template <class T>
-Variable<T> concatenate(std::span<const Variable<T>> parts, std::ptrdiff_t axis = 0);
+template <class T> Variable<T> concatenate(std::span<const Variable<T>> parts, std::ptrdiff_t axis = 0);
 /// The same for parts in a vector or in braces.
-template <class T>
-Variable<T> concatenate(const std::vector<Variable<T>>& parts, std::ptrdiff_t axis = 0) {
+template <class T> Variable<T> concatenate(const std::vector<Variable<T>>& parts, std::ptrdiff_t axis = 0) {
     return concatenate(std::span(parts), axis);
 }
-template <class T>
-Variable<T> concatenate(std::initializer_list<Variable<T>> parts, std::ptrdiff_t axis = 0) {
+template <class T> Variable<T> concatenate(std::initializer_list<Variable<T>> parts, std::ptrdiff_t axis = 0) {
     return concatenate(std::span(parts.begin(), parts.size()), axis);
 }
 
 /// Arrays of one shape along a new axis.
-template <class T>
-Variable<T> stack(std::span<const Variable<T>> parts, std::ptrdiff_t axis = 0);
+template <class T> Variable<T> stack(std::span<const Variable<T>> parts, std::ptrdiff_t axis = 0);
 /// The same for parts in a vector or in braces.
-template <class T>
-Variable<T> stack(const std::vector<Variable<T>>& parts, std::ptrdiff_t axis = 0) {
+template <class T> Variable<T> stack(const std::vector<Variable<T>>& parts, std::ptrdiff_t axis = 0) {
     return stack(std::span(parts), axis);
 }
-template <class T>
-Variable<T> stack(std::initializer_list<Variable<T>> parts, std::ptrdiff_t axis = 0) {
+template <class T> Variable<T> stack(std::initializer_list<Variable<T>> parts, std::ptrdiff_t axis = 0) {
     return stack(std::span(parts.begin(), parts.size()), axis);
 }
 
 /// x in `count` equal parts along an axis. Throws Error when the size is not a multiple of it.
-template <class T>
-std::vector<Variable<T>> split(const Variable<T>& x, std::size_t count, std::ptrdiff_t axis = 0);
+template <class T> std::vector<Variable<T>> split(const Variable<T>& x, std::size_t count, std::ptrdiff_t axis = 0);
 
 /// The order of elements reversed along the given axes; along all when none are given.
-template <class T>
-Variable<T> flip(const Variable<T>& x, const Axes& axes = {});
+template <class T> Variable<T> flip(const Variable<T>& x, const Axes& axes = {});
 
 }  // namespace xgrad

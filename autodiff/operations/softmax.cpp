@@ -26,8 +26,7 @@ Variable<T> backward_in_place(Variable<T>&& g, const Variable<T>& y, const kerne
 
 }  // namespace
 
-template <class T>
-Variable<T> softmax(const Variable<T>& x, std::ptrdiff_t axis) {
+template <class T> Variable<T> softmax(const Variable<T>& x, std::ptrdiff_t axis) {
     const std::size_t along = resolve_axis("softmax", axis, x.dimension());
     const kernels::Slices slices = slices_along(x.shape(), along);
     Array<T> value = empty<T>(x.shape());
@@ -40,8 +39,7 @@ Variable<T> softmax(const Variable<T>& x, std::ptrdiff_t axis) {
                   }));
 }
 
-template <class T>
-Variable<T> log_softmax(const Variable<T>& x, std::ptrdiff_t axis) {
+template <class T> Variable<T> log_softmax(const Variable<T>& x, std::ptrdiff_t axis) {
     const std::size_t along = resolve_axis("log_softmax", axis, x.dimension());
     const kernels::Slices slices = slices_along(x.shape(), along);
     Array<T> value = empty<T>(x.shape());

@@ -113,8 +113,8 @@ inline std::vector<double> fingerprint(const float* data, std::size_t size) {
     return result;
 }
 
-// The same in units of the array's own size, where arrays of many sizes are compared together: the root of the mean square
-// becomes its logarithm.
+// The same in units of the array's own size, where arrays of many sizes are compared together: the root of the mean
+// square becomes its logarithm.
 inline std::vector<double> relative(std::vector<double> fingerprint) {
     const double size = fingerprint.back();
     for (double& number : fingerprint) number /= size;

@@ -1,6 +1,6 @@
 // What is compared beside chains of layers: losses with the gradients of all parameters. run_jax.py says the same in
-// Python; what each model computes stands beside the others in run_xgrad.cpp, as one would write it there: LibTorch has an
-// LSTM of its own, which multiplies the inputs of all steps at once.
+// Python; what each model computes stands beside the others in run_xgrad.cpp, as one would write it there: LibTorch has
+// an LSTM of its own, which multiplies the inputs of all steps at once.
 //
 // Element i (row-major) of input k is value(k, i), of parameter k value(100 + k, i) * sqrt(1 / last extent), of streams
 // as in measure.hpp. The loss of all but the mixture is the mean of squares of what they compute.

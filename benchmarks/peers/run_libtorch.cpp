@@ -93,7 +93,8 @@ Function function_named(const std::string& name, std::int64_t rows, std::int64_t
     }
     if (name == "taken") {
         const auto size = static_cast<std::size_t>(columns);
-        return {[indices = tensor(peers::labels(1, size, size))](const Tensor& x) { return x.index_select(1, indices); }};
+        return {
+            [indices = tensor(peers::labels(1, size, size))](const Tensor& x) { return x.index_select(1, indices); }};
     }
     if (name == "masked") {
         const auto mask = tensor(peers::labels(1, static_cast<std::size_t>(columns), 2)).to(torch::kBool);

@@ -23,8 +23,8 @@ void multiply(peers::Product& p) {
                     0.0f, p.c + i * p.rows * p.columns, static_cast<int>(p.columns));
 }
 
-// On a processor that is newer than itself OpenBLAS takes its oldest kernels. It chooses when it is loaded, so the program
-// starts once more with the choice made.
+// On a processor that is newer than itself OpenBLAS takes its oldest kernels. It chooses when it is loaded, so the
+// program starts once more with the choice made.
 void ask_for_newer_kernels(char** argv) {
 #if defined(__x86_64__)
     if (std::getenv("OPENBLAS_CORETYPE") || !__builtin_cpu_supports("avx2")) return;
