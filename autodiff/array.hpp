@@ -22,10 +22,6 @@ namespace xgrad {
 /// Sizes of the dimensions, outermost first.
 using Shape = xt::svector<std::size_t, 4>;
 
-namespace detail {
-inline std::span<const std::size_t> as_span(const Shape& shape) { return {shape.data(), shape.size()}; }
-}  // namespace detail
-
 /// An n-dimensional array in row-major order: an xtensor container that every xtensor expression can be assigned to and
 /// read from. T is float or double for values, std::int64_t for labels and indices, bool for masks.
 template <class T = float> using Array = xt::xarray_container<Buffer<T>, xt::layout_type::row_major, Shape>;
@@ -43,11 +39,6 @@ inline std::size_t element_count(std::span<const std::size_t> shape) {
     if (std::find(shape.begin(), shape.end(), std::size_t{0}) != shape.end()) return 0;
     throw Error("the shape " + describe(shape) + " has more elements than can be counted");
 }
-/// The same for a Shape.
-inline std::size_t element_count(const Shape& shape) { return element_count(std::span(shape.data(), shape.size())); }
-
-/// The shape as messages show it.
-inline std::string describe(const Shape& shape) { return describe(std::span(shape.data(), shape.size())); }
 
 /// An array of this shape whose elements are not initialised. Throws Error when they cannot be counted.
 template <class T> XGRAD_FLATTEN Array<T> empty(const Shape& shape) {  // as every small operation begins with it

@@ -235,13 +235,13 @@ template <class X, std::size_t N = 1> struct Dual {
         return pick(maximum(a.value, b.value), a, b, a.value > b.value, a.value < b.value);
     }
     friend Dual minimum(const Dual& a, const Dual& b) {
-        return pick(minimum(a.value, b.value), a, b, a.value<b.value, a.value> b.value);
+        return pick(minimum(a.value, b.value), a, b, (a.value < b.value), (a.value > b.value));
     }
     template <ConstantOf<Dual> C> friend Dual maximum(const Dual& x, const C& c) {
         return keep(maximum(x.value, c), x, x.value > c, x.value < c);
     }
     template <ConstantOf<Dual> C> friend Dual minimum(const Dual& x, const C& c) {
-        return keep(minimum(x.value, c), x, x.value<c, x.value> c);
+        return keep(minimum(x.value, c), x, (x.value < c), (x.value > c));
     }
     template <ConstantOf<Dual> C> friend Dual maximum(const C& c, const Dual& x) { return maximum(x, c); }
     template <ConstantOf<Dual> C> friend Dual minimum(const C& c, const Dual& x) { return minimum(x, c); }

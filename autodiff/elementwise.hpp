@@ -52,10 +52,10 @@ auto over_broadcast(const char* name, const std::array<const Variable<T>*, N>& i
     Shape shape = first.shape();
     std::array<std::span<const std::size_t>, N> shapes;
     for (std::size_t i = 0; i < N; ++i) {
-        shapes[i] = as_span(values[i]->shape());
+        shapes[i] = values[i]->shape();
         if (i > 0) shape = broadcast_shape(name, shape, values[i]->shape());
     }
-    return run(shape, kernels::Broadcast(as_span(shape), shapes), data);
+    return run(shape, kernels::Broadcast(shape, shapes), data);
 }
 
 /// An input that its caller has no more use for, by which it may be written over; null for one that is needed.

@@ -190,9 +190,9 @@ struct PowNumber {
     template <class X> X operator()(const X& x) const { return pow(x, number); }
 };
 
-/// x, but at least `minimum` and at most `maximum`: torch.clamp. Its derivative is 0 at both.
+/// x, but at least `minimum` and at most `maximum`: torch.clamp and hardtanh. Its derivative is 0 at both.
 struct Clip {
-    double minimum, maximum;
+    double minimum = -1, maximum = 1;
     template <class X> X operator()(const X& x) const { return clip(x, minimum, maximum); }
 };
 
@@ -273,13 +273,6 @@ struct Softplus {
 /// x / (1 + |x|)
 struct Softsign {
     template <class X> X operator()(const X& x) const { return x / (1 + abs(x)); }
-};
-
-/// x, but at least `minimum` and at most `maximum`. Its derivative is 0 at both.
-struct Hardtanh {
-    double minimum = -1, maximum = 1;
-    template <class X>
-    X operator()(const X& x) const { return where(x <= minimum, X(minimum), where(x >= maximum, X(maximum), x)); }
 };
 
 /// x/6 + ½ kept within 0 and 1: Courbariaux et al. 2015
@@ -368,7 +361,7 @@ using Formulas =
     List<Negative, Reciprocal, Exp, Expm1, Log, Log1p, Sqrt, Rsqrt, Square, Cube, Abs, Sign, Floor, Sin, Cos, Tan, Tanh,
          Sigmoid, Erf, Add, Subtract, Multiply, Divide, Pow, Maximum, Minimum, WhereSame, AddNumber, MultiplyNumber,
          DivideNumber, RightSubtract, RightDivide, PowNumber, Clip, Relu, LeakyRelu, Prelu, Elu, Selu, Celu, Gelu,
-         GeluTanh, Silu, Mish, Softplus, Softsign, Hardtanh, Hardsigmoid, Hardswish, LogSigmoid, Expm1Vjp, SqrtVjp,
+         GeluTanh, Silu, Mish, Softplus, Softsign, Hardsigmoid, Hardswish, LogSigmoid, Expm1Vjp, SqrtVjp,
          RsqrtVjp, ReciprocalVjp, TanVjp, TanhVjp, SigmoidVjp, ReluVjp, DivideVjp>;
 
 }  // namespace xgrad::formulas

@@ -71,8 +71,8 @@ void gradcheck(F&& function, const Variable<double> (&inputs)[N], const Gradchec
 /// of them; a function of no arguments reads the inputs themselves, which are moved in place and put back: a module's
 /// parameters, `gradcheck([&] { return layer(x); }, parameters)`.
 template <class F, std::ranges::input_range Inputs>
-requires std::convertible_to < std::ranges::range_reference_t<const Inputs>,
-const Variable<double>& > void gradcheck(F&& function, const Inputs& inputs, const GradcheckOptions& options = {}) {
+requires(std::convertible_to<std::ranges::range_reference_t<const Inputs>, const Variable<double>&>)
+void gradcheck(F&& function, const Inputs& inputs, const GradcheckOptions& options = {}) {
     std::vector<Variable<double>> variables;
     for (const Variable<double>& input : inputs) variables.push_back(input);
     if constexpr (std::invocable<F&>)

@@ -20,11 +20,7 @@ template <class T> void check_shapes(const char* loss, const Variable<T>& predic
     const std::string shapes = fmt::format("{}: the shapes of the prediction, {}, and the target, {}, differ", loss,
                                            describe(x), describe(t));
     Shape both;
-    try {
-        both = broadcast_shape(loss, x, t);
-    } catch (const Error&) {
-        throw Error(shapes);
-    }
+    if (!find_common_shape(x, t, both)) throw Error(shapes);
     throw Error(fmt::format("{}; broadcasting would go over {} pairs, {}: reshape one of them", shapes,
                             element_count(both), describe(both)));
 }
@@ -46,9 +42,8 @@ template <class T, std::size_t N> struct Operands {
 
     explicit Operands(const std::array<const Array<T>*, N>& operands)
         : data(each<const T*>(operands, [](const Array<T>& array) { return array.data(); })),
-          loop(xgrad::detail::as_span(operands[0]->shape()),
-               each<std::span<const std::size_t>>(
-                   operands, [](const Array<T>& array) { return xgrad::detail::as_span(array.shape()); })) {}
+          loop(operands[0]->shape(), each<std::span<const std::size_t>>(
+                                         operands, [](const Array<T>& array) { return std::span(array.shape()); })) {}
 
 private:
     template <class R, class F> static std::array<R, N> each(const std::array<const Array<T>*, N>& operands, F f) {

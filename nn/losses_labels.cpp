@@ -25,15 +25,10 @@ struct Classes {
     kernels::Slices slices;  // (outer, classes, inner)
     Shape samples;           // the logits' shape without the classes
 
-    explicit Classes(const Shape& logits) : axis(logits.size() == 1 ? 0 : 1) {
-        for (std::size_t i = 0; i < logits.size(); ++i) {
-            if (static_cast<std::ptrdiff_t>(i) == axis) {
-                slices.count = logits[i];
-                continue;
-            }
-            (static_cast<std::ptrdiff_t>(i) < axis ? slices.outer : slices.inner) *= logits[i];
-            samples.push_back(logits[i]);
-        }
+    explicit Classes(const Shape& logits)
+        : axis(logits.size() == 1 ? 0 : 1), slices(kernels::slices_along(logits, static_cast<std::size_t>(axis))) {
+        for (std::size_t i = 0; i < logits.size(); ++i)
+            if (static_cast<std::ptrdiff_t>(i) != axis) samples.push_back(logits[i]);
     }
 };
 

@@ -23,8 +23,8 @@ public:
     Sequential() = default;
     /// The layers, which are moved in, in their order.
     template <std::derived_from<Layer<T>>... Layers>
-    requires(sizeof...(Layers) > 0 && !(sizeof...(Layers) == 1 && (std::same_as<Layers, Sequential> &&
-                                                                   ...))) explicit Sequential(Layers... layers) {
+    requires(sizeof...(Layers) > 0 && !(sizeof...(Layers) == 1 && (std::same_as<Layers, Sequential> && ...)))
+    explicit Sequential(Layers... layers) {
         layers_.reserve(sizeof...(layers));
         (add(std::move(layers)), ...);
     }

@@ -146,7 +146,7 @@ TEST_CASE("first and second derivatives of every activation agree with central d
     check("mish", Mish(), points);
     check("softplus", Softplus{1.5, 10}, {-4.2, -0.3, 0.7, 4.4, -50.0, 50.0});
     check("softsign", Softsign(), points);
-    check("hardtanh", Hardtanh{-0.5, 1}, points);
+    check("clip", Clip{-0.5, 1}, points);
     check("hardsigmoid", Hardsigmoid(), points);
     check("hardswish", Hardswish(), points);
     check("log_sigmoid", LogSigmoid(), points);
@@ -187,8 +187,8 @@ TEST_CASE("derivatives at kinks are PyTorch's", "[dual]") {
     CHECK(derivative(formulas::LeakyRelu{0.1}, 0) == 0.1);
     CHECK(derivative(formulas::Elu{1.5}, 0) == 1.5);
     CHECK(derivative(formulas::Celu{1.5}, 0) == 1);
-    CHECK(derivative(formulas::Hardtanh(), 1) == 0);
-    CHECK(derivative(formulas::Hardtanh(), -1) == 0);
+    CHECK(derivative(formulas::Clip(), 1) == 0);
+    CHECK(derivative(formulas::Clip(), -1) == 0);
     CHECK(derivative(formulas::Hardsigmoid(), 3) == 0);
     CHECK(derivative(formulas::Hardswish(), 3) == 1);
     CHECK(derivative(formulas::Hardswish(), -3) == 0);

@@ -34,7 +34,7 @@ constexpr size_t max_vectors = 2;
 static_assert(block_rows % max_rows == 0);
 static_assert(reread_rows <= 2 * block_rows);  // B is packed but for a flat C
 
-template <class T> constexpr size_t max_columns = max_vectors* lanes<T>;
+template <class T> constexpr size_t max_columns = max_vectors * (lanes<T>);
 template <class T> constexpr size_t block_depth = block_bytes / sizeof(T);
 
 // --- Where matrices are ----------------------------------------------------------------------------------------------

@@ -20,6 +20,14 @@ struct Slices {
     std::size_t results() const { return outer * inner; }
 };
 
+/// An array of this shape, of which `axis` goes away.
+inline Slices slices_along(std::span<const std::size_t> shape, std::size_t axis) {
+    Slices slices{1, shape[axis], 1};
+    for (std::size_t i = 0; i < axis; ++i) slices.outer *= shape[i];
+    for (std::size_t i = axis + 1; i < shape.size(); ++i) slices.inner *= shape[i];
+    return slices;
+}
+
 // Every function takes the level to run at, for tests; everyone else leaves it out. Large inputs are shared among
 // threads in pieces that depend on the sizes alone: the result is bitwise the same for any number of threads.
 

@@ -23,7 +23,7 @@ class PieceFunction {
 public:
     template <class F>
     requires(!std::is_same_v<std::remove_cvref_t<F>, PieceFunction> && std::is_invocable_v<F&, std::size_t>)
-        PieceFunction(F&& function)  // NOLINT: converts, as a function's argument should
+    PieceFunction(F&& function)  // NOLINT: converts, as a function's argument should
         : context_(const_cast<void*>(static_cast<const void*>(std::addressof(function)))),
           call_([](void* context, std::size_t piece) { (*static_cast<std::remove_reference_t<F>*>(context))(piece); }) {
     }

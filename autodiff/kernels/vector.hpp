@@ -113,8 +113,7 @@ template <class T> [[gnu::always_inline]] inline Vector<T> activate(Vector<T> x,
     return x;
 }
 
-// --- Transposes in registers: pairs of rows are deinterleaved, at ever greater distances
-// ------------------------------
+// --- Transposes in registers: pairs of rows are deinterleaved, at ever greater distances ----------------------------
 
 // x gets the even units of x and then of y, y the odd ones. A unit is one number within 16 bytes, or 16 bytes within
 // the vector: either is one instruction.

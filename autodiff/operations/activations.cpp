@@ -1,14 +1,9 @@
-#include <utility>
-
 #include <fmt/format.h>
 
 #include <xgrad/autodiff/operations/activations.hpp>
+#include <xgrad/autodiff/operations/define.hpp>
 
 namespace xgrad {
-
-template <class T> Variable<T> relu(Variable<T> x) {
-    return detail::operation_from_result<formulas::ReluVjp>("relu", formulas::Relu{}, std::move(x));
-}
 
 template <class T> Variable<T> prelu(Variable<T> x, const std::type_identity_t<Variable<T>>& slope) {
     if (slope.size() == 1)
@@ -26,28 +21,10 @@ template <class T> Variable<T> prelu(Variable<T> x, const std::type_identity_t<V
 template <class T> Variable<T> hardtanh(Variable<T> x, double minimum, double maximum) {
     if (minimum > maximum)
         throw Error(fmt::format("hardtanh: the minimum {} is above the maximum {}", minimum, maximum));
-    return detail::elementwise_operation("hardtanh", formulas::Hardtanh{minimum, maximum}, std::move(x));
+    return detail::elementwise_operation("hardtanh", formulas::Clip{minimum, maximum}, std::move(x));
 }
 
-// Instantiates a function for both precisions.
-#define XGRAD_INSTANTIATE(function, ...) \
-    template Variable<float> function(Variable<float> __VA_OPT__(, ) __VA_ARGS__); \
-    template Variable<double> function(Variable<double> __VA_OPT__(, ) __VA_ARGS__);
-
-// An activation that is a formula and nothing else.
-#define XGRAD_FORMULA(function, Formula) \
-    template <class T> \
-    Variable<T> function(Variable<T> x) { \
-        return detail::elementwise_operation(#function, formulas::Formula{}, std::move(x)); \
-    } \
-    XGRAD_INSTANTIATE(function)
-#define XGRAD_FORMULA_WITH_NUMBER(function, Formula) \
-    template <class T> \
-    Variable<T> function(Variable<T> x, double number) { \
-        return detail::elementwise_operation(#function, formulas::Formula{number}, std::move(x)); \
-    } \
-    XGRAD_INSTANTIATE(function, double)
-
+XGRAD_FORMULA_FROM_RESULT(relu, Relu, ReluVjp)
 XGRAD_FORMULA(selu, Selu)
 XGRAD_FORMULA(gelu, Gelu)
 XGRAD_FORMULA(gelu_tanh, GeluTanh)
@@ -65,9 +42,8 @@ template <class T> Variable<T> softplus(Variable<T> x, double beta, double thres
     return detail::elementwise_operation("softplus", formulas::Softplus{beta, threshold}, std::move(x));
 }
 
-XGRAD_INSTANTIATE(relu)
-XGRAD_INSTANTIATE(hardtanh, double, double)
-XGRAD_INSTANTIATE(softplus, double, double)
+XGRAD_IN_BOTH_PRECISIONS(hardtanh, double, double)
+XGRAD_IN_BOTH_PRECISIONS(softplus, double, double)
 template Variable<float> prelu(Variable<float>, const Variable<float>&);
 template Variable<double> prelu(Variable<double>, const Variable<double>&);
 

@@ -75,7 +75,7 @@ template <FormulaValue X> X softsign(const X& x) {
     return formulas::Softsign{}(x);
 }
 template <FormulaValue X> X hardtanh(const X& x, double minimum = -1, double maximum = 1) {
-    return formulas::Hardtanh{minimum, maximum}(x);
+    return formulas::Clip{minimum, maximum}(x);
 }
 template <FormulaValue X> X hardsigmoid(const X& x) {
     return formulas::Hardsigmoid{}(x);

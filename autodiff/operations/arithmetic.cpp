@@ -5,23 +5,13 @@
 
 #include <fmt/format.h>
 
-#include <xgrad/autodiff/elementwise.hpp>
 #include <xgrad/autodiff/kernels/move.hpp>
 #include <xgrad/autodiff/kernels/pieces.hpp>
 #include <xgrad/autodiff/operations/arithmetic.hpp>
-
-// Instantiates a function of one Variable for both precisions.
-#define XGRAD_UNARY(function) \
-    template Variable<float> function(Variable<float>); \
-    template Variable<double> function(Variable<double>);
-#define XGRAD_BINARY(function) \
-    template Variable<float> function(Variable<float>, Variable<float>); \
-    template Variable<double> function(Variable<double>, Variable<double>);
+#include <xgrad/autodiff/operations/define.hpp>
 
 namespace xgrad {
 namespace {
-
-using detail::operation_from_result;
 
 // Operations whose vjps are stated by hand. Each vjp is a plain function and what is saved for it, so that all
 // operations of a kind are one to the compiler.
@@ -80,7 +70,7 @@ Variable<T> cotangent_for(const Shape& shape, const char* name, const Formula& f
     constexpr std::size_t N = 1 + sizeof...(Others);
     const auto& kernel = kernels::elementwise_kernel<Formula, T, N>();
     const auto run = [&](const Shape& all, const kernels::Broadcast& loop, const auto& data) {
-        const kernels::Broadcast target(detail::as_span(all), {detail::as_span(shape)});
+        const kernels::Broadcast target(all, {shape});
         const bool summed = kernels::sums_up(target, 0);
         Array<T> cotangent = empty<T>(summed ? shape : all);
         if (summed)
@@ -94,52 +84,21 @@ Variable<T> cotangent_for(const Shape& shape, const char* name, const Formula& f
 
 }  // namespace
 
-template <class T> Variable<T> exp(Variable<T> x) {
-    return operation_from_result<formulas::Multiply>("exp", formulas::Exp{}, std::move(x));
-}
-template <class T> Variable<T> expm1(Variable<T> x) {
-    return operation_from_result<formulas::Expm1Vjp>("expm1", formulas::Expm1{}, std::move(x));
-}
-template <class T> Variable<T> sqrt(Variable<T> x) {
-    return operation_from_result<formulas::SqrtVjp>("sqrt", formulas::Sqrt{}, std::move(x));
-}
-template <class T> Variable<T> rsqrt(Variable<T> x) {
-    return operation_from_result<formulas::RsqrtVjp>("rsqrt", formulas::Rsqrt{}, std::move(x));
-}
-template <class T> Variable<T> reciprocal(Variable<T> x) {
-    return operation_from_result<formulas::ReciprocalVjp>("reciprocal", formulas::Reciprocal{}, std::move(x));
-}
-template <class T> Variable<T> tan(Variable<T> x) {
-    return operation_from_result<formulas::TanVjp>("tan", formulas::Tan{}, std::move(x));
-}
-template <class T> Variable<T> tanh(Variable<T> x) {
-    return operation_from_result<formulas::TanhVjp>("tanh", formulas::Tanh{}, std::move(x));
-}
-template <class T> Variable<T> sigmoid(Variable<T> x) {
-    return operation_from_result<formulas::SigmoidVjp>("sigmoid", formulas::Sigmoid{}, std::move(x));
-}
-
-template <class T> Variable<T> log(Variable<T> x) {
-    return detail::elementwise_operation("log", formulas::Log{}, std::move(x));
-}
-template <class T> Variable<T> log1p(Variable<T> x) {
-    return detail::elementwise_operation("log1p", formulas::Log1p{}, std::move(x));
-}
-template <class T> Variable<T> square(Variable<T> x) {
-    return detail::elementwise_operation("square", formulas::Square{}, std::move(x));
-}
-template <class T> Variable<T> abs(Variable<T> x) {
-    return detail::elementwise_operation("abs", formulas::Abs{}, std::move(x));
-}
-template <class T> Variable<T> sin(Variable<T> x) {
-    return detail::elementwise_operation("sin", formulas::Sin{}, std::move(x));
-}
-template <class T> Variable<T> cos(Variable<T> x) {
-    return detail::elementwise_operation("cos", formulas::Cos{}, std::move(x));
-}
-template <class T> Variable<T> erf(Variable<T> x) {
-    return detail::elementwise_operation("erf", formulas::Erf{}, std::move(x));
-}
+XGRAD_FORMULA_FROM_RESULT(exp, Exp, Multiply)
+XGRAD_FORMULA_FROM_RESULT(expm1, Expm1, Expm1Vjp)
+XGRAD_FORMULA_FROM_RESULT(sqrt, Sqrt, SqrtVjp)
+XGRAD_FORMULA_FROM_RESULT(rsqrt, Rsqrt, RsqrtVjp)
+XGRAD_FORMULA_FROM_RESULT(reciprocal, Reciprocal, ReciprocalVjp)
+XGRAD_FORMULA_FROM_RESULT(tan, Tan, TanVjp)
+XGRAD_FORMULA_FROM_RESULT(tanh, Tanh, TanhVjp)
+XGRAD_FORMULA_FROM_RESULT(sigmoid, Sigmoid, SigmoidVjp)
+XGRAD_FORMULA(log, Log)
+XGRAD_FORMULA(log1p, Log1p)
+XGRAD_FORMULA(square, Square)
+XGRAD_FORMULA(abs, Abs)
+XGRAD_FORMULA(sin, Sin)
+XGRAD_FORMULA(cos, Cos)
+XGRAD_FORMULA(erf, Erf)
 
 template <class T> Variable<T> sign(Variable<T> x) {
     return unary("sign", formulas::Sign{}, std::move(x), vanish<T>);
@@ -269,7 +228,7 @@ namespace {
 Array<bool> spread(const Array<bool>& condition, const Shape& shape) {
     if (condition.shape() == shape) return share(condition, shape);
     Array<bool> mask = empty<bool>(shape);
-    const kernels::Broadcast loop(as_span(shape), {as_span(condition.shape())});
+    const kernels::Broadcast loop(shape, {condition.shape()});
     const bool* const from = condition.data();
     kernels::in_pieces(loop.size, 1, [&, to = mask.data()](std::size_t first, std::size_t count) {
         const auto spread_rows = [to](std::size_t begin, const kernels::Stretch<bool, 1>& rows) {
@@ -292,7 +251,7 @@ template <class T> Variable<T> select(const Array<bool>& condition, const Variab
     const Shape shape = broadcast_shape("where", condition.shape(), broadcast_shape("where", a.shape(), b.shape()));
     const Array<bool> mask = spread(condition, shape);
     Array<T> value = empty<T>(shape);
-    const kernels::Broadcast loop(as_span(shape), {as_span(a.shape()), as_span(b.shape())});
+    const kernels::Broadcast loop(shape, {a.shape(), b.shape()});
     const T* const inputs[] = {a.value().data(), b.value().data()};
     const kernels::Pass<T, 2> pass(loop, inputs);
     const auto select_row = kernels::move_kernels<T>(level()).select;
@@ -390,25 +349,13 @@ XGRAD_OPERATORS(double)
 template Array<bool> isnan(const Variable<float>&);
 template Array<bool> isnan(const Variable<double>&);
 
-XGRAD_UNARY(exp)
-XGRAD_UNARY(expm1)
-XGRAD_UNARY(log)
-XGRAD_UNARY(log1p)
-XGRAD_UNARY(sqrt)
-XGRAD_UNARY(rsqrt)
-XGRAD_UNARY(square)
-XGRAD_UNARY(reciprocal)
-XGRAD_UNARY(abs)
-XGRAD_UNARY(sign)
-XGRAD_UNARY(floor)
-XGRAD_UNARY(sin)
-XGRAD_UNARY(cos)
-XGRAD_UNARY(tan)
-XGRAD_UNARY(tanh)
-XGRAD_UNARY(sigmoid)
-XGRAD_UNARY(erf)
-XGRAD_BINARY(pow)
-XGRAD_BINARY(maximum)
-XGRAD_BINARY(minimum)
+XGRAD_IN_BOTH_PRECISIONS(sign)
+XGRAD_IN_BOTH_PRECISIONS(floor)
+template Variable<float> pow(Variable<float>, Variable<float>);
+template Variable<double> pow(Variable<double>, Variable<double>);
+template Variable<float> maximum(Variable<float>, Variable<float>);
+template Variable<double> maximum(Variable<double>, Variable<double>);
+template Variable<float> minimum(Variable<float>, Variable<float>);
+template Variable<double> minimum(Variable<double>, Variable<double>);
 
 }  // namespace xgrad

@@ -16,8 +16,6 @@
 namespace xgrad {
 namespace {
 
-using detail::as_span;
-
 // The last two sizes as they enter the product.
 struct Operand {
     std::size_t rows, columns;  // after the transpose
@@ -30,14 +28,6 @@ struct Operand {
         if (transpose) std::swap(rows, columns);
     }
 };
-
-bool broadcasts(const Shape& a, const Shape& b) {
-    for (std::size_t i = 1; i <= std::min(a.size(), b.size()); ++i) {
-        const std::size_t x = a[a.size() - i], y = b[b.size() - i];
-        if (x != y && x != 1 && y != 1) return false;
-    }
-    return true;
-}
 
 // C = the sum of a batch of products, or C += that.
 template <class T>
@@ -76,7 +66,7 @@ void multiply(const Array<T>& a, const Array<T>& b, MatmulOptions options, Array
                              .c = c.data(), .c_stride = result.columns, .accumulate = accumulate};
     if (left.batch.empty() && right.batch.empty()) return kernels::gemm(product);
     const Shape shape = broadcast_shape("matmul", left.batch, right.batch);
-    const kernels::Broadcast batch(as_span(shape), {as_span(left.batch), as_span(right.batch), as_span(result.batch)});
+    const kernels::Broadcast batch(shape, {left.batch, right.batch, result.batch});
     const std::size_t a_size = left.rows * left.columns, b_size = right.rows * right.columns,
                       c_size = result.rows * result.columns;
 
@@ -112,10 +102,10 @@ void multiply(const Array<T>& a, const Array<T>& b, MatmulOptions options, Array
 
 template <class T> Array<T> multiply(const Variable<T>& a, const Variable<T>& b, MatmulOptions options) {
     const Operand left(a.shape(), options.transpose_a), right(b.shape(), options.transpose_b);
-    if (!broadcasts(left.batch, right.batch))
+    Shape shape;
+    if (!find_common_shape(left.batch, right.batch, shape))
         throw Error(fmt::format("matmul: the axes before the last two do not broadcast: {} · {}", describe(a.shape()),
                                 describe(b.shape())));
-    Shape shape = broadcast_shape("matmul", left.batch, right.batch);
     shape.push_back(left.rows);
     shape.push_back(right.columns);
     Array<T> value = empty<T>(shape);
@@ -232,7 +222,7 @@ std::array<Variable<T>, 3> linear_cotangents(const Variable<T>& g, const Variabl
                                              const Needs& needs) {
     if (detail::thread_state.recording) return recorded_linear_cotangents(g, x, weight, needs);
     const std::size_t out = weight.shape()[0], in = weight.shape()[1];
-    const std::size_t rows = element_count(detail::as_span(g.shape()).first(g.dimension() - 1));
+    const std::size_t rows = element_count(std::span(g.shape()).first(g.dimension() - 1));
     const T* const cotangent = g.value().data();
     std::array<Variable<T>, 3> cotangents;
     cotangents[0] = cotangent_of<T>(0, needs, [&](Array<T>& dx, bool accumulate) {

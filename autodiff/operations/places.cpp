@@ -285,12 +285,12 @@ template <class T> void add_region(T* whole, const T* part, const Region& region
 // The contiguous runs that positions name: in each of `outer` parts of the whole one for each index.
 struct Runs {
     std::span<const std::int64_t> indices;
-    std::size_t outer = 1, length = 1, extent;
+    std::size_t outer, extent, length;
 
     Runs(const Positions& positions, const Shape& whole)
-        : indices(positions.indices.data(), positions.indices.size()), extent(whole[positions.axis]) {
-        for (std::size_t i = 0; i < positions.axis; ++i) outer *= whole[i];
-        for (std::size_t i = positions.axis + 1; i < whole.size(); ++i) length *= whole[i];
+        : indices(positions.indices.data(), positions.indices.size()) {
+        const auto [before, along, after] = kernels::slices_along(whole, positions.axis);
+        outer = before, extent = along, length = after;
     }
     std::size_t count() const { return outer * indices.size(); }
 

@@ -16,8 +16,6 @@
 namespace xgrad {
 namespace {
 
-using detail::as_span;
-
 // Where the elements stand when an array of this shape is read with its axes in another order.
 std::shared_ptr<const Place> permuted(const Shape& shape, const Shape& axes) {
     Region region = whole_region(shape);
@@ -50,28 +48,30 @@ xt::svector<std::size_t, 4> Axes::resolve(const char* operation, std::size_t dim
     return resolved;
 }
 
-bool can_broadcast(const Shape& from, const Shape& to) {
-    if (from.size() > to.size()) return false;
-    const std::size_t missing = to.size() - from.size();
-    for (std::size_t i = 0; i < from.size(); ++i)
-        if (from[i] != to[missing + i] && from[i] != 1) return false;
-    return true;
-}
-
-Shape broadcast_shape(const char* operation, const Shape& a, const Shape& b) {
-    Shape result(std::max(a.size(), b.size()));
-    for (std::size_t i = 0; i < result.size(); ++i) {
+bool find_common_shape(const Shape& a, const Shape& b, Shape& common) {
+    common.resize(std::max(a.size(), b.size()));
+    for (std::size_t i = 0; i < common.size(); ++i) {
         // Counted from the last dimension.
         const std::size_t x = i < a.size() ? a[a.size() - 1 - i] : 1;
         const std::size_t y = i < b.size() ? b[b.size() - 1 - i] : 1;
-        if (x != y && x != 1 && y != 1)
-            throw Error(
-                fmt::format("{}: the shapes {} and {} do not broadcast: dimensions counted from the last must be "
-                            "equal or 1",
-                            operation, describe(a), describe(b)));
-        result[result.size() - 1 - i] = x == 1 ? y : x;
+        if (x != y && x != 1 && y != 1) return false;
+        common[common.size() - 1 - i] = x == 1 ? y : x;
     }
-    return result;
+    return true;
+}
+
+bool can_broadcast(const Shape& from, const Shape& to) {
+    Shape common;
+    return find_common_shape(from, to, common) && common == to;
+}
+
+Shape broadcast_shape(const char* operation, const Shape& a, const Shape& b) {
+    Shape common;
+    if (!find_common_shape(a, b, common))
+        throw Error(fmt::format("{}: the shapes {} and {} do not broadcast: dimensions counted from the last must be "
+                                "equal or 1",
+                                operation, describe(a), describe(b)));
+    return common;
 }
 
 template <class T> Variable<T> broadcast_to(const Variable<T>& x, const Shape& shape) {
@@ -80,7 +80,7 @@ template <class T> Variable<T> broadcast_to(const Variable<T>& x, const Shape& s
         throw Error(fmt::format("broadcast_to: the shape {} does not broadcast to {}", describe(x.shape()),
                                 describe(shape)));
     Array<T> value = empty<T>(shape);
-    kernels::broadcast_to(x.value().data(), as_span(x.shape()), value.data(), as_span(shape));
+    kernels::broadcast_to(x.value().data(), x.shape(), value.data(), shape);
     // The engine sums the cotangent back.
     return record("broadcast_to", std::move(value), with("shape", shape), wrt(x, [](Variable<T> g) { return g; }));
 }
@@ -91,7 +91,7 @@ template <class T> Variable<T> sum_to(const Variable<T>& x, const Shape& shape) 
         throw Error(fmt::format("sum_to: the shape {} does not broadcast to {}, so that cannot be summed back to it",
                                 describe(shape), describe(x.shape())));
     Array<T> value = empty<T>(shape);
-    kernels::sum_to(x.value().data(), as_span(x.shape()), value.data(), as_span(shape));
+    kernels::sum_to(x.value().data(), x.shape(), value.data(), shape);
     return record("sum_to", std::move(value), with("shape", shape),
                   wrt(x, [full = x.shape()](const Variable<T>& g) { return broadcast_to(g, full); }));
 }
@@ -228,14 +228,11 @@ void interleave(const memory::Vector<std::pair<const T*, std::size_t>>& sources,
 template <class T>
 Variable<T> join(const char* operation, std::span<const Variable<T>> parts, const Shape& shape, std::size_t along,
                  memory::Vector<std::size_t>&& sizes) {
-    std::size_t outer = 1, inner = 1;
-    for (std::size_t i = 0; i < along; ++i) outer *= shape[i];
-    for (std::size_t i = along + 1; i < shape.size(); ++i) inner *= shape[i];
-
+    const auto [outer, extent, inner] = kernels::slices_along(shape, along);
     Array<T> value = empty<T>(shape);
     memory::Vector<std::pair<const T*, std::size_t>> sources;  // with the length of their rows
     T* const target = value.data();
-    const std::size_t row = shape[along] * inner;
+    const std::size_t row = extent * inner;
     const kernels::Copy<T> copy;
     for (std::size_t part = 0, offset = 0; part < parts.size(); offset += sizes[part++] * inner) {
         const T* const source = parts[part].value().data();

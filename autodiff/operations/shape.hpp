@@ -38,11 +38,14 @@ private:
 /// One axis of an array with `dimension` dimensions, counted from the first. Throws Error when it is out of range.
 std::size_t resolve_axis(const char* operation, std::ptrdiff_t axis, std::size_t dimension);
 
-/// Whether an array of shape `from` can be broadcast to shape `to`: its dimensions, the last ones first, are equal
-/// or 1.
+/// Whether operands broadcast by NumPy's rule: their dimensions, the last ones first, are equal or 1. If they do, `common`
+/// becomes the shape that they broadcast to.
+bool find_common_shape(const Shape& a, const Shape& b, Shape& common);
+
+/// Whether an array of shape `from` can be broadcast to shape `to`.
 bool can_broadcast(const Shape& from, const Shape& to);
 
-/// The shape that operands broadcast to by NumPy's rule. Throws Error, naming the operation, when they do not.
+/// The shape that operands broadcast to. Throws Error, naming the operation, when they do not.
 Shape broadcast_shape(const char* operation, const Shape& a, const Shape& b);
 
 /// x repeated along dimensions of size 1, and along new ones in front, to fill the shape.

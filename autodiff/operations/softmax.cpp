@@ -7,13 +7,6 @@
 namespace xgrad {
 namespace {
 
-kernels::Slices slices_along(const Shape& shape, std::size_t axis) {
-    kernels::Slices slices{1, shape[axis], 1};
-    for (std::size_t i = 0; i < axis; ++i) slices.outer *= shape[i];
-    for (std::size_t i = axis + 1; i < shape.size(); ++i) slices.inner *= shape[i];
-    return slices;
-}
-
 // The cotangent of x, over the memory of g when nobody else sees it.
 template <class T>
 Variable<T> backward_in_place(Variable<T>&& g, const Variable<T>& y, const kernels::Slices& slices,
@@ -28,7 +21,7 @@ Variable<T> backward_in_place(Variable<T>&& g, const Variable<T>& y, const kerne
 
 template <class T> Variable<T> softmax(const Variable<T>& x, std::ptrdiff_t axis) {
     const std::size_t along = resolve_axis("softmax", axis, x.dimension());
-    const kernels::Slices slices = slices_along(x.shape(), along);
+    const kernels::Slices slices = kernels::slices_along(x.shape(), along);
     Array<T> value = empty<T>(x.shape());
     kernels::softmax(x.value().data(), slices, value.data());
     return record("softmax", std::move(value), with("axis", along),
@@ -41,7 +34,7 @@ template <class T> Variable<T> softmax(const Variable<T>& x, std::ptrdiff_t axis
 
 template <class T> Variable<T> log_softmax(const Variable<T>& x, std::ptrdiff_t axis) {
     const std::size_t along = resolve_axis("log_softmax", axis, x.dimension());
-    const kernels::Slices slices = slices_along(x.shape(), along);
+    const kernels::Slices slices = kernels::slices_along(x.shape(), along);
     Array<T> value = empty<T>(x.shape());
     kernels::log_softmax(x.value().data(), slices, value.data());
     return record("log_softmax", std::move(value), with("axis", along),
