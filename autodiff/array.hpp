@@ -29,6 +29,10 @@ template <class T = float> using Array = xt::xarray_container<Buffer<T>, xt::lay
 /// An xtensor expression: an array, a view of one, or arithmetic that is not evaluated yet.
 template <class E> concept ArrayExpression = xt::is_xexpression<std::remove_cvref_t<E>>::value;
 
+/// One of fractions, which as indices or labels would be cut off to integers.
+template <class E>
+concept FractionalArray = ArrayExpression<E> && std::floating_point<typename std::remove_cvref_t<E>::value_type>;
+
 /// The number of elements of an array of this shape. Throws Error when it cannot be counted.
 inline std::size_t element_count(std::span<const std::size_t> shape) {
     std::size_t count = 1;

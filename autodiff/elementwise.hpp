@@ -261,7 +261,8 @@ public:
         using V = typename detail::CommonVariable<Inputs...>::type;
         // Before anything else, as lanes say best what a formula cannot do.
         static_assert(
-            std::invocable<const Formula&, std::conditional_t<true, Lane<typename V::value_type>, Inputs>...>);
+            std::invocable<const Formula&, std::conditional_t<true, Lane<typename V::value_type>, Inputs>...>,
+            "a formula takes each input as `auto`, and returns what xgrad's functions make of them");
         return detail::elementwise_operation(name_, formula_, V(std::forward<Inputs>(inputs))...);
     }
     template <class... Inputs>

@@ -12,84 +12,63 @@
 namespace xgrad {
 namespace {
 
+using namespace kernels::XGRAD_LEVEL;
+
 constexpr std::uint32_t low_word(std::uint64_t x) { return static_cast<std::uint32_t>(x); }
 constexpr std::uint32_t high_word(std::uint64_t x) { return static_cast<std::uint32_t>(x >> 32); }
-using kernels::XGRAD_LEVEL::join;
 
-// Four words and the key that goes with them, in registers.
-struct Philox {
-    std::uint32_t a, b, c, d, k0, k1;
-
-    void round() {
-        const std::uint64_t x = std::uint64_t{a} * kernels::XGRAD_LEVEL::philox_factor0;
-        const std::uint64_t y = std::uint64_t{c} * kernels::XGRAD_LEVEL::philox_factor1;
-        a = high_word(y) ^ b ^ k0;
-        c = high_word(x) ^ d ^ k1;
-        b = low_word(y);
-        d = low_word(x);
-        k0 += kernels::XGRAD_LEVEL::philox_step0;
-        k1 += kernels::XGRAD_LEVEL::philox_step1;
-    }
-    void ten_rounds() {
-        for (int i = 0; i < kernels::XGRAD_LEVEL::philox_rounds; ++i) round();
-    }
-};
-
-Philox philox_at(const Generator::State& state, std::uint64_t block) {
-    return {low_word(block),         high_word(block),     low_word(state.stream),
-            high_word(state.stream), low_word(state.seed), high_word(state.seed)};
+// The four words around a position.
+std::array<std::uint32_t, 4> block_at(const Generator::State& state) {
+    const std::uint64_t block = state.position / 4;
+    return detail::philox({low_word(block), high_word(block), low_word(state.stream), high_word(state.stream)},
+                          {low_word(state.seed), high_word(state.seed)});
 }
 
 }  // namespace
 
-namespace detail {
-
-std::array<std::uint32_t, 4> philox(std::array<std::uint32_t, 4> counter, std::array<std::uint32_t, 2> key) {
-    Philox p{counter[0], counter[1], counter[2], counter[3], key[0], key[1]};
-    p.ten_rounds();
-    return {p.a, p.b, p.c, p.d};
+std::array<std::uint32_t, 4> detail::philox(std::array<std::uint32_t, 4> counter, std::array<std::uint32_t, 2> key) {
+    auto [a, b, c, d] = counter;  // in registers, as are those of the key
+    auto [k0, k1] = key;
+    for (int i = 0; i < philox_rounds; ++i) {
+        const std::uint64_t x = std::uint64_t{a} * philox_factor0, y = std::uint64_t{c} * philox_factor1;
+        a = high_word(y) ^ b ^ k0;
+        c = high_word(x) ^ d ^ k1;
+        b = low_word(y);
+        d = low_word(x);
+        k0 += philox_step0;
+        k1 += philox_step1;
+    }
+    return {a, b, c, d};
 }
-
-}  // namespace detail
 
 void Generator::set_state(const State& state) {
     state_ = state;
-    if (state_.position % 4 != 0) {
-        Philox p = philox_at(state_, state_.position / 4);
-        p.ten_rounds();
-        block_ = {p.a, p.b, p.c, p.d};
-    }
+    if (state_.position % 4 != 0) block_ = block_at(state_);
 }
 
-std::uint32_t Generator::next() {
-    if (state_.position % 4 == 0) {
-        Philox p = philox_at(state_, state_.position / 4);
-        p.ten_rounds();
-        block_ = {p.a, p.b, p.c, p.d};
-    }
+std::uint32_t Generator::bits() {
+    if (state_.position % 4 == 0) block_ = block_at(state_);
     return block_[state_.position++ % 4];
 }
 
-std::uint32_t Generator::bits() { return next(); }
-
 std::uint64_t Generator::bits64() {
-    const std::uint32_t low = next();
-    return join(low, next());
+    const std::uint32_t low = bits();
+    return join(low, bits());
 }
 
 double Generator::uniform() {
-    const std::uint32_t low = next();
-    return kernels::XGRAD_LEVEL::to_uniform(low, next());
+    const std::uint32_t low = bits();
+    return to_uniform(low, bits());
 }
 
 std::uint64_t Generator::uniform_integer(std::uint64_t n) {
     if (n == 0) throw Error("uniform_integer: there is no number below 0");
     if (n <= std::uint64_t{1} << 32) {
         // Lemire's method: the upper half of bits × n, with the few bits drawn again that would favour some numbers.
-        std::uint64_t product = next() * n;
+        std::uint64_t product = bits() * n;
         if (low_word(product) < n) {
             const std::uint64_t favoured = (std::uint64_t{1} << 32) % n;
-            while (low_word(product) < favoured) product = next() * n;
+            while (low_word(product) < favoured) product = bits() * n;
         }
         return product >> 32;
     }
@@ -102,7 +81,7 @@ std::uint64_t Generator::uniform_integer(std::uint64_t n) {
 
 double Generator::normal() {
     const std::uint64_t x = bits64();
-    return kernels::XGRAD_LEVEL::box_muller<double>(x, bits64()).first;
+    return box_muller<double>(x, bits64()).first;
 }
 
 kernels::RandomBlocks Generator::take_words(std::size_t count) {

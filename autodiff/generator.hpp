@@ -71,7 +71,6 @@ public:
     Generator split();
 
 private:
-    std::uint32_t next();
     kernels::RandomBlocks take_words(std::size_t count);  // whole blocks of them
 
     State state_;

@@ -42,6 +42,19 @@ template <class T> Parameter<T>& Parameter<T>::operator=(Parameter&& other) {
     return *this;
 }
 
+template <class T> Parameter<T>& Parameter<T>::operator+=(const Variable<T>& other) {
+    return *this = this->detach() + other.detach();
+}
+template <class T> Parameter<T>& Parameter<T>::operator-=(const Variable<T>& other) {
+    return *this = this->detach() - other.detach();
+}
+template <class T> Parameter<T>& Parameter<T>::operator*=(const Variable<T>& other) {
+    return *this = this->detach() * other.detach();
+}
+template <class T> Parameter<T>& Parameter<T>::operator/=(const Variable<T>& other) {
+    return *this = this->detach() / other.detach();
+}
+
 template class Parameter<float>;
 template class Parameter<double>;
 

@@ -25,6 +25,12 @@ public:
     Parameter& operator=(const Variable<T>& values);
     ~Parameter() = default;
 
+    /// Writes the result into this parameter. Nothing is recorded.
+    Parameter& operator+=(const Variable<T>& other);
+    Parameter& operator-=(const Variable<T>& other);
+    Parameter& operator*=(const Variable<T>& other);
+    Parameter& operator/=(const Variable<T>& other);
+
 private:
     void mark();
 };

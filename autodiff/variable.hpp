@@ -5,9 +5,11 @@
 #include <cstdint>
 #include <functional>
 #include <initializer_list>
+#include <iosfwd>
 #include <list>
 #include <memory>
 #include <span>
+#include <string>
 #include <type_traits>
 #include <utility>
 #include <vector>
@@ -443,6 +445,12 @@ template <Real T> const Array<T>& Variable<T>::value() const {
 
 extern template class Variable<float>;
 extern template class Variable<double>;
+
+/// The value as text, six digits of each number: `[[1, 2], [3, 4]]`, with a line for each row. Of more than 1000 numbers
+/// the first and the last three along each axis. An empty handle is "empty".
+template <class T> std::string to_string(const Variable<T>& x);
+/// Writes that text.
+template <class T> std::ostream& operator<<(std::ostream& out, const Variable<T>& x);
 
 /// ∂(Σ outputs · cotangents)/∂inputs, one Variable for each input; an empty one where an output does not depend on it.
 /// Cotangents are ones where none are given (an output must then have one element). Leaves every `.grad()` alone.

@@ -1,5 +1,6 @@
 #include <cxxabi.h>
 
+#include <algorithm>
 #include <cstdlib>
 #include <typeinfo>
 
@@ -71,6 +72,15 @@ template <class T, class OnModule> void each_module(const Module<T>& module, OnM
     const_cast<Module<T>&>(module).fields(walk);
 }
 
+// Under one name only one of several could be saved.
+template <class X> void refuse_twice(const std::vector<Named<X>>& found) {
+    std::vector<std::string_view> names;
+    for (const auto& [name, field] : found) names.push_back(name);
+    std::sort(names.begin(), names.end());
+    if (const auto twice = std::adjacent_find(names.begin(), names.end()); twice != names.end())
+        throw Error(fmt::format("fields: '{}' is listed twice; names must differ", *twice));
+}
+
 template <class T>
 std::size_t set_trained(const char* operation, const Module<T>& module, std::string_view pattern, bool trained) {
     auto chosen = module.named_parameters(pattern);
@@ -92,30 +102,35 @@ template <class T> std::vector<Named<Variable<T>>> Module<T>::named_parameters(s
     each_parameter(*this, [&](const std::string& path, const Variable<T>& parameter) {
         if (matches(path, pattern)) result.emplace_back(path, parameter);
     });
+    refuse_twice(result);
     return result;
 }
 
 template <class T> std::vector<Named<BufferPointer<T>>> Module<T>::named_buffers() {
     std::vector<Named<BufferPointer<T>>> result;
     each_buffer(*this, [&](const std::string& path, auto* buffer) { result.emplace_back(path, buffer); });
+    refuse_twice(result);
     return result;
 }
 
 template <class T> std::vector<Named<ConstBufferPointer<T>>> Module<T>::named_buffers() const {
     std::vector<Named<ConstBufferPointer<T>>> result;
     each_buffer(*this, [&](const std::string& path, const auto* buffer) { result.emplace_back(path, buffer); });
+    refuse_twice(result);
     return result;
 }
 
 template <class T> std::vector<Named<Module<T>*>> Module<T>::named_modules() {
     std::vector<Named<Module*>> result;
     each_module(*this, [&](const std::string& path, Module* module) { result.emplace_back(path, module); });
+    refuse_twice(result);
     return result;
 }
 
 template <class T> std::vector<Named<const Module<T>*>> Module<T>::named_modules() const {
     std::vector<Named<const Module*>> result;
     each_module(*this, [&](const std::string& path, const Module* module) { result.emplace_back(path, module); });
+    refuse_twice(result);
     return result;
 }
 

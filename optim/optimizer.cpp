@@ -74,7 +74,10 @@ Optimizer<T>::Optimizer(std::vector<Variable<T>> parameters, Settings settings, 
 
 template <class T>
 Optimizer<T>::Optimizer(std::vector<Group<T>> groups, Settings settings, std::vector<std::string> names)
-    : names_(std::move(names)), on_non_finite_(settings.on_non_finite), max_grad_norm_(settings.max_grad_norm) {
+    : names_(std::move(names)),
+      on_non_finite_(settings.on_non_finite),
+      max_grad_norm_(settings.max_grad_norm),
+      checks_state_(settings.checks_state) {
     for (Group<T>& group : groups) add_group(std::move(group), settings);
     check_parameters(parameters_);
     if (!(max_grad_norm_ > 0))
@@ -116,12 +119,24 @@ template <class T> bool Optimizer<T>::gradients_are_fine() {
     return true;
 }
 
+template <class T> void Optimizer<T>::check_state() const {
+    for (std::size_t i = 0; i < parameters_.size(); ++i) {
+        const std::vector<Array<T>>& arrays = states_[i].arrays_;
+        for (std::size_t j = 0; j < arrays.size(); ++j)
+            if (arrays[j].shape() != parameters_[i].shape())
+                throw Error(fmt::format("step: '{}.{}' has shape {}, its parameter {}; what was read into the state is "
+                                        "that of other parameters",
+                                        i, names_[j], describe(arrays[j].shape()), describe(parameters_[i].shape())));
+    }
+}
+
 template <class T> void Optimizer<T>::step() {
     check_held(parameters_);
     if (const std::string unlisted = xgrad::detail::take_unlisted(); !unlisted.empty())
         throw Error(fmt::format("step: a parameter of shape {} received a gradient, but no module lists it, so it "
                                 "would stay untrained; list it in the module's `fields`, or give it to an optimizer",
                                 unlisted));
+    if (checks_state_) check_state();
     if (on_non_finite_ != NonFinite::ignore && !gradients_are_fine()) return;
     for (const Range& group : groups_) {
         const double learning_rate = rate_at(group.learning_rate, step_count_);

@@ -90,6 +90,7 @@ public:
         double weight_decay = 0;
         NonFinite on_non_finite = NonFinite::ignore;
         double max_grad_norm = std::numeric_limits<double>::infinity();  ///< see clip_grad_norm; done by each step
+        bool checks_state = false;  ///< `step` throws Error where an array of the state has not its parameter's shape
     };
 
     virtual ~Optimizer() = default;
@@ -146,6 +147,7 @@ private:
     void make_arrays(std::size_t i);
     bool refuse_step(const std::string& reason);
     bool gradients_are_fine();
+    void check_state() const;
 
     std::vector<Variable<T>> parameters_;
     std::vector<State<T>> states_;  // of the parameters
@@ -153,6 +155,7 @@ private:
     std::vector<std::string> names_;
     NonFinite on_non_finite_;
     double max_grad_norm_;
+    bool checks_state_;
     std::int64_t step_count_ = 0, skipped_steps_ = 0;
 };
 

@@ -1,5 +1,6 @@
 // Modules as lists of fields and as values.
 #include <array>
+#include <functional>
 #include <optional>
 #include <string>
 #include <thread>
@@ -105,6 +106,17 @@ TEST_CASE("Names tell the way to each parameter and buffer", "[nn][module]") {
             std::vector<std::string>{"", "norm", "shortcut", "branches.0", "branches.1", "tail", "tail.0", "tail.1"});
     REQUIRE(network.parameters().size() == 12);
     REQUIRE(names(Network(false).named_parameters("shortcut*")).empty());
+}
+
+TEST_CASE("A name that is given twice is refused where names count", "[nn][module]") {
+    struct Twins : nn::Module<> {
+        nn::Linear<> a{2, 3}, b{3, 2};
+        void fields(nn::Fields<>& f) override { f("a", a)("a", b); }
+    } twins;
+    for (const auto& names : {std::function<void()>([&] { twins.named_parameters(); }),
+                              std::function<void()>([&] { twins.named_modules(); })})
+        CHECK(message(names).find("is listed twice") != std::string::npos);
+    CHECK(twins.parameters().size() == 4);
 }
 
 TEST_CASE("Names of a model are PyTorch's", "[nn][module]") {

@@ -43,6 +43,10 @@ template <class... Slices> void check_view(const V& x, Slices... slices) {
     check([&](auto& v) { return view(v, slices...); }, x);
 }
 
+template <class T, class I>
+concept Takes = requires(const Variable<T>& x, const Array<I>& indices) { take(x, indices); };
+static_assert(Takes<float, std::int64_t> && !Takes<float, float> && !Takes<double, double>);
+
 // How many elements operations produce while it lives.
 class Work : public Observer {
 public:
@@ -154,6 +158,46 @@ TEST_CASE("take gathers with repeats along any axis, by indices of any shape", "
     check([](auto& v) { return take(v, Indices{1, 2}, 1); }, random({0, 5, 3}));
     check([](auto& v) { return take(v, Indices{1, 2}, 0); }, random({5, 0}));
     gradcheck([](auto& v) { return prod(take(v, Indices{0, 0, 1})); }, {random({3})}, {.order = 3});
+}
+
+TEST_CASE("take_along_axis has indices of its own for every row", "[operations][index]") {
+    const V x{{1, 2, 3}, {4, 5, 6}};
+    CHECK(same(take_along_axis(x, share(Indices{2, 0}, {2, 1}), 1), V{{3}, {4}}.value()));
+    CHECK(same(take_along_axis(x, Indices{{-1, 0, 0, 1}, {1, 1, 2, -3}}, -1), {{3, 1, 1, 2}, {5, 5, 6, 4}}));
+    CHECK(same(take_along_axis(x, Indices{{1, 0, 1}}, 0), {{4, 2, 6}}));
+    CHECK(same(take_along_axis(V{7, 8, 9}, Indices{2, 2}, 0), {9, 9}));
+    CHECK(take_along_axis(x, empty<std::int64_t>({2, 0}), 1).shape() == Shape{2, 0});
+    CHECK(take_along_axis(random({0, 3}), empty<std::int64_t>({0, 2}), 1).shape() == Shape{0, 2});
+
+    Generator generator(5);
+    const V cube = random({3, 4, 5});
+    for (const std::size_t axis : {0, 1, 2}) {
+        Shape shape = cube.shape();
+        shape[axis] = 6;
+        Indices indices = empty<std::int64_t>(shape);
+        for (std::int64_t& index : indices)
+            index = static_cast<std::int64_t>(generator.uniform_integer(cube.shape()[axis]));
+        const V taken = take_along_axis(cube, indices, static_cast<std::ptrdiff_t>(axis));
+        for (std::size_t i = 0; i < shape[0]; ++i)
+            for (std::size_t j = 0; j < shape[1]; ++j)
+                for (std::size_t k = 0; k < shape[2]; ++k) {
+                    std::size_t at[] = {i, j, k};
+                    at[axis] = static_cast<std::size_t>(indices(i, j, k));
+                    CHECK(taken.value()(i, j, k) == cube.value()(at[0], at[1], at[2]));
+                }
+        check([&](auto& v) { return take_along_axis(v, indices, static_cast<std::ptrdiff_t>(axis)); }, cube);
+    }
+}
+
+TEST_CASE("take_along_axis refuses indices of another shape or out of range", "[operations][index][errors]") {
+    const V x = random({2, 3});
+    const auto take_from = [&](const Indices& indices, std::ptrdiff_t axis) {
+        return [&x, indices, axis] { return take_along_axis(x, indices, axis); };
+    };
+    check_refused(take_from(share(Indices{0, 3}, {2, 1}), 1), {"take_along_axis", "index 3", "axis 1", "(2, 3)"});
+    check_refused(take_from(Indices{0, 1}, 1), {"take_along_axis", "(2,)", "(2, 3)"});
+    check_refused(take_from(Indices{{0, 1}}, 1), {"take_along_axis", "(1, 2)", "(2, 3)", "axis 1"});
+    check_refused(take_from(share(Indices{0, 1}, {2, 1}), 2), {"take_along_axis", "axis 2", "2 dimensions"});
 }
 
 TEST_CASE("take refuses indices that are out of range", "[operations][index][errors]") {

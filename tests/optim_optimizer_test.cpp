@@ -331,6 +331,25 @@ TEST_CASE("A run that is resumed from its state goes on exactly", "[optim]") {
     check([](const Variable<>& p) { return optim::AdamW({p}, {.amsgrad = true}); });
 }
 
+TEST_CASE("A state of other shapes is refused before anything is changed", "[optim]") {
+    const auto check = [](auto& optimizer, const nn::Linear<>& layer, const std::string& name) {
+        for (const auto& entry : optimizer.state())
+            if (entry.name == name) *std::get<Array<>*>(entry.value) = full(Shape{2}, 0.f);
+        const Array<> weight = layer.weight().value(), bias = layer.bias().value();
+        const std::string message = testing::message(
+            [&] { optimizer.minimize(sum(square(layer.predict(full(Shape{4, 8}, 1.f)) + sum(layer.weight())))); });
+        CHECK(message.find("step: '" + name + "' has shape (2,), its parameter (") == 0);
+        CHECK(layer.weight().value() == weight);
+        CHECK(layer.bias().value() == bias);
+        CHECK(optimizer.step_count() == 0);
+    };
+    nn::Linear<> layer(8, 8);
+    optim::Adam<> adam(layer.parameters());
+    check(adam, layer, "1.first_moment");
+    optim::SGD<> sgd(layer.parameters(), {.momentum = 0.9});
+    check(sgd, layer, "0.momentum");
+}
+
 TEST_CASE("After its second step an optimizer asks the system for no memory", "[optim]") {
     Variable<> w = random<float>({40, 30}, 1).requires_grad(true), b = random<float>({40}, 2).requires_grad(true);
     const Variable<> x = random<float>({16, 30}, 3);

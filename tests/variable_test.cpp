@@ -3,12 +3,14 @@
 #include <memory>
 #include <numeric>
 #include <span>
+#include <sstream>
 #include <type_traits>
 #include <vector>
 
 #include <xgrad/autodiff/operations/arithmetic.hpp>
 #include <xgrad/autodiff/operations/reduce.hpp>
 #include <xgrad/autodiff/operations/shape.hpp>
+#include <xgrad/autodiff/parameter.hpp>
 #include <xgrad/autodiff/variable.hpp>
 
 #include "catch.hpp"
@@ -148,6 +150,50 @@ TEST_CASE("detach shares the memory and has no history", "[tape]") {
     CHECK_FALSE(d.requires_grad());
     CHECK(d.is_leaf());
     CHECK_FALSE(y.is_leaf());
+}
+
+TEST_CASE("a variable is written as nested brackets", "[variable]") {
+    CHECK(to_string(Variable<>(0.1f)) == "0.1");
+    CHECK(to_string(Variable<>{1, -2.5, 1e-20}) == "[1, -2.5, 1e-20]");
+    CHECK(to_string(Variable<double>{{1.0 / 3, 2}, {3, 4}}) == "[[0.333333, 2],\n [3, 4]]");
+    CHECK(to_string(Variable<>{{{1, 2}, {3, 4}}, {{5, 6}, {7, 8}}}) == "[[[1, 2],\n  [3, 4]],\n\n [[5, 6],\n  [7, 8]]]");
+    CHECK(to_string(Variable<>(empty<float>({0}))) == "[]");
+    CHECK(to_string(Variable<>(empty<float>({2, 0}))) == "[[],\n []]");
+    CHECK(to_string(Variable<>()) == "empty");
+    Array<> many(Shape{2, 501});
+    std::iota(many.begin(), many.end(), 0.f);
+    CHECK(to_string(Variable<>(many)) == "[[0, 1, 2, ..., 498, 499, 500],\n [501, 502, 503, ..., 999, 1000, 1001]]");
+    many.resize({1001, 1});
+    CHECK(to_string(Variable<>(many)) == "[[0],\n [1],\n [2],\n ...,\n [998],\n [999],\n [1000]]");
+    std::ostringstream out;
+    out << Variable<>{{1}};
+    CHECK(out.str() == "[[1]]");
+}
+
+TEST_CASE("a parameter is changed in place by += and the like, and a variable is not", "[variable]") {
+    Parameter<> p(Variable<>{1, 2});
+    const Variable<> handle = p;
+    p -= 0.5 * Variable<>{2, 4};
+    CHECK(holds(handle, {0, 0}));
+    p += 3;
+    p *= Variable<>{1, 2};
+    p /= 2;
+    CHECK(holds(handle, {1.5, 3}));
+    CHECK(p.requires_grad());
+    CHECK(p.is_leaf());
+    p -= p;
+    CHECK(holds(handle, {0, 0}));
+
+    const Variable<> loss = sum(p * p);
+    p += 1;
+    CHECK_THROWS_AS(loss.backward(), Error);
+    CHECK_THROWS_AS((p += Variable<>{{1, 2}, {3, 4}}), Error);
+    CHECK(holds(handle, {1, 1}));
+
+    Variable<> x = {1, 2};
+    const Variable<> before = x;
+    x += 1;
+    CHECK(holds(before, {1, 2}));
 }
 
 TEST_CASE("an empty variable says so in words", "[tape]") {

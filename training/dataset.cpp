@@ -16,6 +16,17 @@ template <class E> Array<E> rows(const Array<E>& array, std::size_t first, std::
     return share(array, shape, first * row);
 }
 
+// The same as part of a batch. It can be changed only where it is a copy.
+template <class T> Variable<T> part_of_batch(const Array<T>& array, std::size_t first, std::size_t count) {
+    Variable<T> part(rows(array, first, count));
+    part.node()->is_read_only = true;
+    return part;
+}
+Array<std::int64_t> part_of_batch(const Array<std::int64_t>& labels, std::size_t first, std::size_t count) {
+    const Array<std::int64_t> part = rows(labels, first, count);
+    return Array<std::int64_t>(part);
+}
+
 // The samples that `order` lists, copied one after the other.
 template <class E> Array<E> gather(const Array<E>& array, const std::int64_t* order, std::size_t count) {
     Shape shape = array.shape();
@@ -92,7 +103,7 @@ template <class T, class Target> Batch<T, Target> Batches<T, Target>::operator[]
     if (index >= size()) throw Error(fmt::format("batches: there is no batch {} of {}", index, size()));
     const std::size_t first = index * batch_size_;
     const std::size_t count = std::min(batch_size_, samples_ - first);
-    if (order_.empty()) return {rows(inputs_, first, count), rows(targets_, first, count)};
+    if (order_.empty()) return {part_of_batch(inputs_, first, count), part_of_batch(targets_, first, count)};
     const std::int64_t* order = order_.data() + first;
     return {gather(inputs_, order, count), gather(targets_, order, count)};
 }

@@ -48,7 +48,8 @@ public:
     Dataset take(std::size_t count) const;
     Dataset drop(std::size_t count) const;
 
-    /// The samples in order, `batch_size` at a time. Batches look at the set's memory: nothing is copied.
+    /// The samples in order, `batch_size` at a time. Inputs and numbers to be predicted look at the set's memory, without
+    /// a copy, and refuse to be changed in place.
     /// Throws Error when the batch size is 0, or when no batch would be full and short ones are dropped.
     Batches<T, Target> batches(std::size_t batch_size, BatchOptions options = {}) const;
     /// The samples in a random order, which is drawn from the generator by this call.

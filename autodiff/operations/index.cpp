@@ -3,6 +3,7 @@
 
 #include <fmt/format.h>
 
+#include <xgrad/autodiff/kernels/reduce.hpp>
 #include <xgrad/autodiff/operations/index.hpp>
 #include <xgrad/autodiff/operations/shape.hpp>
 #include <xgrad/autodiff/record.hpp>
@@ -113,16 +114,47 @@ template <class T> Variable<T> view(const Variable<T>& x, std::span<const Slice>
     return detail::gather_within(x, make_place(std::move(region)));
 }
 
+namespace {
+
+// An index along an axis of this shape, counted from its beginning.
+std::int64_t resolve_index(const char* operation, std::int64_t index, std::size_t axis, const Shape& shape) {
+    const auto size = static_cast<std::int64_t>(shape[axis]);
+    if (index < -size || index >= size)
+        throw Error(fmt::format("{}: index {} is out of range for axis {} of {}", operation, index, axis,
+                                describe(shape)));
+    return index < 0 ? index + size : index;
+}
+
+}  // namespace
+
 template <class T> Variable<T> take(const Variable<T>& x, const Array<std::int64_t>& indices, std::ptrdiff_t axis) {
     Positions positions{resolve_axis("take", axis, x.dimension()), empty<std::int64_t>(indices.shape())};
-    const auto size = static_cast<std::int64_t>(x.shape()[positions.axis]);
-    std::transform(indices.begin(), indices.end(), positions.indices.begin(), [&](std::int64_t index) {
-        if (index < -size || index >= size)
-            throw Error(fmt::format("take: index {} is out of range for axis {} of {}", index, positions.axis,
-                                    describe(x.shape())));
-        return index < 0 ? index + size : index;
-    });
+    std::transform(indices.begin(), indices.end(), positions.indices.begin(),
+                   [&](std::int64_t index) { return resolve_index("take", index, positions.axis, x.shape()); });
     return detail::gather_within(x, make_place(std::move(positions)));
+}
+
+template <class T>
+Variable<T> take_along_axis(const Variable<T>& x, const Array<std::int64_t>& indices, std::ptrdiff_t axis) {
+    const std::size_t along = resolve_axis("take_along_axis", axis, x.dimension());
+    Shape expected = x.shape();
+    if (indices.dimension() == expected.size()) expected[along] = indices.shape()[along];
+    if (indices.shape() != expected)
+        throw Error(fmt::format("take_along_axis: indices of shape {} do not fit an array of shape {}; only the size of "
+                                "axis {} may differ",
+                                describe(indices.shape()), describe(x.shape()), along));
+    // Where they are in the array as one row.
+    const auto [outer, extent, inner] = kernels::slices_along(x.shape(), along);
+    Array<std::int64_t> places = empty<std::int64_t>(indices.shape());
+    const std::int64_t* index = indices.data();
+    std::int64_t* place = places.data();
+    for (std::size_t o = 0; o < outer; ++o)
+        for (std::size_t k = 0; k < expected[along]; ++k)
+            for (std::size_t i = 0; i < inner; ++i) {
+                const std::int64_t at = resolve_index("take_along_axis", *index++, along, x.shape());
+                *place++ = static_cast<std::int64_t>((o * extent + static_cast<std::size_t>(at)) * inner + i);
+            }
+    return take(reshape(x, Shape{x.size()}), places);
 }
 
 #define XGRAD_INSTANTIATE(T) \
@@ -130,7 +162,8 @@ template <class T> Variable<T> take(const Variable<T>& x, const Array<std::int64
     template Variable<T> detail::gather_within(const Variable<T>&, std::shared_ptr<const Place>); \
     template Variable<T> scatter(const Variable<T>&, std::shared_ptr<const Place>, const Shape&); \
     template Variable<T> view(const Variable<T>&, std::span<const Slice>); \
-    template Variable<T> take(const Variable<T>&, const Array<std::int64_t>&, std::ptrdiff_t);
+    template Variable<T> take(const Variable<T>&, const Array<std::int64_t>&, std::ptrdiff_t); \
+    template Variable<T> take_along_axis(const Variable<T>&, const Array<std::int64_t>&, std::ptrdiff_t);
 XGRAD_INSTANTIATE(float)
 XGRAD_INSTANTIATE(double)
 

@@ -60,6 +60,15 @@ auto view(X&& x, Slices&&... slices) {
 /// the axis (np.take). Negative indices count from the end. Throws Error when one is out of range.
 template <class T> Variable<T> take(const Variable<T>& x, const Array<std::int64_t>& indices, std::ptrdiff_t axis = 0);
 
+/// Of each row along an axis the elements that its own row of indices names (np.take_along_axis, torch.gather): indices
+/// have x's shape but for the size of that axis. Negative ones count from the end. Throws Error when shapes do not fit,
+/// or one is out of range.
+template <class T>
+Variable<T> take_along_axis(const Variable<T>& x, const Array<std::int64_t>& indices, std::ptrdiff_t axis);
+
+template <class T>
+Variable<T> take(const Variable<T>& x, const FractionalArray auto& indices, std::ptrdiff_t axis = 0) = delete;
+
 /// The region that is the whole of an array.
 Region whole_region(const Shape& shape);
 /// A region, or positions along an axis, as a place for gather and scatter.

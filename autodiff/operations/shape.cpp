@@ -104,10 +104,10 @@ template <class T, std::same_as<Shape> S> Variable<T> reshape(const Variable<T>&
                   wrt(x, [before = x.shape()](const Variable<T>& g) { return reshape(g, before); }));
 }
 
-template <class T> Variable<T> reshape(const Variable<T>& x, const xt::svector<std::ptrdiff_t, 4>& shape) {
-    Shape sizes;
+template <class T> Variable<T> reshape(const Variable<T>& x, const Sizes& sizes) {
+    Shape shape;
     std::size_t known = 1, unknown = 0;
-    for (std::ptrdiff_t size : shape) {
+    for (std::ptrdiff_t size : sizes) {
         if (size < -1) throw Error(fmt::format("reshape: the size {} is negative", size));
         if (size == -1)
             ++unknown;
@@ -117,9 +117,9 @@ template <class T> Variable<T> reshape(const Variable<T>& x, const xt::svector<s
     if (unknown > 1) throw Error("reshape: only one size can be -1");
     if (unknown == 1 && (known == 0 || x.size() % known != 0))
         throw Error(fmt::format("reshape: no size in place of -1 makes ({}) hold the {} elements of {}",
-                                fmt::join(shape, ", "), x.size(), describe(x.shape())));
-    for (std::ptrdiff_t size : shape) sizes.push_back(size == -1 ? x.size() / known : static_cast<std::size_t>(size));
-    return reshape(x, sizes);
+                                fmt::join(sizes, ", "), x.size(), describe(x.shape())));
+    for (std::ptrdiff_t size : sizes) shape.push_back(size == -1 ? x.size() / known : static_cast<std::size_t>(size));
+    return reshape(x, shape);
 }
 
 template <class T> Variable<T> flatten(const Variable<T>& x, std::ptrdiff_t first, std::ptrdiff_t last) {
@@ -321,7 +321,7 @@ template <class T> std::vector<Variable<T>> split(const Variable<T>& x, std::siz
 #define XGRAD_INSTANTIATE(T) \
     template Variable<T> broadcast_to(const Variable<T>&, const Shape&); \
     template Variable<T> sum_to(const Variable<T>&, const Shape&); \
-    template Variable<T> reshape(const Variable<T>&, const xt::svector<std::ptrdiff_t, 4>&); \
+    template Variable<T> reshape(const Variable<T>&, const Sizes&); \
     template Variable<T> reshape(const Variable<T>&, const Shape&); \
     template Variable<T> flatten(const Variable<T>&, std::ptrdiff_t, std::ptrdiff_t); \
     template Variable<T> squeeze(const Variable<T>&, const Axes&); \

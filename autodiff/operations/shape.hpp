@@ -35,6 +35,25 @@ private:
     xt::svector<std::ptrdiff_t, 4> axes_;
 };
 
+/// The sizes of a new shape in braces, `{x.shape(0), -1}`: of any integral type, and one of them may be -1.
+class Sizes {
+public:
+    /// One of them.
+    struct Size {
+        std::ptrdiff_t number;
+        Size(std::integral auto size) : number(static_cast<std::ptrdiff_t>(size)) {}
+    };
+
+    Sizes(std::initializer_list<Size> sizes) {
+        for (const Size& size : sizes) sizes_.push_back(size.number);
+    }
+    auto begin() const noexcept { return sizes_.begin(); }
+    auto end() const noexcept { return sizes_.end(); }
+
+private:
+    xt::svector<std::ptrdiff_t, 4> sizes_;
+};
+
 /// One axis of an array with `dimension` dimensions, counted from the first. Throws Error when it is out of range.
 std::size_t resolve_axis(const char* operation, std::ptrdiff_t axis, std::size_t dimension);
 
@@ -55,7 +74,7 @@ template <class T> Variable<T> broadcast_to(const Variable<T>& x, const Shape& s
 template <class T> Variable<T> sum_to(const Variable<T>& x, const Shape& shape);
 
 /// The same elements in another shape; one size may be -1 and is then computed. Shares x's memory.
-template <class T> Variable<T> reshape(const Variable<T>& x, const xt::svector<std::ptrdiff_t, 4>& shape);
+template <class T> Variable<T> reshape(const Variable<T>& x, const Sizes& sizes);
 template <class T, std::same_as<Shape> S>  // a template, so that braces mean the other one
 Variable<T> reshape(const Variable<T>& x, const S& shape);
 
