@@ -1,4 +1,4 @@
-// What a product or a normalisation makes of its result while that is at hand.
+// The activation that `linear` and `batch_norm` apply to their own result, fused into the kernel.
 #pragma once
 
 namespace xgrad {

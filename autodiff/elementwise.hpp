@@ -259,7 +259,7 @@ public:
         requires(AnyVariable<Inputs> || ...)
     auto operator()(Inputs&&... inputs) const {
         using V = typename detail::CommonVariable<Inputs...>::type;
-        // Before anything else, as lanes say best what a formula cannot do.
+        // Checked first on lanes, whose error messages are the clearest.
         static_assert(
             std::invocable<const Formula&, std::conditional_t<true, Lane<typename V::value_type>, Inputs>...>,
             "a formula takes each input as `auto`, and returns what xgrad's functions make of them");

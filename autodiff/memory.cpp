@@ -31,8 +31,9 @@ constexpr std::size_t class_count = 320;                  // enough for 2^46 byt
 constexpr std::size_t cached_bytes_per_class = 4u << 20;  // what a thread keeps to itself
 
 // Large blocks begin one unit before a page, so that an array's elements, which follow a head of one unit, begin with
-// the page. A user's arrays from malloc begin 16 bytes into one. Were results to begin further into a page than that,
-// what is read next would be at the same place of a page as what was just written, and the processor would wait for it.
+// the page. A load whose address equals that of a recent store modulo 4 KiB waits for it (4K aliasing), so results must
+// not begin a little further into a page than what they are computed from; a user's arrays from malloc begin 16 bytes
+// into one.
 constexpr std::size_t page = 4096, large = 16 * page, before_page = page - unit;
 
 // Blocks of up to so many bytes are carved from large pages, which they share. (Not where a sanitizer is to see the end

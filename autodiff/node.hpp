@@ -62,7 +62,7 @@ public:
     std::uint32_t edges() const noexcept { return edges_of(counts_.load(std::memory_order_acquire)); }
 
     /// The operation's own vjp reads its result: the value stays when the last handle goes, until stop_keeping_value.
-    /// To be said while nobody else knows the node.
+    /// Call only before the node is shared.
     void keep_value() noexcept { counts_.store(kept, std::memory_order_relaxed); }
     void stop_keeping_value() noexcept {
         if (!keeps_value()) return;

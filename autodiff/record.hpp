@@ -62,7 +62,7 @@ template <class... T> bool is_recorded(const Variable<T>&... x) noexcept {
 
 // A vjp takes the cotangent g, and the result y when it asks for it; where an operation has several results, G is a
 // container of Variables for both. (A joint vjp is told which inputs need theirs.) The last vjp of an operation gets
-// them to keep or to free. (Several results stay with their operation nevertheless.)
+// them to keep or to free. (The values of several results stay with their operation all the same.)
 template <class F, class G, class... Rest> concept ReadsResult = std::invocable<F&, G, const G&, Rest...>;
 
 template <class F, class G, class Y, class... Rest> auto call_vjp(F& vjp, G&& g, Y&& y, const Rest&... rest) {

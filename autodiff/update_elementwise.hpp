@@ -29,8 +29,7 @@ template <class First, class... Others> void check_update(const First& first, co
     ((++number, others.shape() == first.shape() ? void() : refuse_update(number, others.shape(), first.shape())), ...);
 }
 
-/// Whether a formula takes an argument by a reference through which it can be changed: one that nothing temporary binds
-/// to.
+/// Whether a formula takes an argument by `auto&`: then it cannot be called with a temporary there.
 template <class Formula, class T, std::size_t Which, std::size_t... K>
 consteval bool changes(std::index_sequence<K...>) {
     return !std::invocable<const Formula&, std::conditional_t<K == Which, Lane<T>, Lane<T>&>...>;

@@ -334,7 +334,7 @@ auto operator>=(A&& a, B&& b) {
 }
 
 template <Number N>
-Variable(N) -> Variable<std::conditional_t<std::same_as<N, double>, float, std::conditional_t<Real<N>, N, float>>>;
+Variable(N) -> Variable<float>;
 template <ArrayExpression E>
 Variable(const E&) -> Variable<std::conditional_t<std::same_as<typename E::value_type, double>, double, float>>;
 template <class E>

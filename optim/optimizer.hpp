@@ -11,7 +11,7 @@
 
 #include <xgrad/autodiff/parameter.hpp>
 #include <xgrad/autodiff/update_elementwise.hpp>
-#include <xgrad/optim/schedule.hpp>
+#include <xgrad/optim/schedules.hpp>
 
 namespace xgrad::optim {
 

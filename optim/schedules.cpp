@@ -26,11 +26,6 @@ double warmth(std::int64_t step, std::int64_t n) {
 
 }  // namespace
 
-Schedule constant(double rate) {
-    check_rate("constant", "rate", rate);
-    return rate;
-}
-
 Schedule step_decay(double rate, std::int64_t every, double factor) {
     check_rate("step_decay", "rate", rate);
     check_rate("step_decay", "factor", factor);

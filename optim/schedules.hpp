@@ -1,17 +1,32 @@
-// The usual learning-rate schedules: functions that give ηₜ for step t = 0, 1, … All of them throw Error for a rate
+// Learning rates: a number, or a function of the step, and the usual ones of these. All of them throw Error for a rate
 // that is negative or not finite, and for numbers of steps that make no sense.
 //
 //     optim::Adam optimizer(model.parameters(), {.learning_rate = optim::cosine(1e-3, 10'000, {.warmup_steps = 500})});
 #pragma once
 
+#include <concepts>
 #include <cstdint>
+#include <functional>
+#include <utility>
 
-#include <xgrad/optim/schedule.hpp>
+#include <xgrad/autodiff/number.hpp>
 
 namespace xgrad::optim {
 
-/// ηₜ = η
-Schedule constant(double rate);
+/// The learning rate ηₜ of step t = 0, 1, …: made from a number, or from anything that is called with t and gives one.
+class Schedule {
+public:
+    Schedule(Number auto rate) : rate_(static_cast<double>(rate)) {}
+    template <class F>
+        requires(!std::same_as<std::remove_cvref_t<F>, Schedule> && std::is_invocable_r_v<double, F&, std::int64_t>)
+    Schedule(F&& function) : function_(std::forward<F>(function)) {}
+
+    double operator()(std::int64_t step) const { return function_ ? function_(step) : rate_; }
+
+private:
+    double rate_ = 0;
+    std::function<double(std::int64_t)> function_;
+};
 
 /// ηₜ = η·γ^⌊t/s⌋: multiplied by the factor γ every s steps
 Schedule step_decay(double rate, std::int64_t every, double factor = 0.1);

@@ -280,7 +280,8 @@ TEMPLATE_TEST_CASE("all levels normalise the same way", "[levels]", float, doubl
                                     kernels::BatchStatistics<T>{mean.data(), rstd.data()}, at);
                 kernels::batch_norm_backward(
                     kernels::BatchNormBackward<T>{shape, x.data(), mean.data(), rstd.data(), weight.data(), g.data(),
-                                                  relu ? y.data() : nullptr, dx.data(), dweight.data(), dbias.data()},
+                                                  relu ? y.data() : nullptr, false, dx.data(), dweight.data(),
+                                                  dbias.data()},
                     at);
                 return joined(y, mean, rstd, dx, dweight, dbias);
             },

@@ -10,8 +10,6 @@ using testing::message;
 TEST_CASE("A schedule is a number or a function of the step", "[optim]") {
     CHECK(optim::Schedule(3)(100) == 3);
     CHECK(optim::Schedule([](double t) { return 2 * t; })(4) == 8);
-    const optim::Schedule copy = optim::constant(0.5);
-    CHECK(copy(7) == 0.5);
 }
 
 TEST_CASE("Schedules are their formulas", "[optim]") {
@@ -40,7 +38,8 @@ TEST_CASE("Schedules are their formulas", "[optim]") {
 }
 
 TEST_CASE("Schedules refuse what makes no sense", "[optim]") {
-    CHECK(message([] { optim::constant(-1); }) == "constant: the rate is -1; expected a finite number, at least 0");
+    CHECK(message([] { optim::exponential_decay(-1, 1); }) ==
+          "exponential_decay: the rate is -1; expected a finite number, at least 0");
     CHECK(message([] { optim::exponential_decay(1, std::numeric_limits<double>::infinity()); }) ==
           "exponential_decay: the factor is inf; expected a finite number, at least 0");
     CHECK(message([] { optim::step_decay(1, 0); }) == "step_decay: every is 0; expected at least 1");

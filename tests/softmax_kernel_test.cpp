@@ -130,7 +130,7 @@ TEMPLATE_TEST_CASE("softmax of the largest and of infinite numbers is what PyTor
     const T nan = std::numeric_limits<T>::quiet_NaN();
     const Reals numbers{huge, -huge, 0, -infinity, nan, 1, -infinity, -infinity, infinity, 0};
     for (const Level at : levels())
-        for (const std::size_t count : {2, 20}) {  // rows of two are turned to columns; others are filled up
+        for (const std::size_t count : {2, 20}) {  // rows of two are transposed to columns; others are filled up
             CAPTURE(name(at), count);
             const std::size_t rows = numbers.size() / 2;
             std::vector<T> x(rows * count, -infinity), y(x.size()), sums(rows);

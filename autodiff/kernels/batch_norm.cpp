@@ -14,7 +14,7 @@ template <class Work> void each_channel_range(const Channels& shape, const Work&
     const std::size_t parts = std::min<std::size_t>(threads(), 4);
     const std::size_t range =
         shape.inner != 1 ? 1 : std::clamp<std::size_t>(shape.channels / parts / 32 * 32, 32, widest);
-    const std::size_t ranges = (shape.channels + range - 1) / range;
+    const std::size_t ranges = ceil_divide(shape.channels, range);
     in_pieces(ranges, range * shape.samples(), [&](std::size_t first, std::size_t n) {
         work(first * range, std::min(shape.channels, (first + n) * range));
     });
@@ -35,19 +35,13 @@ template <class T> void batch_norm_inference(const BatchNorm<T>& norm, const T* 
 
 template <class T> void batch_norm_backward(const BatchNormBackward<T>& norm, Level at) {
     const auto kernel = batch_norm_kernels<T>(at).backward;
-    each_channel_range(norm.shape, [&](std::size_t first, std::size_t last) { kernel(norm, false, first, last); });
-}
-
-template <class T> void batch_norm_inference_backward(const BatchNormBackward<T>& norm, Level at) {
-    const auto kernel = batch_norm_kernels<T>(at).backward;
-    each_channel_range(norm.shape, [&](std::size_t first, std::size_t last) { kernel(norm, true, first, last); });
+    each_channel_range(norm.shape, [&](std::size_t first, std::size_t last) { kernel(norm, first, last); });
 }
 
 #define XGRAD_BATCH_NORM(T)                                                             \
     template void batch_norm(const BatchNorm<T>&, const BatchStatistics<T>&, Level);    \
     template void batch_norm_inference(const BatchNorm<T>&, const T*, const T*, Level); \
-    template void batch_norm_backward(const BatchNormBackward<T>&, Level);              \
-    template void batch_norm_inference_backward(const BatchNormBackward<T>&, Level);
+    template void batch_norm_backward(const BatchNormBackward<T>&, Level);
 XGRAD_BATCH_NORM(float)
 XGRAD_BATCH_NORM(double)
 

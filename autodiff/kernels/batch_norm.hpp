@@ -43,31 +43,29 @@ template <class T> void batch_norm(const BatchNorm<T>& norm, const BatchStatisti
 template <class T>
 void batch_norm_inference(const BatchNorm<T>& norm, const T* mean, const T* variance, Level at = level());
 
-/// The cotangents of batch_norm, from those of its result. What is null is not computed.
+/// The cotangents of batch_norm or batch_norm_inference, from those of the result. What is null is not computed.
 template <class T> struct BatchNormBackward {
     Channels shape;
     const T* x;
     const T* mean;
     const T* rstd;
-    const T* weight = nullptr;  ///< null means 1
-    const T* g;                 ///< the cotangent of y
-    const T* relu_y = nullptr;  ///< the result y when relu was fused: g counts where y > 0
-    T* dx = nullptr;            ///< may be g
+    const T* weight = nullptr;         ///< null means 1
+    const T* g;                        ///< the cotangent of y
+    const T* relu_y = nullptr;         ///< the result y when relu was fused: g counts where y > 0
+    bool constant_statistics = false;  ///< mean and rstd were given, and do not depend on x
+    T* dx = nullptr;                   ///< may be g
     T* dweight = nullptr;
     T* dbias = nullptr;
 };
 
 template <class T> void batch_norm_backward(const BatchNormBackward<T>& norm, Level at = level());
 
-/// The cotangents of batch_norm_inference, where mean and rstd are constants.
-template <class T> void batch_norm_inference_backward(const BatchNormBackward<T>& norm, Level at = level());
-
 /// The level's share of the work: one thread's piece, a range of channels [first, last).
 template <class T> struct BatchNormKernels {
     void (*batch_norm)(const BatchNorm<T>& norm, const BatchStatistics<T>& statistics, std::size_t first,
                        std::size_t last);
     void (*inference)(const BatchNorm<T>& norm, const T* mean, const T* variance, std::size_t first, std::size_t last);
-    void (*backward)(const BatchNormBackward<T>& norm, bool constant_statistics, std::size_t first, std::size_t last);
+    void (*backward)(const BatchNormBackward<T>& norm, std::size_t first, std::size_t last);
 };
 
 XGRAD_AT_EVERY_LEVEL(template <class T> const BatchNormKernels<T>& batch_norm_kernels();)

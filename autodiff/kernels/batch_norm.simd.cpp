@@ -2,6 +2,7 @@
 
 #include <xgrad/autodiff/kernels/batch_norm.hpp>
 #include <xgrad/autodiff/kernels/normalization.hpp>
+#include <xgrad/autodiff/kernels/sizes.hpp>
 
 namespace xgrad::kernels::XGRAD_LEVEL {
 namespace {
@@ -162,9 +163,9 @@ XGRAD_FLATTEN void inference_columns(TileType tile, const BatchNorm<T>& norm, co
 }
 
 template <bool relu, class TileType, class T, class Places>
-XGRAD_FLATTEN void backward_columns(TileType tile, const BatchNormBackward<T>& norm, bool constant_statistics,
-                                    std::size_t c, Places places) {
+XGRAD_FLATTEN void backward_columns(TileType tile, const BatchNormBackward<T>& norm, std::size_t c, Places places) {
     constexpr std::size_t width = Lane<T>::width, size = TileType::lanes;
+    const bool constant_statistics = norm.constant_statistics;
     const std::size_t batch = norm.shape.batch, channels = norm.shape.channels;
     const Sources<relu, T> from(norm);
     T* dx = norm.dx;
@@ -237,7 +238,7 @@ struct Runs {
     std::size_t block;  // parts that are added up one after the other
 
     explicit Runs(const Channels& channels) : shape(channels) {
-        parts = (shape.inner + length - 1) / length;
+        parts = ceil_divide(shape.inner, length);
         block = parts == 1 ? length / shape.inner : 1;
     }
 
@@ -289,8 +290,8 @@ XGRAD_FLATTEN void normalize_runs(const BatchNorm<T>& norm, const Runs& runs, st
 }
 
 template <bool relu, class T>
-XGRAD_FLATTEN void backward_runs(const BatchNormBackward<T>& norm, bool constant_statistics, const Runs& runs,
-                                 std::size_t c) {
+XGRAD_FLATTEN void backward_runs(const BatchNormBackward<T>& norm, const Runs& runs, std::size_t c) {
+    const bool constant_statistics = norm.constant_statistics;
     const Sources<relu, T> from(norm);
     T* dx = norm.dx;
     const Lane<T> mean(norm.mean[c]);
@@ -355,25 +356,21 @@ void batch_norm_inference(const BatchNorm<T>& norm, const T* mean, const T* vari
         normalize_runs(norm, runs, c, mean[c], 1 / root(variance[c] + norm.epsilon));
 }
 
-template <bool relu, class T>
-void backward(const BatchNormBackward<T>& norm, bool constant_statistics, std::size_t first, std::size_t last) {
+template <bool relu, class T> void backward(const BatchNormBackward<T>& norm, std::size_t first, std::size_t last) {
     if (norm.shape.inner == 1) {
-        each_tile<T>(norm.shape, first, last, [&](auto tile, std::size_t c, auto places) {
-            backward_columns<relu>(tile, norm, constant_statistics, c, places);
-        });
+        each_tile<T>(norm.shape, first, last,
+                     [&](auto tile, std::size_t c, auto places) { backward_columns<relu>(tile, norm, c, places); });
         return;
     }
     const Runs runs(norm.shape);
-    for (std::size_t c = first; c < last; ++c) backward_runs<relu>(norm, constant_statistics, runs, c);
+    for (std::size_t c = first; c < last; ++c) backward_runs<relu>(norm, runs, c);
 }
 
-template <class T>
-void batch_norm_backward(const BatchNormBackward<T>& norm, bool constant_statistics, std::size_t first,
-                         std::size_t last) {
+template <class T> void batch_norm_backward(const BatchNormBackward<T>& norm, std::size_t first, std::size_t last) {
     if (norm.relu_y)
-        backward<true>(norm, constant_statistics, first, last);
+        backward<true>(norm, first, last);
     else
-        backward<false>(norm, constant_statistics, first, last);
+        backward<false>(norm, first, last);
 }
 
 }  // namespace

@@ -133,7 +133,7 @@ struct Recurrence {
 
 }  // namespace
 
-template <class T> bool Gathering<T>::pays(const Broadcast& loop, std::size_t operand, Level at) {
+template <class T> bool RecurringOperand<T>::pays(const Broadcast& loop, std::size_t operand, Level at) {
     if (loop.rank == 1 || loop.extent[0] > 16 || loop.is_whole(operand)) return false;
     const Recurrence recurrence(loop, operand);
     if (!recurrence.exists()) return false;
@@ -146,7 +146,8 @@ template <class T> bool Gathering<T>::pays(const Broadcast& loop, std::size_t op
     return rows >= 100 + (is_matrix ? 300 : 25) * vectors;
 }
 
-template <class T> Gathering<T>::Gathering(const Broadcast& loop, std::size_t operand, const T* from, Level at)
+template <class T>
+RecurringOperand<T>::RecurringOperand(const Broadcast& loop, std::size_t operand, const T* from, Level at)
     : loop_(&loop), operand_(operand), from_(from), kernels_(&move_kernels<T>(at)) {
     const Recurrence recurrence(loop, operand);
     block_ = recurrence.block, step_ = recurrence.step, is_column_ = recurrence.is_column();
@@ -162,7 +163,7 @@ template <class T> Gathering<T>::Gathering(const Broadcast& loop, std::size_t op
     if (!kernels_->prepare({source, block_, step_}, places_)) block_ = 0;
 }
 
-template <class T> void Gathering<T>::operator()(std::size_t begin, std::size_t count, T* to) const {
+template <class T> void RecurringOperand<T>::operator()(std::size_t begin, std::size_t count, T* to) const {
     std::size_t done = 0;
     if (block_ > 0 && begin % block_ == 0) {
         const T* const from = from_ + begin / block_ * step_;
@@ -176,7 +177,7 @@ template <class T> void Gathering<T>::operator()(std::size_t begin, std::size_t 
     if (done < count) gather(*loop_, operand_, from_, begin + done, count - done, to + done);
 }
 
-template class Gathering<float>;
-template class Gathering<double>;
+template class RecurringOperand<float>;
+template class RecurringOperand<double>;
 
 }  // namespace xgrad::kernels

@@ -57,10 +57,10 @@ void gather(const Broadcast& loop, std::size_t operand, const T* from, std::size
 
 /// The same where an operand's numbers recur after a block of the result's, which is found once for all parts of a
 /// pass.
-template <class T> class Gathering {
+template <class T> class RecurringOperand {
 public:
     /// (An operand that does not recur is gathered row by row.)
-    Gathering(const Broadcast& loop, std::size_t operand, const T* from, Level at = level());
+    RecurringOperand(const Broadcast& loop, std::size_t operand, const T* from, Level at = level());
 
     void operator()(std::size_t begin, std::size_t count, T* to) const;
 
@@ -127,11 +127,11 @@ public:
         are_short_ = loop.rank > 1 && loop.extent[0] < short_row;
         if (!are_short_ || loop.size < enough) return;
         std::size_t count = 0;
-        for (std::size_t k = 0; k < N; ++k) count += Gathering<T>::pays(loop, k);
+        for (std::size_t k = 0; k < N; ++k) count += RecurringOperand<T>::pays(loop, k);
         if (count == 0) return;
-        gatherings_.reserve(count);
+        recurring_.reserve(count);
         for (std::size_t k = 0; k < N; ++k)
-            if (Gathering<T>::pays(loop, k)) gatherings_.emplace_back(loop, k, inputs[k]);
+            if (RecurringOperand<T>::pays(loop, k)) recurring_.emplace_back(loop, k, inputs[k]);
     }
 
     /// The size of the result.
@@ -155,7 +155,7 @@ private:
         std::size_t block = loop_.extent[0], along = 1;
         while (along < loop_.rank && block * loop_.extent[along] <= most) block *= loop_.extent[along++];
         std::size_t unit = block;  // after which places in vectors recur, where that is not too far
-        while (!gatherings_.empty() && unit % 16 != 0 && 2 * unit <= most) unit *= 2;
+        while (!recurring_.empty() && unit % 16 != 0 && 2 * unit <= most) unit *= 2;
         const std::size_t longest = most / unit * unit, within = begin % block;
         Stretch<T, N> stretch;
         std::fill_n(stretch.stride, N, std::size_t{1});
@@ -168,7 +168,7 @@ private:
             if (is_gathered[k]) stretch.at[k] = gathered[k];
         }
         const auto gather_operand = [&](std::size_t k) {
-            for (const Gathering<T>& gathering : gatherings_)
+            for (const RecurringOperand<T>& gathering : recurring_)
                 if (gathering.operand() == k) return gathering(begin, stretch.length, gathered[k]);
             gather(loop_, k, inputs_[k], begin, stretch.length, gathered[k]);
         };
@@ -191,7 +191,7 @@ private:
     const Broadcast& loop_;
     const T* const* const inputs_;
     bool are_short_;
-    memory::Vector<Gathering<T>> gatherings_;  // of operands that have one
+    memory::Vector<RecurringOperand<T>> recurring_;  // of operands that have one
 };
 
 }  // namespace xgrad::kernels

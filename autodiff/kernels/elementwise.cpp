@@ -46,12 +46,12 @@ public:
         block_ = largest >= block_size / 2 ? largest : block_size / largest * largest;  // long rows one by one
         // A piece adds up its blocks one after the other. What it gives is little beside what that is of, and so are
         // all pieces, as their sums are put together by one thread.
-        const std::size_t blocks = (size + block_ - 1) / block_;
+        const std::size_t blocks = ceil_divide(size, block_);
         if (size >= worth_sharing)
             piece_ = std::clamp(blocks / 32, std::max<std::size_t>(2, 16 * largest / block_), std::size_t{64}) * block_;
         else
             piece_ = size;
-        pieces_ = (size + piece_ - 1) / piece_;
+        pieces_ = ceil_divide(size, piece_);
         for (std::size_t k = 0; k < N; ++k)
             if (is_summed(k) && adds(k) && pieces_ > 1) partial_[k] = memory::Scratch<T>(pieces_ * slices[k].inner);
     }

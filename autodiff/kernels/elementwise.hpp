@@ -63,8 +63,8 @@ XGRAD_AT_EVERY_LEVEL(template <class Formula, class T>
 
 namespace XGRAD_LEVEL {
 
-/// The same number, of which the compiler shall not know what it knows: it would make two loops of one, each for a
-/// case, and neither would be as good.
+/// The same number, hidden from the optimiser, which would otherwise make one loop for a stride of 0 and another for a
+/// stride of 1, neither of them as good.
 inline std::size_t unguessed(std::size_t number) {
     asm("" : "+r"(number));
     return number;

@@ -211,20 +211,13 @@ private:
 
     void multiply(const Gemm<T>& piece, const T* packed_a = nullptr) const {
         switch (plan_.method) {
-            case GemmMethod::small:
-                return each_part(piece, cached_depth, kernels_.multiply_small);
-            case GemmMethod::shallow:
-                return kernels_.multiply_shallow(piece);
-            case GemmMethod::dots:
-                return multiply_dots(piece);
-            case GemmMethod::row:
-                return kernels_.multiply_row(piece);
-            case GemmMethod::unit:
-                return multiply_on_unit(piece);
-            case GemmMethod::runs:
-                return multiply_runs(piece);
-            case GemmMethod::blocks:
-                break;
+            case GemmMethod::small: return each_part(piece, cached_depth, kernels_.multiply_small);
+            case GemmMethod::shallow: return kernels_.multiply_shallow(piece);
+            case GemmMethod::dots: return multiply_dots(piece);
+            case GemmMethod::row: return kernels_.multiply_row(piece);
+            case GemmMethod::unit: return multiply_on_unit(piece);
+            case GemmMethod::runs: return multiply_runs(piece);
+            case GemmMethod::blocks: break;
         }
         if (!plan_.pack_b) return kernels_.multiply(piece, plan_, packed_a, nullptr);
         const Workspace<T> workspace(kept_for_piece, kernels_.workspace_size(piece, plan_));
@@ -283,7 +276,7 @@ template <class T> bool is_row_on_end(const Gemm<T>& g) {
     return g.columns == 1 && g.rows > 1 && g.c_stride == 1 && (g.transpose_a || a_is_column(g)) && !g.bias;
 }
 
-template <class T> Gemm<T> turned(const Gemm<T>& g) {
+template <class T> Gemm<T> transposed(const Gemm<T>& g) {
     Gemm<T> other = g;
     other.rows = g.columns, other.columns = g.rows;
     other.a = g.b, other.a_stride = g.b_stride, other.transpose_a = !g.transpose_b;
@@ -291,13 +284,13 @@ template <class T> Gemm<T> turned(const Gemm<T>& g) {
     return other;
 }
 
-template <class T> void multiply_turned(const Gemm<T>& g, Level at) {
-    const memory::Scratch<T> turned_c(g.rows * g.columns);
-    Gemm<T> other = turned(g);
-    other.c = turned_c.data(), other.c_stride = g.rows, other.accumulate = false;
+template <class T> void multiply_transposed(const Gemm<T>& g, Level at) {
+    const memory::Scratch<T> transposed_c(g.rows * g.columns);
+    Gemm<T> other = transposed(g);
+    other.c = transposed_c.data(), other.c_stride = g.rows, other.accumulate = false;
     gemm(other, at);
     in_pieces(g.rows, g.columns, [&](std::size_t first, std::size_t rows) {
-        const T* const sums = turned_c.data() + first;
+        const T* const sums = transposed_c.data() + first;
         T* const c = g.c + first * g.c_stride;
         if (!g.accumulate) return transpose(sums, g.rows, rows, g.columns, c, g.c_stride, at);
         for (std::size_t row = 0; row < rows; ++row)
@@ -363,8 +356,8 @@ void gemm_batch(const Gemm<T>& first, std::size_t count, std::size_t a_step, std
     if (is_tiny(batch, kernels)) return multiply_tiny(batch, kernels);
     if (are_vectors(batch, kernels)) return multiply_vectors(batch, kernels);
     if (b_is_column(first)) return gemm_batch(with_row(first), count, a_step, b_step, c_step, at);
-    if (is_row_on_end(first)) return gemm_batch(turned(first), count, b_step, a_step, c_step, at);
-    if (count == 1 && suits_turning(first, kernels)) return multiply_turned(first, at);
+    if (is_row_on_end(first)) return gemm_batch(transposed(first), count, b_step, a_step, c_step, at);
+    if (count == 1 && suits_transposing(first, kernels)) return multiply_transposed(first, at);
     if (count == 1 && suits_rows_of_b(first, kernels)) return multiply_rows_of_b(first, at);
     // (A plan would take as long as multiplying 8³.)
     if (count == 1 && is_small(first) && !suits_dots(first, kernels))

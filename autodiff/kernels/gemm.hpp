@@ -44,7 +44,7 @@ void gemm_batch(const Gemm<T>& first, std::size_t count, std::size_t a_step, std
 
 enum class GemmMethod { blocks, runs, small, shallow, dots, row, unit };
 
-// How a product is gone about. It is chosen once, from the sizes and strides of the whole product, and the same for all
+// How a product is computed. It is chosen once, from the sizes and strides of the whole product, and the same for all
 // pieces of it.
 struct GemmPlan {
     GemmMethod method = GemmMethod::blocks;  // what else is here is for blocks, unless it says otherwise

@@ -115,7 +115,7 @@ template <class T> void multiply_dots(const Gemm<T>& g, bool b_is_longer, bool f
 
 // --- A single row of C with long rows of b: nothing that is read of b would be shared --------------------------------
 
-// The scalar product, read in the order of memory: by that does the processor tell what to read ahead.
+// The scalar product, read in the order of memory, which the processor prefetches.
 template <class T> T dot(const T* a, const T* b, size_t size) {
     Vector<T> sums[4] = {};
     size_t i = 0;

@@ -1,4 +1,4 @@
-// How a product is gone about, and how its C is cut into pieces. Only gemm.cpp includes it.
+// How a product is computed, and how its C is cut into pieces. Only gemm.cpp includes it.
 #pragma once
 
 #include <algorithm>
@@ -90,7 +90,7 @@ template <class T> bool suits_streams(const Gemm<T>& g) {
 
 // C of few columns leaves lanes of its vectors empty, its transpose does not. Where enough is summed up for each entry,
 // that is worth writing it twice.
-template <class T> bool suits_turning(const Gemm<T>& g, const GemmKernels<T>& kernels) {
+template <class T> bool suits_transposing(const Gemm<T>& g, const GemmKernels<T>& kernels) {
     return g.transpose_a && !g.transpose_b && g.columns <= kernels.tile_columns / 4 * 3 && 2 * g.columns <= g.rows &&
            g.rows * g.columns * sizeof(T) <= second_level_cache() && g.depth >= 32 && !g.bias &&
            g.activation == Activation::none;

@@ -204,8 +204,8 @@ template <class T, size_t Rows, size_t Vectors>
         for_each<Rows, Vectors>(add);
 }
 
-// Those that a row of vectors ends, into the second-level cache. What stands before it was fetched before it, and with
-// that the line it begins on. (From a pointer of the caller's own: sums of two are kept in registers that products
+// Prefetches into the second-level cache the lines that a row of vectors ends on; the line it begins on was fetched with
+// its left neighbour. (From a pointer of the caller's own: sums of two are kept in registers that products
 // need.)
 template <class T, size_t Vectors> [[gnu::always_inline]] inline void fetch_row(const T* row) {
 #pragma GCC unroll 16

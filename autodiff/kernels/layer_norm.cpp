@@ -24,7 +24,7 @@ template <class T> void layer_norm_backward(const LayerNormBackward<T>& norm, Le
     const auto kernel = layer_norm_kernels<T>(at).backward;
     // Each group of rows has its own sums for weight and bias, which are then added up pairwise.
     constexpr std::size_t group = 64;
-    const std::size_t groups = (norm.rows + group - 1) / group, count = norm.count;
+    const std::size_t groups = ceil_divide(norm.rows, group), count = norm.count;
     const bool alone = groups == 1;
     const auto sums = [&](const T* wanted) {
         return wanted && !alone ? memory::Scratch<T>(groups * count) : memory::Scratch<T>();

@@ -18,7 +18,7 @@ void transpose_each(const T* x, std::size_t count, std::size_t rows, std::size_t
     const auto transpose = move_kernels<T>(at).transpose;
     const bool is_tall = rows > columns;
     const std::size_t length = is_tall ? rows : columns, across = is_tall ? columns : rows, size = rows * columns;
-    const std::size_t bands = (length + longest - 1) / longest;
+    const std::size_t bands = ceil_divide(length, longest);
     in_pieces(count * bands, across * std::min(length, longest), [&](std::size_t first, std::size_t n) {
         for (std::size_t i = first; i < first + n; ++i) {
             const std::size_t matrix = i / bands * size, begin = i % bands * longest;

@@ -1,9 +1,10 @@
-// How row kernels share a large input among threads.
+// How kernels share a large input among threads.
 #pragma once
 
 #include <algorithm>
 #include <cstddef>
 
+#include <xgrad/autodiff/kernels/sizes.hpp>
 #include <xgrad/autodiff/kernels/threads.hpp>
 
 namespace xgrad::kernels {
@@ -26,7 +27,7 @@ inline std::size_t piece_length(std::size_t each) {
 template <class Work> void in_pieces(std::size_t n, std::size_t each, const Work& work) {
     if (n == 0) return;
     if (n * each < worth_sharing) return work(std::size_t{0}, n);
-    const std::size_t length = piece_length(each), pieces = (n + length - 1) / length;
+    const std::size_t length = piece_length(each), pieces = ceil_divide(n, length);
     parallel(
         pieces, [&](std::size_t piece) { work(piece * length, std::min(length, n - piece * length)); },
         n * each < brief_size);
@@ -36,7 +37,7 @@ template <class Work> void in_pieces(std::size_t n, std::size_t each, const Work
 /// columns: a multiple of 64, whole cache lines.
 template <class Work> void columns_in_pieces(std::size_t rows, std::size_t columns, const Work& work) {
     constexpr std::size_t group = 64;
-    in_pieces((columns + group - 1) / group, group * rows, [&](std::size_t begin, std::size_t n) {
+    in_pieces(ceil_divide(columns, group), group * rows, [&](std::size_t begin, std::size_t n) {
         work(begin * group, std::min(columns - begin * group, n * group));
     });
 }

@@ -7,6 +7,7 @@
 
 #include <xgrad/autodiff/kernels/move.hpp>
 #include <xgrad/autodiff/kernels/permute.hpp>
+#include <xgrad/autodiff/kernels/sizes.hpp>
 #include <xgrad/autodiff/kernels/vector.hpp>
 
 namespace xgrad::kernels::XGRAD_LEVEL {
@@ -163,7 +164,7 @@ template <class T, bool Adds> void rearrange_scalars(const RowPattern& rows, con
     const size_t width = rows.width, x_width = rows.x_width;
     for (; n > 0; n -= min(n, together * width), y += together * width, x += together * x_width)
         for (size_t place = 0; place < width && place < n; ++place) {
-            const size_t count = min(together, (n - place + width - 1) / width);
+            const size_t count = min(together, ceil_divide(n - place, width));
             const int source = rows.source[place];
             if (source < 0) continue;
             for (size_t row = 0; row < count; ++row) {

@@ -8,7 +8,7 @@
 #include <xgrad/autodiff/kernels/move.hpp>
 #include <xgrad/autodiff/kernels/pieces.hpp>
 #include <xgrad/autodiff/kernels/reduce.hpp>
-#include <xgrad/autodiff/kernels/turned.hpp>
+#include <xgrad/autodiff/kernels/transposed_slices.hpp>
 #include <xgrad/autodiff/memory.hpp>
 
 namespace xgrad::kernels {
@@ -19,7 +19,7 @@ template <class T> using Fold = typename ReduceKernels<T>::Fold;
 using memory::Scratch;
 
 // Short columns that would leave more than half of a lane empty, as measured.
-template <class T> bool suits_turned_columns(const Slices& slices, Level at) {
+template <class T> bool suits_transposed_columns(const Slices& slices, Level at) {
     const std::size_t lanes = (at == Level::portable ? 16 : at == Level::avx2 ? 32 : 64) / sizeof(T);
     return are_short_columns(slices) && 2 * slices.inner < lanes && slices.count <= 2 * lanes;
 }
@@ -27,25 +27,25 @@ template <class T> bool suits_turned_columns(const Slices& slices, Level at) {
 // Folds all slices with `first`; partial results, where slices are long enough to be cut, are put together by `then`.
 template <class T>
 void fold(Fold<T> first, Fold<T> then, const T* x, const T* about, const Slices& slices, T* y, Level at,
-          std::size_t longest_turned = longest_turned_row) {
+          std::size_t longest_transposed = longest_transposed_row) {
     // Not structured bindings: lambdas of Clang before 16 cannot capture them.
     const std::size_t outer = slices.outer, count = slices.count, inner = slices.inner;
     if (slices.results() == 0) return;
-    if (suits_turned_columns<T>(slices, at) && !about)
-        return over_blocks<T, 1>({x}, slices, inner, y, at, [&](auto& turned) {
-            first(turned.inputs[0], nullptr, turned.slices, turned.slices.inner, turned.results);
+    if (suits_transposed_columns<T>(slices, at) && !about)
+        return over_blocks<T, 1>({x}, slices, inner, y, at, [&](auto& transposed) {
+            first(transposed.inputs[0], nullptr, transposed.slices, transposed.slices.inner, transposed.results);
         });
-    if (are_short_rows(slices, longest_turned))
-        return over_blocks<T, 1>({x}, slices, 1, nullptr, at, [&](const auto& turned) {
-            first(turned.inputs[0], about ? about + turned.first : nullptr, turned.slices, turned.slices.inner,
-                  y + turned.first);
+    if (are_short_rows(slices, longest_transposed))
+        return over_blocks<T, 1>({x}, slices, 1, nullptr, at, [&](const auto& transposed) {
+            first(transposed.inputs[0], about ? about + transposed.first : nullptr, transposed.slices,
+                  transposed.slices.inner, y + transposed.first);
         });
     if (outer == 1 && slices.size() >= worth_sharing) {
         // Long slices: each piece takes some rows of all columns. Few pieces, as their results are put together by one,
         // and of enough rows that those are little beside what they are of.
         const std::size_t rows = std::max({piece_length(inner), count / 32, std::size_t{16}});
         if (count >= 4 * rows) {
-            const std::size_t pieces = (count + rows - 1) / rows;
+            const std::size_t pieces = ceil_divide(count, rows);
             const Scratch<T> partial(pieces * inner);
             const auto piece = [&](std::size_t i) {
                 const std::size_t begin = i * rows, n = std::min(rows, count - begin);
@@ -67,12 +67,12 @@ void fold(Fold<T> first, Fold<T> then, const T* x, const T* about, const Slices&
 
 template <class T>
 void find(typename ReduceKernels<T>::Find search, const T* x, const Slices& slices, std::int64_t* y, Level at) {
-    if (are_few_columns(slices)) return find(search, turned_to_rows(x, slices, at).data(), as_rows(slices), y, at);
+    if (are_few_columns(slices)) return find(search, transposed_to_rows(x, slices, at).data(), as_rows(slices), y, at);
     const std::size_t count = slices.count, inner = slices.inner;
     constexpr std::size_t longest = 40;  // at any level: rows as they stand are searched one by one
     if (are_short_rows(slices, longest))
-        return over_blocks<T, 1>({x}, slices, 1, nullptr, at, [&](const auto& turned) {
-            search(turned.inputs[0], turned.slices, turned.slices.inner, y + turned.first);
+        return over_blocks<T, 1>({x}, slices, 1, nullptr, at, [&](const auto& transposed) {
+            search(transposed.inputs[0], transposed.slices, transposed.slices.inner, y + transposed.first);
         });
     if (slices.outer == 1) {
         return columns_in_pieces(count, inner, [&](std::size_t column, std::size_t columns) {
@@ -163,7 +163,7 @@ template <class T> void others_in_long_row(const T* x, std::size_t count, T* y, 
 }  // namespace
 
 template <class T> void products_of_others(const T* x, const Slices& slices, T* y, Level at) {
-    // Rows are turned into columns, some at a time: along a row each product waits for the one before.
+    // Rows are transposed into columns, some at a time: along a row each product waits for the one before.
     constexpr std::size_t group = 16, longest = 4096;
     const std::size_t outer = slices.outer, count = slices.count, inner = slices.inner, size = count * inner;
     if (size == 0) return;
@@ -182,12 +182,12 @@ template <class T> void products_of_others(const T* x, const Slices& slices, T* 
             for (std::size_t i = begin; i < begin + n; ++i)
                 others_in_columns(x + i * size, count, inner, inner, y + i * size, running.data());
         });
-    in_pieces((outer + group - 1) / group, group * count, [&](std::size_t begin, std::size_t n) {
-        const Scratch<T> turned(count * group), products(count * group), running(group);
+    in_pieces(ceil_divide(outer, group), group * count, [&](std::size_t begin, std::size_t n) {
+        const Scratch<T> transposed(count * group), products(count * group), running(group);
         for (std::size_t row = begin * group; row < std::min(outer, (begin + n) * group); row += group) {
             const std::size_t rows = std::min(group, outer - row);
-            transpose(x + row * count, count, count, rows, turned.data(), rows, at);
-            others_in_columns(turned.data(), count, rows, rows, products.data(), running.data());
+            transpose(x + row * count, count, count, rows, transposed.data(), rows, at);
+            others_in_columns(transposed.data(), count, rows, rows, products.data(), running.data());
             transpose(products.data(), rows, rows, count, y + row * count, count, at);
         }
     });
@@ -218,11 +218,11 @@ void mean_and_variance(const T* x, const Slices& slices, std::size_t correction,
 template <class T> void logsumexp(const T* x, const Slices& slices, T* y, Level at) {
     const auto kernel = reduce_kernels<T>(at).logsumexp;
     if (are_short_columns(slices))
-        return over_blocks<T, 1>({x}, slices, slices.inner, y, at, [&](auto& turned) {
-            kernel(turned.inputs[0], nullptr, turned.slices, turned.slices.inner, turned.results);
+        return over_blocks<T, 1>({x}, slices, slices.inner, y, at, [&](auto& transposed) {
+            kernel(transposed.inputs[0], nullptr, transposed.slices, transposed.slices.inner, transposed.results);
         });
-    if (are_few_columns(slices)) return logsumexp(turned_to_rows(x, slices, at).data(), as_rows(slices), y, at);
-    fold<T>(kernel, kernel, x, nullptr, slices, y, at, longest_turned_row_at(at, 32));
+    if (are_few_columns(slices)) return logsumexp(transposed_to_rows(x, slices, at).data(), as_rows(slices), y, at);
+    fold<T>(kernel, kernel, x, nullptr, slices, y, at, longest_transposed_row_at(at, 32));
 }
 
 template <class T> void argmax(const T* x, const Slices& slices, std::int64_t* y, Level at) {
@@ -235,9 +235,10 @@ template <class T> void argmin(const T* x, const Slices& slices, std::int64_t* y
 
 template <class T> void extremum_backward(const T* x, const Slices& slices, const T* y, const T* g, T* dx, Level at) {
     const auto backward = reduce_kernels<T>(at).extremum_backward;
-    if (are_short_rows(slices, longest_turned_row_at(at, 20)))
-        return over_blocks<T, 1>({x}, slices, slices.count, dx, at, [&](auto& turned) {
-            backward(turned.inputs[0], turned.slices, y + turned.first, g + turned.first, turned.results);
+    if (are_short_rows(slices, longest_transposed_row_at(at, 20)))
+        return over_blocks<T, 1>({x}, slices, slices.count, dx, at, [&](auto& transposed) {
+            backward(transposed.inputs[0], transposed.slices, y + transposed.first, g + transposed.first,
+                     transposed.results);
         });
     const std::size_t inner = slices.inner, size = slices.count * inner;
     in_pieces(slices.outer, size, [&](std::size_t begin, std::size_t n) {
@@ -324,7 +325,7 @@ void broadcast_to(const T* x, std::span<const std::size_t> from, T* y, std::span
 template <class T> T dot(const T* a, const T* b, std::size_t n, Level at) {
     const auto& kernels = reduce_kernels<T>(at);
     if (n < worth_sharing) return kernels.dot(a, b, n);
-    const std::size_t pieces = (n + piece_size - 1) / piece_size;
+    const std::size_t pieces = ceil_divide(n, piece_size);
     const Scratch<T> partial(pieces);
     in_pieces(n, 1, [&](std::size_t begin, std::size_t count) {
         partial.data()[begin / piece_size] = kernels.dot(a + begin, b + begin, count);

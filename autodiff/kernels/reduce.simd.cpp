@@ -1,7 +1,7 @@
 #include <cstdint>
 #include <limits>
 
-#include <xgrad/autodiff/kernels/gathered.hpp>
+#include <xgrad/autodiff/kernels/packed_columns.hpp>
 #include <xgrad/autodiff/kernels/reduce.hpp>
 #include <xgrad/autodiff/kernels/rows.hpp>
 
@@ -234,10 +234,10 @@ XGRAD_FLATTEN void extremum_backward_slices(const T* x, const Slices& slices, co
 }
 
 template <class T> void extremum_backward(const T* x, const Slices& slices, const T* y, const T* g, T* dx) {
-    gathering(columns_compete<T>(slices, 2048), {x}, slices, slices.inner, dx,
-              [=](const T* const* from, const Slices& s, std::size_t, T* to, std::size_t first) {
-                  extremum_backward_slices(from[0], s, y + first, g + first, to);
-              });
+    on_packed_columns(columns_compete<T>(slices, 2048), {x}, slices, slices.inner, dx,
+                      [=](const T* const* from, const Slices& s, std::size_t, T* to, std::size_t first) {
+                          extremum_backward_slices(from[0], s, y + first, g + first, to);
+                      });
 }
 
 template <class T> XGRAD_FLATTEN T dot(const T* a, const T* b, std::size_t n) {

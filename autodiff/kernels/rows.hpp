@@ -1,5 +1,6 @@
 // What the row kernels (reductions, softmax, normalisation, updates) are written in: lanes along a row or down a
-// column, with the last, incomplete lane treated by the same code as the whole ones. Only *.simd.cpp files include it.
+// column, with the last, incomplete lane treated by the same code as the whole ones. Only *.simd.cpp files and their parts
+// include it.
 #pragma once
 
 #include <bit>
@@ -106,7 +107,7 @@ struct Smallest {
     template <class V> static auto keeps(const V& best, const V& x) { return x >= best; }
 };
 
-/// The largest number other than NaN: for where NaN makes itself heard anyway.
+/// The largest number other than NaN: enough where a later exp and sum carry the NaN on.
 struct Top {
     template <class T> static T neutral() { return -std::numeric_limits<T>::infinity(); }
     template <class V> static V merge(const V& a, const V& b) { return larger(a, b); }

@@ -3,7 +3,7 @@
 
 #include <xgrad/autodiff/kernels/pieces.hpp>
 #include <xgrad/autodiff/kernels/softmax.hpp>
-#include <xgrad/autodiff/kernels/turned.hpp>
+#include <xgrad/autodiff/kernels/transposed_slices.hpp>
 #include <xgrad/autodiff/memory.hpp>
 
 namespace xgrad::kernels {
@@ -21,33 +21,35 @@ template <class Work> void each_piece(const Slices& slices, const Work& work) {
     });
 }
 
-// Whether rows are turned, and turned back, as measured: exponentials make up for more than a sum does, the more so in
-// wide lanes.
+// Whether rows are transposed, and transposed back, as measured: exponentials make up for more than a sum does, the
+// more so in wide lanes.
 template <class T> bool are_short_for_softmax(const Slices& slices, Level at) {
     const bool are_wide = at != Level::portable && (at != Level::avx2 || sizeof(T) == 4);
     return are_short_rows(slices, are_wide ? 22 : 14, 5);
 }
 
-// Runs kernel(inputs…, slices, columns, y), with short rows and columns turned to many columns, and few long columns
-// to rows. y may be the last input.
+// Runs kernel(inputs…, slices, columns, y), with short rows and columns transposed to many columns, and few long
+// columns to rows. y may be the last input.
 template <class T, std::size_t N, class Kernel>
 void run(Kernel kernel, const std::array<const T*, N>& inputs, const Slices& slices, T* y, Level at) {
     const bool are_short = N == 1 ? are_short_for_softmax<T>(slices, at) : are_short_rows(slices, 6);
     if (are_short || are_short_columns(slices))
-        return over_blocks<T, N>(inputs, slices, slices.count * slices.inner, y, at, [&](auto& turned) {
+        return over_blocks<T, N>(inputs, slices, slices.count * slices.inner, y, at, [&](auto& transposed) {
             std::apply(
-                [&](const auto&... from) { kernel(from..., turned.slices, turned.slices.inner, turned.results); },
-                turned.inputs);
+                [&](const auto&... from) {
+                    kernel(from..., transposed.slices, transposed.slices.inner, transposed.results);
+                },
+                transposed.inputs);
         });
     if (are_few_columns(slices)) {
-        std::array<memory::Scratch<T>, N> turned;
+        std::array<memory::Scratch<T>, N> transposed;
         std::array<const T*, N> rows;
         for (std::size_t i = 0; i < N; ++i) {
-            turned[i] = turned_to_rows(inputs[i], slices, at);
-            rows[i] = turned[i].data();
+            transposed[i] = transposed_to_rows(inputs[i], slices, at);
+            rows[i] = transposed[i].data();
         }
-        run(kernel, rows, as_rows(slices), turned[N - 1].data(), at);
-        return transpose_each(turned[N - 1].data(), slices.outer, slices.inner, slices.count, y, at);
+        run(kernel, rows, as_rows(slices), transposed[N - 1].data(), at);
+        return transpose_each(transposed[N - 1].data(), slices.outer, slices.inner, slices.count, y, at);
     }
     each_piece(slices, [&](std::size_t i, std::size_t, const Slices& piece, std::size_t columns) {
         std::apply([&](auto... from) { kernel((from + i)..., piece, columns, y + i); }, inputs);
@@ -65,10 +67,11 @@ template <class T> void softmax(const T* x, const Slices& slices, T* y, Level at
 template <class T> void softmax_and_logsumexp(const T* x, const Slices& slices, T* y, T* sums, Level at) {
     const auto kernel = softmax_kernels<T>(at).softmax;
     if (are_short_for_softmax<T>(slices, at))
-        return over_blocks<T, 1>({x}, slices, slices.count, y, at, [&](auto& turned) {
-            kernel(turned.inputs[0], turned.slices, turned.slices.inner, turned.results, sums + turned.first);
+        return over_blocks<T, 1>({x}, slices, slices.count, y, at, [&](auto& transposed) {
+            kernel(transposed.inputs[0], transposed.slices, transposed.slices.inner, transposed.results,
+                   sums + transposed.first);
         });
-    if (are_short_columns(slices) || are_few_columns(slices)) {  // which are turned in other ways for either
+    if (are_short_columns(slices) || are_few_columns(slices)) {  // which are transposed in other ways for either
         logsumexp(x, slices, sums, at);
         return softmax(x, slices, y, at);
     }
@@ -101,22 +104,14 @@ template <class T>
 void softmax_cross_entropy(const T* x, const Slices& slices, const CrossEntropyTarget<T>& target,
                            const CrossEntropyResult<T>& result, Level at) {
     const auto kernel = softmax_kernels<T>(at).cross_entropy;
-    const auto run_part = [&](const T* from, const Slices& part, std::size_t columns, std::size_t first_sample,
-                              T* probabilities) {
-        CrossEntropyTarget<T> its_target = target;
-        its_target.labels += first_sample;
-        kernel(from, part, columns, its_target,
-               {.losses = result.losses + first_sample,
-                .probabilities = probabilities,
-                .weights = result.weights ? result.weights + first_sample : nullptr});
-    };
     if (are_short_for_softmax<T>(slices, at))
-        return over_blocks<T, 1>({x}, slices, slices.count, result.probabilities, at, [&](auto& turned) {
-            run_part(turned.inputs[0], turned.slices, turned.slices.inner, turned.first,
-                     result.probabilities ? turned.results : nullptr);
+        return over_blocks<T, 1>({x}, slices, slices.count, result.probabilities, at, [&](auto& transposed) {
+            kernel(transposed.inputs[0], transposed.slices, transposed.slices.inner, target.from(transposed.first),
+                   result.from(transposed.first, result.probabilities ? transposed.results : nullptr));
         });
     each_piece(slices, [&](std::size_t i, std::size_t sample, const Slices& piece, std::size_t columns) {
-        run_part(x + i, piece, columns, sample, result.probabilities ? result.probabilities + i : nullptr);
+        kernel(x + i, piece, columns, target.from(sample),
+               result.from(sample, result.probabilities ? result.probabilities + i : nullptr));
     });
 }
 
@@ -127,9 +122,7 @@ void softmax_cross_entropy_backward(const T* probabilities, const Slices& slices
     T weight_sum = static_cast<T>(slices.count);
     if (target.class_weights) sum(target.class_weights, {1, slices.count, 1}, &weight_sum, at);
     each_piece(slices, [&](std::size_t i, std::size_t sample, const Slices& piece, std::size_t columns) {
-        CrossEntropyTarget<T> its_target = target;
-        its_target.labels += sample;
-        kernel(probabilities + i, piece, columns, its_target, weight_sum, one_scale ? scales : scales + sample,
+        kernel(probabilities + i, piece, columns, target.from(sample), weight_sum, one_scale ? scales : scales + sample,
                one_scale, dx + i);
     });
 }

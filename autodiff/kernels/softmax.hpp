@@ -33,6 +33,13 @@ template <class T> struct CrossEntropyTarget {
     const T* class_weights = nullptr;  ///< (count): w; null means all 1
     T label_smoothing = 0;
     std::int64_t ignore_index = -100;  ///< samples with this label have loss 0, weight 0 and gradient 0
+
+    /// The samples from this one on.
+    CrossEntropyTarget from(std::size_t sample) const {
+        CrossEntropyTarget rest = *this;
+        rest.labels += sample;
+        return rest;
+    }
 };
 
 /// The first sample whose label is neither in [0, classes) nor ignore_index; `samples` when all are fine. The other
@@ -45,6 +52,11 @@ template <class T> struct CrossEntropyResult {
     T* losses;                   ///< (outer, inner)
     T* probabilities = nullptr;  ///< (outer, count, inner): softmax(x) for the backward; null when there is none
     T* weights = nullptr;        ///< (outer, inner): w[label], whose sum the weighted mean divides by; may be null
+
+    /// Where what belongs to the samples from this one on is written, the probabilities to a place of their own.
+    CrossEntropyResult from(std::size_t sample, T* its_probabilities) const {
+        return {losses + sample, its_probabilities, weights ? weights + sample : nullptr};
+    }
 };
 
 /// The loss of each sample for logits x of (outer, count, inner), count being the classes. The values are those of

@@ -1,13 +1,13 @@
 #include <limits>
 
-#include <xgrad/autodiff/kernels/gathered.hpp>
+#include <xgrad/autodiff/kernels/packed_columns.hpp>
 #include <xgrad/autodiff/kernels/rows.hpp>
 #include <xgrad/autodiff/kernels/softmax.hpp>
 
 namespace xgrad::kernels::XGRAD_LEVEL {
 namespace {
 
-// Cotangents wait for little, and side by side more of what they read has to be at hand.
+// The backward waits for less than the forward does and reads two arrays: rows side by side pay up to so many bytes.
 constexpr std::size_t longest_backward = 256;
 
 template <class T, class Slice> Lane<T> largest(const Slice& slice, const T* x) {
@@ -186,55 +186,56 @@ XGRAD_FLATTEN void cross_entropy_backward_slices(const T* probabilities, const S
 }
 
 template <class T> void softmax(const T* x, const Slices& slices, std::size_t columns, T* y, T* logsumexp) {
-    gathering(columns_compete<T>(slices), {x}, slices, columns, y,
-              [&](const T* const* from, const Slices& s, std::size_t its_columns, T* to, std::size_t first) {
-                  softmax_slices(from[0], s, its_columns, to, logsumexp ? logsumexp + first : nullptr);
-              });
+    on_packed_columns(columns_compete<T>(slices), {x}, slices, columns, y,
+                      [&](const T* const* from, const Slices& s, std::size_t its_columns, T* to, std::size_t first) {
+                          softmax_slices(from[0], s, its_columns, to, logsumexp ? logsumexp + first : nullptr);
+                      });
 }
 
 template <class T> void log_softmax(const T* x, const Slices& slices, std::size_t columns, T* y) {
-    gathering(columns_compete<T>(slices), {x}, slices, columns, y,
-              [](const T* const* from, const Slices& s, std::size_t its_columns, T* to, std::size_t) {
-                  log_softmax_slices(from[0], s, its_columns, to);
-              });
+    on_packed_columns(columns_compete<T>(slices), {x}, slices, columns, y,
+                      [](const T* const* from, const Slices& s, std::size_t its_columns, T* to, std::size_t) {
+                          log_softmax_slices(from[0], s, its_columns, to);
+                      });
 }
 
 template <class T> void softmax_backward(const T* y, const T* g, const Slices& slices, std::size_t columns, T* dx) {
-    gathering(columns_compete<T>(slices), {y, g}, slices, columns, dx,
-              [](const T* const* from, const Slices& s, std::size_t its_columns, T* to, std::size_t) {
-                  softmax_backward_slices(from[0], from[1], s, its_columns, to);
-              });
+    on_packed_columns(columns_compete<T>(slices), {y, g}, slices, columns, dx,
+                      [](const T* const* from, const Slices& s, std::size_t its_columns, T* to, std::size_t) {
+                          softmax_backward_slices(from[0], from[1], s, its_columns, to);
+                      });
 }
 
 template <class T> void log_softmax_backward(const T* y, const T* g, const Slices& slices, std::size_t columns, T* dx) {
-    gathering(columns_compete<T>(slices), {y, g}, slices, columns, dx,
-              [](const T* const* from, const Slices& s, std::size_t its_columns, T* to, std::size_t) {
-                  log_softmax_backward_slices(from[0], from[1], s, its_columns, to);
-              });
+    on_packed_columns(columns_compete<T>(slices), {y, g}, slices, columns, dx,
+                      [](const T* const* from, const Slices& s, std::size_t its_columns, T* to, std::size_t) {
+                          log_softmax_backward_slices(from[0], from[1], s, its_columns, to);
+                      });
 }
 
 template <class T>
 void cross_entropy(const T* x, const Slices& slices, std::size_t columns, const CrossEntropyTarget<T>& target,
                    const CrossEntropyResult<T>& result) {
-    gathering(columns_compete<T>(slices), {x}, slices, columns, result.probabilities,
-              [&](const T* const* from, const Slices& s, std::size_t its_columns, T* to, std::size_t first) {
-                  CrossEntropyTarget<T> its_target = target;
-                  its_target.labels += first;
-                  cross_entropy_slices(from[0], s, its_columns, its_target,
-                                       {result.losses + first, to, result.weights ? result.weights + first : nullptr});
-              });
+    on_packed_columns(columns_compete<T>(slices), {x}, slices, columns, result.probabilities,
+                      [&](const T* const* from, const Slices& s, std::size_t its_columns, T* to, std::size_t first) {
+                          CrossEntropyTarget<T> its_target = target;
+                          its_target.labels += first;
+                          cross_entropy_slices(
+                              from[0], s, its_columns, its_target,
+                              {result.losses + first, to, result.weights ? result.weights + first : nullptr});
+                      });
 }
 
 template <class T>
 void cross_entropy_backward(const T* probabilities, const Slices& slices, std::size_t columns,
                             const CrossEntropyTarget<T>& target, T weight_sum, const T* scales, bool one_scale, T* dx) {
-    gathering(columns_compete<T>(slices), {probabilities}, slices, columns, dx,
-              [&](const T* const* from, const Slices& s, std::size_t its_columns, T* to, std::size_t first) {
-                  CrossEntropyTarget<T> its_target = target;
-                  its_target.labels += first;
-                  cross_entropy_backward_slices(from[0], s, its_columns, its_target, weight_sum,
-                                                one_scale ? scales : scales + first, one_scale, to);
-              });
+    on_packed_columns(columns_compete<T>(slices), {probabilities}, slices, columns, dx,
+                      [&](const T* const* from, const Slices& s, std::size_t its_columns, T* to, std::size_t first) {
+                          CrossEntropyTarget<T> its_target = target;
+                          its_target.labels += first;
+                          cross_entropy_backward_slices(from[0], s, its_columns, its_target, weight_sum,
+                                                        one_scale ? scales : scales + first, one_scale, to);
+                      });
 }
 
 }  // namespace

@@ -1,6 +1,6 @@
-// What loops over raw memory are written in that need no lanes' arithmetic, such as matrix products: vectors as wide as
-// a register, of which the last one may be partial, and transposes of them. Only *.simd.cpp files and their parts
-// include it.
+// Vectors of one register (GCC's own), for kernels that need no more than + − ·, loads, stores and transposes; Lane is
+// for those that need functions. The last vector of a row may be partial. Only *.simd.cpp files and their parts include
+// it.
 #pragma once
 
 #include <cstddef>

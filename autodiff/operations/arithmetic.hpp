@@ -1,6 +1,5 @@
 // Elementwise arithmetic and elementary functions: NumPy's names and meanings, with broadcasting. The operators + − × ÷
-// and the comparisons are in variable.hpp. What takes operands by value writes over a
-// temporary that nobody else needs.
+// and the comparisons are in variable.hpp. What takes operands by value writes over a temporary that nobody else needs.
 #pragma once
 
 #include <utility>

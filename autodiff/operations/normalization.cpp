@@ -91,20 +91,17 @@ std::array<Variable<T>, 3> fused_cotangents(const Variable<T>& g, const Variable
     if (needs[0]) results[0] = like(g);
     if (needs[1]) results[1] = empty<T>({saved.channels()});
     if (needs[2]) results[2] = empty<T>({saved.channels()});
-    const kernels::BatchNormBackward<T> backward{.shape = channels_of(saved.x.shape()),
-                                                 .x = saved.x.value().data(),
-                                                 .mean = saved.mean(),
-                                                 .rstd = saved.rstd(),
-                                                 .weight = data_of(saved.weight),
-                                                 .g = cotangent,
-                                                 .relu_y = data_of(y),
-                                                 .dx = writable(results[0]),
-                                                 .dweight = writable(results[1]),
-                                                 .dbias = writable(results[2])};
-    if (saved.constant)
-        kernels::batch_norm_inference_backward(backward);
-    else
-        kernels::batch_norm_backward(backward);
+    kernels::batch_norm_backward<T>({.shape = channels_of(saved.x.shape()),
+                                     .x = saved.x.value().data(),
+                                     .mean = saved.mean(),
+                                     .rstd = saved.rstd(),
+                                     .weight = data_of(saved.weight),
+                                     .g = cotangent,
+                                     .relu_y = data_of(y),
+                                     .constant_statistics = saved.constant,
+                                     .dx = writable(results[0]),
+                                     .dweight = writable(results[1]),
+                                     .dbias = writable(results[2])});
     return results;
 }
 

@@ -1,4 +1,5 @@
-// Slices that lie badly for lanes are turned: short rows and columns to many columns, few long columns to rows.
+// Transposes slices that would leave most of a lane empty: short rows and columns to many columns, few long columns to
+// rows.
 #pragma once
 
 #include <algorithm>
@@ -13,58 +14,59 @@
 namespace xgrad::kernels {
 
 /// Rows of so many numbers, or fewer: merging across a lane, for each of many, takes longer than all the rest.
-inline constexpr std::size_t longest_turned_row = 16;
+inline constexpr std::size_t longest_transposed_row = 16;
 
 /// The same where more is done with each number than merging it, as measured: at most so many where the lanes are wide.
-inline std::size_t longest_turned_row_at(Level at, std::size_t longest) {
-    return at == Level::portable ? longest_turned_row : longest;
+inline std::size_t longest_transposed_row_at(Level at, std::size_t longest) {
+    return at == Level::portable ? longest_transposed_row : longest;
 }
 
-inline bool are_short_rows(const Slices& slices, std::size_t longest = longest_turned_row, std::size_t fewest = 16) {
+inline bool are_short_rows(const Slices& slices, std::size_t longest = longest_transposed_row,
+                           std::size_t fewest = 16) {
     return slices.inner == 1 && slices.count <= longest && slices.outer >= fewest;
 }
 
 /// Fewer columns leave most places of a lane empty.
 inline constexpr std::size_t many_columns = 8;
 
-/// Whether slices are few short columns, again and again. To turn them pays where much is computed for each number, or
-/// most of a lane is empty.
+/// Whether slices are few short columns, again and again. To transpose them pays where much is computed for each
+/// number, or most of a lane is empty.
 inline bool are_short_columns(const Slices& slices) {
     return slices.inner > 1 && slices.inner < many_columns && slices.count * slices.inner <= 128 && slices.outer >= 16;
 }
 
 /// Blocks of N arrays with memory for as many results: a short row has become one column, a block of short columns as
 /// many as it has.
-template <class T, std::size_t N> struct TurnedBlocks {
-    // So few, whole lanes where they were rows, that softmax takes them as they stand (see gathering).
-    static constexpr std::size_t most_columns = 448 / sizeof(T), size = longest_turned_row * most_columns;
+template <class T, std::size_t N> struct TransposedBlocks {
+    // So few, whole lanes where they were rows, that softmax takes them as they stand (see columns_compete).
+    static constexpr std::size_t most_columns = 448 / sizeof(T), size = longest_transposed_row * most_columns;
     Slices slices;      // (1, count, a block's columns · blocks)
     std::size_t first;  // block
     std::array<T[size], N> inputs;
     T results[size];
 };
 
-/// Calls run(turned blocks) for some blocks at a time, which threads share, and where y is not null turns the results
-/// back, `results_each` of a block.
+/// Calls run(transposed blocks) for some blocks at a time, which threads share, and where y is not null transposes
+/// the results back, `results_each` of a block.
 template <class T, std::size_t N, class Run>
 void over_blocks(const std::array<const T*, N>& inputs, const Slices& slices, std::size_t results_each, T* y, Level at,
                  const Run& run) {
-    using Turned = TurnedBlocks<T, N>;
+    using Transposed = TransposedBlocks<T, N>;
     const std::size_t length = slices.count * slices.inner;
     constexpr std::size_t line = 64 / sizeof(T);
-    const std::size_t columns = Turned::size / std::max(slices.count, longest_turned_row) / line * line;
+    const std::size_t columns = Transposed::size / std::max(slices.count, longest_transposed_row) / line * line;
     const std::size_t most_blocks = columns / slices.inner;
     const auto transpose = move_kernels<T>(at).transpose;
     in_pieces(slices.outer, length, [&](std::size_t begin, std::size_t n) {
-        Turned turned;
+        Transposed transposed;
         for (std::size_t blocks; n > 0; begin += blocks, n -= blocks) {
             blocks = std::min(n, most_blocks);
-            turned.slices = {1, slices.count, slices.inner * blocks};
-            turned.first = begin;
+            transposed.slices = {1, slices.count, slices.inner * blocks};
+            transposed.first = begin;
             for (std::size_t i = 0; i < N; ++i)
-                transpose(inputs[i] + begin * length, length, length, blocks, turned.inputs[i], blocks);
-            run(turned);
-            if (y) transpose(turned.results, blocks, blocks, results_each, y + begin * results_each, results_each);
+                transpose(inputs[i] + begin * length, length, length, blocks, transposed.inputs[i], blocks);
+            run(transposed);
+            if (y) transpose(transposed.results, blocks, blocks, results_each, y + begin * results_each, results_each);
         }
     });
 }
@@ -75,7 +77,7 @@ inline bool are_few_columns(const Slices& slices) {
 }
 
 /// The slices as rows in memory of their own.
-template <class T> memory::Scratch<T> turned_to_rows(const T* x, const Slices& slices, Level at) {
+template <class T> memory::Scratch<T> transposed_to_rows(const T* x, const Slices& slices, Level at) {
     memory::Scratch<T> rows(slices.size());
     transpose_each(x, slices.outer, slices.count, slices.inner, rows.data(), at);
     return rows;

@@ -1,5 +1,5 @@
-// Columns far apart in memory, which are worth copying to where they are close together. Only *.simd.cpp files include
-// it.
+// Copies columns that compete for the same places of a cache into a compact buffer, runs a kernel there, and copies the
+// results back. Only *.simd.cpp files include it.
 #pragma once
 
 #include <cstddef>
@@ -31,8 +31,8 @@ void copy_rows(const T* from, std::size_t from_stride, T* to, std::size_t to_str
 
 // (Out of line, so that short columns find a short function.)
 template <class T, std::size_t N, class Kernel>
-[[gnu::noinline]] void run_gathered(const T* const* inputs, const Slices& slices, std::size_t columns, T* y,
-                                    const Kernel& kernel) {
+[[gnu::noinline]] void run_packed(const T* const* inputs, const Slices& slices, std::size_t columns, T* y,
+                                  const Kernel& kernel) {
     constexpr std::size_t line = 64 / sizeof(T), near = 256;
     const auto [outer, count, inner] = slices;
     // As many lines of each row as stay in the nearest cache with the results; but runs of a few are worth more.
@@ -52,13 +52,13 @@ template <class T, std::size_t N, class Kernel>
     memory::deallocate(room, bytes);
 }
 
-/// Runs kernel(inputs, slices, columns, y, first result) at once or, where that pays, on some gathered columns at a
+/// Runs kernel(inputs, slices, columns, y, first result) at once or, where that pays, on some columns, packed, at a
 /// time, as many as a near cache holds. y may be null, or one of the inputs.
 template <class T, std::size_t N, class Kernel>
-void gathering(bool pays, const T* const (&inputs)[N], const Slices& slices, std::size_t columns, T* y,
-               const Kernel& kernel) {
+void on_packed_columns(bool pays, const T* const (&inputs)[N], const Slices& slices, std::size_t columns, T* y,
+                       const Kernel& kernel) {
     if (pays)
-        run_gathered<T, N>(inputs, slices, columns, y, kernel);
+        run_packed<T, N>(inputs, slices, columns, y, kernel);
     else
         kernel(inputs, slices, columns, y, 0);
 }
