@@ -19,10 +19,10 @@ template <class T> void check_shapes(const char* loss, const Variable<T>& predic
     if (x == t) return;
     const std::string shapes = fmt::format("{}: the shapes of the prediction, {}, and the target, {}, differ", loss,
                                            describe(x), describe(t));
-    Shape both;
-    if (!find_common_shape(x, t, both)) throw Error(shapes);
+    const std::optional<Shape> both = common_shape(x, t);
+    if (!both) throw Error(shapes);
     throw Error(fmt::format("{}; broadcasting would go over {} pairs, {}: reshape one of them", shapes,
-                            element_count(both), describe(both)));
+                            element_count(*both), describe(*both)));
 }
 
 // What the sum of the losses is divided by.

@@ -102,13 +102,13 @@ void multiply(const Array<T>& a, const Array<T>& b, MatmulOptions options, Array
 
 template <class T> Array<T> multiply(const Variable<T>& a, const Variable<T>& b, MatmulOptions options) {
     const Operand left(a.shape(), options.transpose_a), right(b.shape(), options.transpose_b);
-    Shape shape;
-    if (!find_common_shape(left.batch, right.batch, shape))
+    std::optional<Shape> batch = common_shape(left.batch, right.batch);
+    if (!batch)
         throw Error(fmt::format("matmul: the axes before the last two do not broadcast: {} · {}", describe(a.shape()),
                                 describe(b.shape())));
-    shape.push_back(left.rows);
-    shape.push_back(right.columns);
-    Array<T> value = empty<T>(shape);
+    batch->push_back(left.rows);
+    batch->push_back(right.columns);
+    Array<T> value = empty<T>(*batch);
     multiply(a.value(), b.value(), options, value);
     return value;
 }

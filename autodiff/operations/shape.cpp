@@ -48,8 +48,10 @@ xt::svector<std::size_t, 4> Axes::resolve(const char* operation, std::size_t dim
     return resolved;
 }
 
-bool find_common_shape(const Shape& a, const Shape& b, Shape& common) {
-    common.resize(std::max(a.size(), b.size()));
+namespace {
+
+// Whether two shapes broadcast, and to what: `common` has room for it.
+bool find_common(const Shape& a, const Shape& b, Shape& common) {
     for (std::size_t i = 0; i < common.size(); ++i) {
         // Counted from the last dimension.
         const std::size_t x = i < a.size() ? a[a.size() - 1 - i] : 1;
@@ -60,14 +62,18 @@ bool find_common_shape(const Shape& a, const Shape& b, Shape& common) {
     return true;
 }
 
-bool can_broadcast(const Shape& from, const Shape& to) {
-    Shape common;
-    return find_common_shape(from, to, common) && common == to;
+}  // namespace
+
+std::optional<Shape> common_shape(const Shape& a, const Shape& b) {
+    Shape common(std::max(a.size(), b.size()));
+    return find_common(a, b, common) ? std::optional(common) : std::nullopt;
 }
 
+bool can_broadcast(const Shape& from, const Shape& to) { return common_shape(from, to) == to; }
+
 Shape broadcast_shape(const char* operation, const Shape& a, const Shape& b) {
-    Shape common;
-    if (!find_common_shape(a, b, common))
+    Shape common(std::max(a.size(), b.size()));  // not from an optional: every broadcast begins with it
+    if (!find_common(a, b, common))
         throw Error(fmt::format("{}: the shapes {} and {} do not broadcast: dimensions counted from the last must be "
                                 "equal or 1",
                                 operation, describe(a), describe(b)));

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <initializer_list>
+#include <optional>
 #include <span>
 #include <vector>
 
@@ -57,9 +58,9 @@ private:
 /// One axis of an array with `dimension` dimensions, counted from the first. Throws Error when it is out of range.
 std::size_t resolve_axis(const char* operation, std::ptrdiff_t axis, std::size_t dimension);
 
-/// Whether operands broadcast by NumPy's rule: their dimensions, the last ones first, are equal or 1. If they do, `common`
-/// becomes the shape that they broadcast to.
-bool find_common_shape(const Shape& a, const Shape& b, Shape& common);
+/// The shape that operands broadcast to by NumPy's rule: their dimensions, the last ones first, are equal or 1. Nothing
+/// when they are not.
+std::optional<Shape> common_shape(const Shape& a, const Shape& b);
 
 /// Whether an array of shape `from` can be broadcast to shape `to`.
 bool can_broadcast(const Shape& from, const Shape& to);
