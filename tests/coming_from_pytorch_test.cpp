@@ -14,11 +14,45 @@ TEST_CASE("a Variable is a handle and a Parameter a value", "[pytorch]") {
 
     Parameter<> p(b), q = p; // two parameters with equal values
     q = Variable({7, 8});    // writes into q; p is as it was
+    q -= 0.1f * p;           // and so does this, without recording
     // [handles]
     CHECK(a.value() == Array<>{2, 4});
     CHECK(b.value() == Array<>{5, 6});
     CHECK(p.value() == Array<>{5, 6});
-    CHECK(q.value() == Array<>{7, 8});
+    CHECK(q.value() == Array<>{6.5, 7.4f});
+    CHECK(q.requires_grad());
+}
+
+TEST_CASE("a weight is used twice by an operation", "[pytorch]") {
+    // [tied]
+    nn::Embedding words(1000, 32);
+    const Variable hidden = words(Array<std::int64_t>{3, 5});
+    const Variable logits = matmul(hidden, words.weight(), {.transpose_b = true});
+    // [tied]
+    CHECK(logits.shape() == Shape{2, 1000});
+    sum(square(logits)).backward();
+    const Array<> gradient = words.weight().grad().value();  // of both uses
+    CHECK(gradient(7, 0) != 0);
+    CHECK(gradient(3, 0) != gradient(7, 0));
+    CHECK(words.parameters().size() == 1);
+}
+
+TEST_CASE("the options of the table are as it says", "[pytorch]") {
+    Parameter<> a(Variable<>{1, 2}), b(Variable<>{3});
+    const std::vector<Variable<>> first{a}, second{b};
+    optim::Adam both({a, b}, {.learning_rate = 1e-3, .betas = {0.9, 0.99}, .epsilon = 1e-8});
+    CHECK(both.learning_rate() == 1e-3);
+    optim::Adam groups({{first, {.learning_rate = 1e-4}}, {second}});
+    CHECK(groups.learning_rate(0) == 1e-4);
+    CHECK(groups.learning_rate(1) == 1e-3);
+    optim::SGD cosine({a}, {.learning_rate = optim::cosine(1e-3, 1000, {.warmup_steps = 50})});
+    CHECK(cosine.learning_rate() == Approx(1e-3 / 50));
+    CHECK((full(a.shape(), 1.f) == Array<>{1, 1}));
+    CHECK((take_along_axis(Variable{{1, 2}, {3, 4}}, Array<std::int64_t>{{0, 0}, {1, 0}}, 1).value() ==
+           Array<>{{1, 1}, {4, 3}}));
+    CHECK_FALSE(a.grad().defined());
+    a.requires_grad(true), b.requires_grad(true);
+    CHECK_FALSE(grad(sum(square(a)) + 0 * sum(a), b).defined());
 }
 
 TEST_CASE("gradients add up over several losses when minimize is taken apart", "[pytorch]") {
