@@ -41,9 +41,21 @@ template <class T> Variable<T> BatchNorm<T>::forward_with(Activation activation,
     if (tracked && !this->training())
         return xgrad::detail::batch_norm_inference<T>(x, running_mean_, running_var_, weight_, bias_, options_.epsilon,
                                                       activation);
+    if (tracked) check_running_stats();
     auto [y, mean, variance] = batch_norm(x, weight_, bias_, options_.epsilon, activation);
     if (tracked) track(mean, variance, x.size() / features_);
     return y;
+}
+
+// Whatever was read into the buffers, they are written to only where they have the shape that they were made with.
+template <class T> void BatchNorm<T>::check_running_stats() const {
+    const auto refuse = [](const char* name, const Shape& shape, const Shape& expected) {
+        throw Error(fmt::format("BatchNorm: {} has shape {}; expected {}", name, describe(shape), describe(expected)));
+    };
+    const auto fits = [&](const Array<T>& row) { return row.dimension() == 1 && row.shape()[0] == features_; };
+    if (!fits(running_mean_)) refuse("running_mean", running_mean_.shape(), {features_});
+    if (!fits(running_var_)) refuse("running_var", running_var_.shape(), {features_});
+    if (num_batches_tracked_.dimension() != 0) refuse("num_batches_tracked", num_batches_tracked_.shape(), {});
 }
 
 // Moves the running estimates towards the statistics of a batch of so many values per channel.

@@ -50,6 +50,7 @@ protected:
     Variable<T> forward_with(Activation activation, const Variable<T>& x) override;
 
 private:
+    void check_running_stats() const;
     void track(const Array<T>& mean, const Array<T>& variance, std::size_t samples);
 
     Parameter<T> weight_, bias_;  // first: when they do not fit, an assignment throws before anything is changed

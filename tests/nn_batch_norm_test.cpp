@@ -4,7 +4,10 @@
 #include <variant>
 #include <vector>
 
+#include <fmt/format.h>
+
 #include "catch.hpp"
+#include "message.hpp"
 #include <xgrad/autodiff/generator.hpp>
 #include <xgrad/autodiff/gradcheck.hpp>
 #include <xgrad/autodiff/operations/activations.hpp>
@@ -195,6 +198,18 @@ TEST_CASE("BatchNorm's errors say which input and which shapes would fit", "[nn]
     REQUIRE_THROWS_AS(nn::BatchNorm(0), Error);
     REQUIRE_THROWS_AS(nn::BatchNorm(3, {.momentum = 1.5}), Error);
     REQUIRE_THROWS_AS(batch_norm(random({4, 3}), random({2})), Error);
+}
+
+TEST_CASE("BatchNorm refuses buffers of another shape, in training and in evaluation", "[nn][batch_norm]") {
+    const Variable<> x = {{1, 2, 3}, {4, 5, 6}, {0, 1, 0}};
+    for (const char* name : {"running_mean", "running_var", "num_batches_tracked"}) {
+        nn::BatchNorm<> layer(3);
+        for (auto& [path, buffer] : layer.named_buffers())
+            if (path == name)
+                std::visit([]<class A>(A* array) { *array = full(Shape{2}, typename A::value_type{0}); }, buffer);
+        CHECK(testing::message([&] { layer(x); }).find(fmt::format("BatchNorm: {} has shape (2,); expected (", name)) == 0);
+        if (std::string(name) != "num_batches_tracked") CHECK_THROWS_AS(layer.predict(x), Error);
+    }
 }
 
 TEST_CASE("BatchNorm's derivatives agree with differences to second order", "[nn][batch_norm][gradcheck]") {
