@@ -13,6 +13,7 @@
 #include <xgrad/autodiff/operations/index.hpp>
 #include <xgrad/autodiff/operations/matmul.hpp>
 #include <xgrad/autodiff/operations/normalization.hpp>
+#include <xgrad/autodiff/operations/places.hpp>
 #include <xgrad/autodiff/operations/reduce.hpp>
 #include <xgrad/autodiff/operations/shape.hpp>
 #include <xgrad/autodiff/operations/softmax.hpp>

@@ -4,8 +4,8 @@
 
 #include <xgrad/autodiff/kernels/move.hpp>
 #include <xgrad/autodiff/kernels/reduce.hpp>
+#include <xgrad/autodiff/operations/places.hpp>
 #include <xgrad/autodiff/operations/shape.hpp>
-#include <xgrad/autodiff/partial.hpp>
 #include <xgrad/autodiff/update_elementwise.hpp>
 #include <xgrad/autodiff/variable.hpp>
 
@@ -83,15 +83,15 @@ template <class T> void ValueNode<T>::receive(Sweep& sweep, Variable<T> g) {
 }
 
 template <class T> void ValueNode<T>::receive(Sweep& sweep, Partial<T> part) {
-    if (!part.cotangent().defined() || !sweep.expects(*this)) return;
+    if (!part.cotangent.defined() || !sweep.expects(*this)) return;
     if (released && !sweep.is_wanted(*this)) refuse_freed(*this);
-    if (!lies_within(*part.place(), shape()) || part.cotangent().shape() != part_shape(*part.place(), shape()))
+    if (!lies_within(*part.place, shape()) || part.cotangent.shape() != part_shape(*part.place, shape()))
         throw Error(fmt::format(
             "backward: the vjp of '{}' gave a part of shape {} that does not fit its place in an input "
             "of shape {}",
-            thread_state.vjp ? thread_state.vjp : "", describe(part.cotangent().shape()), describe(shape())));
+            thread_state.vjp ? thread_state.vjp : "", describe(part.cotangent.shape()), describe(shape())));
     if (sweep.create_graph) {
-        receive(sweep, scatter(part.cotangent(), part.place(), shape()));
+        receive(sweep, scatter(part.cotangent, part.place, shape()));
         return;
     }
     prepare(sweep);
@@ -100,7 +100,7 @@ template <class T> void ValueNode<T>::receive(Sweep& sweep, Partial<T> part) {
     } else if (!is_sole_owner(cotangent)) {
         cotangent = copy_of(cotangent);
     }
-    add_at(cotangent.node()->value, part.cotangent().value(), *part.place());
+    add_at(cotangent.node()->value, part.cotangent.value(), *part.place);
 }
 
 template <class T> void ValueNode<T>::complete(Sweep& sweep) {

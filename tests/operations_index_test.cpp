@@ -12,6 +12,7 @@
 #include <xgrad/autodiff/memory.hpp>
 #include <xgrad/autodiff/operations/arithmetic.hpp>
 #include <xgrad/autodiff/operations/index.hpp>
+#include <xgrad/autodiff/operations/places.hpp>
 #include <xgrad/autodiff/operations/reduce.hpp>
 #include <xgrad/autodiff/operations/shape.hpp>
 #include <xgrad/autodiff/tape.hpp>
@@ -210,7 +211,7 @@ TEST_CASE("take refuses indices that are out of range", "[operations][index][err
 }
 
 TEST_CASE("gather and scatter are each other's derivative", "[operations][index]") {
-    const auto place = make_place({.shape = {2, 2}, .strides = {6, -2}, .offset = 3});
+    const auto place = make_place(Region{.shape = {2, 2}, .strides = {6, -2}, .offset = 3});
     const V x = random({3, 4}, 1), part = random({2, 2}, 2);
     CHECK(sum(gather(x, place) * part).item() == Approx(sum(x * scatter(part, place, x.shape())).item()));
     check([&](auto& v) { return scatter(v, place, Shape{3, 4}); }, part);

@@ -7,6 +7,7 @@
 
 #include <xgrad/autodiff/operations/arithmetic.hpp>
 #include <xgrad/autodiff/operations/index.hpp>
+#include <xgrad/autodiff/operations/places.hpp>
 #include <xgrad/autodiff/operations/reduce.hpp>
 #include <xgrad/autodiff/operations/shape.hpp>
 #include <xgrad/autodiff/record.hpp>
@@ -215,7 +216,7 @@ TEST_CASE("a cotangent may be a part of its input", "[record]") {
     region.strides = {2};
     const auto place = make_place(region);
     const auto part = [&] {
-        return record("part", Array<>{2, 4}, wrt(x, [place](Variable<> g) { return Partial<float>(std::move(g), place); }));
+        return record("part", Array<>{2, 4}, wrt(x, [place](Variable<> g) { return Partial<float>{std::move(g), place}; }));
     };
     sum(part() * 3 + part()).backward();
     CHECK(holds(x.grad(), {0, 4, 0, 4}));
@@ -228,7 +229,7 @@ TEST_CASE("a partial cotangent that does not fit its place is refused", "[record
     const Variable<> x = leaf({1, 2, 3, 4});
     const auto with_place = [&](Region region, Variable<> g) {
         const auto place = make_place(std::move(region));
-        return record("part", Array<>(Shape{}, 0.0f), wrt(x, [=](const Variable<>&) { return Partial<float>(g, place); }));
+        return record("part", Array<>(Shape{}, 0.0f), wrt(x, [=](const Variable<>&) { return Partial<float>{g, place}; }));
     };
     Region two{{2}, {}, 1};
     two.strides = {2};

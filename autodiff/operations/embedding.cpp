@@ -4,7 +4,7 @@
 
 #include <xgrad/autodiff/operations/arithmetic.hpp>
 #include <xgrad/autodiff/operations/embedding.hpp>
-#include <xgrad/autodiff/operations/index.hpp>
+#include <xgrad/autodiff/operations/places.hpp>
 #include <xgrad/autodiff/record.hpp>
 
 namespace xgrad {
@@ -44,7 +44,7 @@ Variable<T> embedding(const Variable<T>& weight, const Array<std::int64_t>& indi
                   wrt(weight, [place, padding_index](Variable<T> g) {
                       if (padding_index)
                           g = where(all_but(*padding_index, std::get<Positions>(*place).indices), g, Variable<T>(0));
-                      return Partial<T>(std::move(g), place);
+                      return Partial<T>{std::move(g), place};
                   }));
 }
 

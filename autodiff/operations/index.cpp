@@ -5,64 +5,29 @@
 
 #include <xgrad/autodiff/kernels/reduce.hpp>
 #include <xgrad/autodiff/operations/index.hpp>
+#include <xgrad/autodiff/operations/places.hpp>
 #include <xgrad/autodiff/operations/shape.hpp>
-#include <xgrad/autodiff/record.hpp>
 
 namespace xgrad {
 namespace {
 
-template <class P> std::shared_ptr<const Place> allocate_place(P&& place) {
-    return std::allocate_shared<const Place>(memory::Allocator<Place>(), std::forward<P>(place));
-}
-
-void check_within(const char* operation, const Place& place, const Shape& whole) {
-    if (!detail::lies_within(place, whole))
-        throw Error(fmt::format("{}: the place does not lie within an array of shape {}", operation, describe(whole)));
-}
-
-}  // namespace
-
-std::shared_ptr<const Place> make_place(Region region) { return allocate_place(std::move(region)); }
-std::shared_ptr<const Place> make_place(Positions positions) { return allocate_place(std::move(positions)); }
-
-template <class T> Variable<T> detail::gather_within(const Variable<T>& x, std::shared_ptr<const Place> place) {
-    Array<T> value = empty<T>(part_shape(*place, x.shape()));
-    copy_from(value, x.value(), *place);
-    return record("gather", std::move(value),
-                  wrt(x, [place](Variable<T> g) { return Partial<T>(std::move(g), place); }));
-}
-
-template <class T> Variable<T> gather(const Variable<T>& x, std::shared_ptr<const Place> place) {
-    check_within("gather", *place, x.shape());
-    return detail::gather_within(x, std::move(place));
-}
-
-template <class T>
-Variable<T> scatter(const Variable<T>& part, std::shared_ptr<const Place> place, const Shape& shape) {
-    check_within("scatter", *place, shape);
-    if (part.shape() != detail::part_shape(*place, shape))
-        throw Error(fmt::format("scatter: a part of shape {} does not fit its place in {}", describe(part.shape()),
+// An index along an axis of this shape, counted from its beginning.
+std::int64_t resolve_index(const char* operation, std::int64_t index, std::size_t axis, const Shape& shape) {
+    const auto size = static_cast<std::int64_t>(shape[axis]);
+    if (index < -size || index >= size)
+        throw Error(fmt::format("{}: index {} is out of range for axis {} of {}", operation, index, axis,
                                 describe(shape)));
-    Array<T> value = full(shape, T{0});
-    detail::add_at(value, part.value(), *place);
-    return record("scatter", std::move(value), with("shape", shape),
-                  wrt(part, [place](const Variable<T>& g) { return detail::gather_within(g, place); }));
+    return index < 0 ? index + size : index;
 }
-
-namespace {
 
 // What one slice makes of one axis: adds to the region, and to the offset of its first element.
-void apply_slice(const Slice& slice, std::size_t axis, std::size_t extent, std::ptrdiff_t stride, const Shape& shape,
-                 Region& region, std::ptrdiff_t& offset) {
-    const auto size = static_cast<std::ptrdiff_t>(extent);
+void apply_slice(const Slice& slice, std::size_t axis, std::ptrdiff_t stride, const Shape& shape, Region& region,
+                 std::ptrdiff_t& offset) {
     if (slice.kind == Slice::Kind::index) {
-        if (slice.start < -size || slice.start >= size)
-            throw Error(fmt::format("view: index {} is out of range for axis {} of {}", slice.start, axis,
-                                    describe(shape)));
-        offset += (slice.start < 0 ? slice.start + size : slice.start) * stride;
+        offset += static_cast<std::ptrdiff_t>(resolve_index("view", slice.start, axis, shape)) * stride;
         return;
     }
-    const std::ptrdiff_t step = slice.step;
+    const std::ptrdiff_t size = static_cast<std::ptrdiff_t>(shape[axis]), step = slice.step;
     if (step == 0) throw Error("view: the step of a range is 0");
     // NumPy's rule: negative ends count from the end of the axis, then both are clipped to it.
     const std::ptrdiff_t low = step > 0 ? 0 : -1, high = step > 0 ? size : size - 1;
@@ -105,7 +70,7 @@ template <class T> Variable<T> view(const Variable<T>& x, std::span<const Slice>
         } else if (slice.kind == Slice::Kind::ellipsis) {
             take_whole(shape.size() - named);
         } else {
-            apply_slice(slice, axis, shape[axis], whole.strides[axis], shape, region, offset);
+            apply_slice(slice, axis, whole.strides[axis], shape, region, offset);
             ++axis;
         }
     }
@@ -113,19 +78,6 @@ template <class T> Variable<T> view(const Variable<T>& x, std::span<const Slice>
     region.offset = static_cast<std::size_t>(offset);
     return detail::gather_within(x, make_place(std::move(region)));
 }
-
-namespace {
-
-// An index along an axis of this shape, counted from its beginning.
-std::int64_t resolve_index(const char* operation, std::int64_t index, std::size_t axis, const Shape& shape) {
-    const auto size = static_cast<std::int64_t>(shape[axis]);
-    if (index < -size || index >= size)
-        throw Error(fmt::format("{}: index {} is out of range for axis {} of {}", operation, index, axis,
-                                describe(shape)));
-    return index < 0 ? index + size : index;
-}
-
-}  // namespace
 
 template <class T> Variable<T> take(const Variable<T>& x, const Array<std::int64_t>& indices, std::ptrdiff_t axis) {
     Positions positions{resolve_axis("take", axis, x.dimension()), empty<std::int64_t>(indices.shape())};
@@ -158,9 +110,6 @@ Variable<T> take_along_axis(const Variable<T>& x, const Array<std::int64_t>& ind
 }
 
 #define XGRAD_INSTANTIATE(T) \
-    template Variable<T> gather(const Variable<T>&, std::shared_ptr<const Place>); \
-    template Variable<T> detail::gather_within(const Variable<T>&, std::shared_ptr<const Place>); \
-    template Variable<T> scatter(const Variable<T>&, std::shared_ptr<const Place>, const Shape&); \
     template Variable<T> view(const Variable<T>&, std::span<const Slice>); \
     template Variable<T> take(const Variable<T>&, const Array<std::int64_t>&, std::ptrdiff_t); \
     template Variable<T> take_along_axis(const Variable<T>&, const Array<std::int64_t>&, std::ptrdiff_t);

@@ -2,10 +2,8 @@
 #pragma once
 
 #include <array>
-#include <memory>
 #include <span>
 
-#include <xgrad/autodiff/partial.hpp>
 #include <xgrad/autodiff/variable.hpp>
 
 namespace xgrad {
@@ -69,16 +67,4 @@ Variable<T> take_along_axis(const Variable<T>& x, const Array<std::int64_t>& ind
 template <class T>
 Variable<T> take(const Variable<T>& x, const FractionalArray auto& indices, std::ptrdiff_t axis = 0) = delete;
 
-/// The region that is the whole of an array.
-Region whole_region(const Shape& shape);
-/// A region, or positions along an axis, as a place for gather and scatter.
-std::shared_ptr<const Place> make_place(Region region);
-std::shared_ptr<const Place> make_place(Positions positions);
-
-namespace detail {
-
-/// target = the part of source at a place.
-template <class T> void copy_from(Array<T>& target, const Array<T>& source, const Place& place);
-
-}  // namespace detail
 }  // namespace xgrad

@@ -2,10 +2,13 @@
 #include <cstdlib>
 #include <utility>
 
+#include <fmt/format.h>
+
 #include <xgrad/autodiff/kernels/move.hpp>
 #include <xgrad/autodiff/kernels/pieces.hpp>
 #include <xgrad/autodiff/kernels/reduce.hpp>
-#include <xgrad/autodiff/operations/index.hpp>
+#include <xgrad/autodiff/operations/places.hpp>
+#include <xgrad/autodiff/record.hpp>
 
 namespace xgrad {
 namespace {
@@ -426,10 +429,52 @@ template <class T> void add_at(Array<T>& target, const Array<T>& part, const Pla
     });
 }
 
-template void copy_from(Array<float>&, const Array<float>&, const Place&);
-template void copy_from(Array<double>&, const Array<double>&, const Place&);
-template void add_at(Array<float>&, const Array<float>&, const Place&);
-template void add_at(Array<double>&, const Array<double>&, const Place&);
-
 }  // namespace detail
+
+std::shared_ptr<const Place> make_place(Place place) {
+    return std::allocate_shared<const Place>(memory::Allocator<Place>(), std::move(place));
+}
+
+namespace {
+
+void check_within(const char* operation, const Place& place, const Shape& whole) {
+    if (!detail::lies_within(place, whole))
+        throw Error(fmt::format("{}: the place does not lie within an array of shape {}", operation, describe(whole)));
+}
+
+}  // namespace
+
+template <class T> Variable<T> detail::gather_within(const Variable<T>& x, std::shared_ptr<const Place> place) {
+    Array<T> value = empty<T>(part_shape(*place, x.shape()));
+    copy_from(value, x.value(), *place);
+    return record("gather", std::move(value),
+                  wrt(x, [place](Variable<T> g) { return Partial<T>{std::move(g), place}; }));
+}
+
+template <class T> Variable<T> gather(const Variable<T>& x, std::shared_ptr<const Place> place) {
+    check_within("gather", *place, x.shape());
+    return detail::gather_within(x, std::move(place));
+}
+
+template <class T>
+Variable<T> scatter(const Variable<T>& part, std::shared_ptr<const Place> place, const Shape& shape) {
+    check_within("scatter", *place, shape);
+    if (part.shape() != detail::part_shape(*place, shape))
+        throw Error(fmt::format("scatter: a part of shape {} does not fit its place in {}", describe(part.shape()),
+                                describe(shape)));
+    Array<T> value = full(shape, T{0});
+    detail::add_at(value, part.value(), *place);
+    return record("scatter", std::move(value), with("shape", shape),
+                  wrt(part, [place](const Variable<T>& g) { return detail::gather_within(g, place); }));
+}
+
+#define XGRAD_INSTANTIATE(T)                                                                              \
+    template Variable<T> gather(const Variable<T>&, std::shared_ptr<const Place>);                        \
+    template Variable<T> scatter(const Variable<T>&, std::shared_ptr<const Place>, const Shape&);         \
+    template Variable<T> detail::gather_within(const Variable<T>&, std::shared_ptr<const Place>);         \
+    template void detail::copy_from(Array<T>&, const Array<T>&, const Place&);                            \
+    template void detail::add_at(Array<T>&, const Array<T>&, const Place&);
+XGRAD_INSTANTIATE(float)
+XGRAD_INSTANTIATE(double)
+
 }  // namespace xgrad

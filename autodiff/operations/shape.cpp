@@ -8,9 +8,8 @@
 #include <xgrad/autodiff/kernels/move.hpp>
 #include <xgrad/autodiff/kernels/pieces.hpp>
 #include <xgrad/autodiff/kernels/reduce.hpp>
-#include <xgrad/autodiff/operations/index.hpp>
+#include <xgrad/autodiff/operations/places.hpp>
 #include <xgrad/autodiff/operations/shape.hpp>
-#include <xgrad/autodiff/partial.hpp>
 #include <xgrad/autodiff/record.hpp>
 
 namespace xgrad {
