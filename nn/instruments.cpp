@@ -2,6 +2,8 @@
 #include <cstring>
 #include <set>
 
+#include <fmt/format.h>
+
 #include <xgrad/nn/instruments.hpp>
 #include <xgrad/nn/layer_norm.hpp>
 
@@ -55,8 +57,22 @@ template <class T> std::vector<Variable<T>> own_weights(const Layer<T>& layer) {
     return own;
 }
 
-std::size_t width_of(std::string_view text) {
-    return static_cast<std::size_t>(std::ranges::count_if(text, [](char c) { return (c & 0xc0) != 0x80; }));
+std::string table(const std::vector<std::vector<std::string>>& rows, std::size_t left) {
+    // Characters of UTF-8, which is what fmt counts when it fills a cell up.
+    const auto width_of = [](const std::string& text) {
+        return static_cast<std::size_t>(std::ranges::count_if(text, [](char c) { return (c & 0xc0) != 0x80; }));
+    };
+    std::vector<std::size_t> widths(rows.at(0).size());
+    for (const auto& row : rows)
+        for (std::size_t i = 0; i < widths.size(); ++i) widths[i] = std::max(widths[i], width_of(row[i]));
+    std::string text;
+    for (const auto& row : rows) {
+        std::string line;
+        for (std::size_t i = 0; i < widths.size(); ++i)
+            line += i < left ? fmt::format("{:<{}}  ", row[i], widths[i]) : fmt::format("{:>{}}  ", row[i], widths[i]);
+        text += line.substr(0, line.find_last_not_of(' ') + 1) + "\n";
+    }
+    return text;
 }
 
 #define XGRAD_INSTANTIATE(T)                                           \

@@ -63,8 +63,8 @@ template <class T> std::vector<Variable<T>> own_parameters(const Layer<T>& layer
 /// Those of them that are matrices θ in z = θh, or convolutions: two axes and more, but no scales of a LayerNorm.
 template <class T> std::vector<Variable<T>> own_weights(const Layer<T>& layer);
 
-/// How many characters of UTF-8 a cell of a table has, which is what fmt counts when it fills one up.
-std::size_t width_of(std::string_view text);
+/// Rows of cells as a table: the first `left` columns begin on the left, the others end on the right.
+std::string table(const std::vector<std::vector<std::string>>& rows, std::size_t left);
 
 /// In double: the squares of an exploding signal do not fit into a float.
 struct Statistics {

@@ -127,15 +127,12 @@ template <class T> std::string Layer<T>::summary(const Shape& input_shape) const
     } watcher;
     predict(full(input_shape, T{0}));
 
-    using Row = std::array<std::string, 4>;
-    std::vector<Row> rows{{"name", "layer", "output", "parameters"}};
-    const auto modules = this->named_modules();
+    std::vector<std::vector<std::string>> rows{{"name", "layer", "output", "parameters"}};
+    const detail::LayerNames<T> names(*this);
     std::set<const void*> counted;
     for (const auto& [layer, shape] : watcher.calls) {
-        const auto* const module = static_cast<const Module<T>*>(layer);
-        const auto found =
-            std::find_if(modules.begin(), modules.end(), [&](const auto& m) { return m.second == module; });
-        const std::string name = found == modules.end() ? "" : found->first;
+        const std::string* const found = names.find(*layer);
+        const std::string name = found ? *found : "";
         const bool has_rows_within = layer->named_modules().size() > 1;
         std::size_t count = 0;
         for (const Variable<T>& parameter : layer->parameters())
@@ -146,14 +143,7 @@ template <class T> std::string Layer<T>::summary(const Shape& input_shape) const
         if (layer == this)
             rows.push_back({"", "total", describe(shape), std::to_string(layer->parameter_count(true))});
     }
-    std::array<std::size_t, 4> width{};
-    for (const Row& row : rows)
-        for (std::size_t i = 0; i < row.size(); ++i) width[i] = std::max(width[i], detail::width_of(row[i]));
-    std::string table;
-    for (const Row& row : rows)
-        table += fmt::format("{:<{}}  {:<{}}  {:<{}}  {:>{}}\n", row[0], width[0], row[1], width[1], row[2], width[2],
-                             row[3], width[3]);
-    return table;
+    return detail::table(rows, 3);
 }
 
 template class detail::Hooks<float>;

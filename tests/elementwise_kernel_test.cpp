@@ -1,7 +1,6 @@
 #include <algorithm>
 #include <cmath>
 #include <cstddef>
-#include <random>
 #include <string>
 #include <vector>
 
@@ -15,6 +14,7 @@
 using namespace xgrad;
 using kernels::Broadcast;
 using kernels::elementwise_kernel;
+using twins::numbers;
 
 namespace {
 
@@ -40,14 +40,6 @@ std::size_t source(std::size_t place, const Shape& result, const Shape& operand)
     return index;
 }
 
-template <class T> std::vector<T> random(std::size_t size, unsigned seed, double low = 0.5, double high = 2) {
-    std::mt19937 engine(seed);
-    std::uniform_real_distribution<double> draw(low, high);
-    std::vector<T> result(size);
-    for (T& number : result) number = static_cast<T>(draw(engine));
-    return result;
-}
-
 // What two shapes broadcast to.
 Shape broadcast(const Shape& a, const Shape& b) {
     Shape result(std::max(a.size(), b.size()), 1);
@@ -65,8 +57,8 @@ template <class T> void check_broadcast(const Shape& a, const Shape& b, const Sh
     INFO(describe(a) << " " << describe(b) << " " << describe(c));
     const Shape result = broadcast(broadcast(a, b), c);
     const std::size_t size = size_of(result);
-    const auto x = random<T>(size_of(a), 1), y = random<T>(size_of(b), 2), z = random<T>(size_of(c), 3),
-               g = random<T>(size, 4);
+    const auto x = numbers<T>(size_of(a), 1, 0.5, 2), y = numbers<T>(size_of(b), 2, 0.5, 2),
+               z = numbers<T>(size_of(c), 3, 0.5, 2), g = numbers<T>(size, 4, 0.5, 2);
     const auto& kernel = elementwise_kernel<decltype(formula), T, 3>();
     const Broadcast loop(result, {a, b, c});
     CHECK(loop.size == size);
@@ -213,8 +205,8 @@ TEST_CASE("gradients are summed up along one group of axes, where what is within
 
 TEST_CASE("any number of threads gives bitwise the same summed gradients", "[elementwise][threads]") {
     const std::size_t rows = 3000, columns = 50;
-    const auto x = random<float>(rows * columns, 1), y = random<float>(columns, 2), z = random<float>(rows, 3),
-               g = random<float>(rows * columns, 4);
+    const auto x = numbers<float>(rows * columns, 1, 0.5, 2), y = numbers<float>(columns, 2, 0.5, 2),
+               z = numbers<float>(rows, 3, 0.5, 2), g = numbers<float>(rows * columns, 4, 0.5, 2);
     const auto& kernel = elementwise_kernel<decltype(formula), float, 3>();
     const Broadcast loop(Shape{rows, columns}, {Shape{rows, columns}, Shape{columns}, Shape{rows, 1}});
     const float* inputs[] = {x.data(), y.data(), z.data()};
@@ -239,7 +231,7 @@ TEMPLATE_TEST_CASE("gathering writes at most short_row numbers behind its own", 
                  {Shape{300, 1, length}, Shape{300, rows, 1}, Shape{rows, length}, Shape{1, rows, 1}}) {
                 const Shape result{300, rows, length};
                 CAPTURE(length, operand);
-                const auto x = random<TestType>(size_of(operand), 1);
+                const auto x = numbers<TestType>(size_of(operand), 1, 0.5, 2);
                 const Broadcast loop(result, {operand, Shape{rows, 1}});  // rows stay rows, beside a column
                 for (const xgrad::Level level : xgrad::twins::levels()) {
                     const kernels::RecurringOperand<TestType> gather(loop, 0, x.data(), level);
@@ -281,7 +273,8 @@ TEST_CASE("dimensions may take turns in being repeated up to a limit, which an e
 
 TEST_CASE("results may overwrite inputs, and gradients the cotangent or an input", "[elementwise]") {
     const Shape shape{5, 13}, row{13};
-    const auto a = random<float>(65, 1), b = random<float>(65, 2), g = random<float>(65, 3), r = random<float>(13, 4);
+    const auto a = numbers<float>(65, 1, 0.5, 2), b = numbers<float>(65, 2, 0.5, 2), g = numbers<float>(65, 3, 0.5, 2),
+               r = numbers<float>(13, 4, 0.5, 2);
     const formulas::Multiply multiply;
     const auto& kernel = elementwise_kernel<formulas::Multiply, float, 2>();
 
@@ -315,7 +308,7 @@ TEST_CASE("results may overwrite inputs, and gradients the cotangent or an input
 
 TEST_CASE("a long result is right from end to end", "[elementwise]") {
     const Shape shape{1000, 333}, column{1000, 1};
-    const auto a = random<float>(333000, 1), b = random<float>(1000, 2);
+    const auto a = numbers<float>(333000, 1, 0.5, 2), b = numbers<float>(1000, 2, 0.5, 2);
     std::vector<float> out(a.size());
     const formulas::Add add;
     const float* inputs[] = {a.data(), b.data()};
@@ -345,49 +338,4 @@ TEST_CASE("formulas carry their numbers", "[elementwise]") {
     own.backward(&user, Broadcast(shape, {shape}), g.data(), inputs, gradients);
     CHECK(y == std::vector<double>{-5, 2.5, 28});
     CHECK(dy == std::vector<double>{3, 30, 300});
-}
-
-namespace {
-
-// Every formula of the library at one level against its portable kernels.
-template <class T, class Formula> void compare_with_portable(Level level) {
-    INFO("formula " << formulas::Formulas::position<Formula> << " at level " << name(level));
-    constexpr std::size_t n = kernels::operands_of<Formula>();
-    const Shape shape{77};
-    const auto a = random<T>(77, 1, 0.1, 1.5), b = random<T>(77, 2, 0.1, 1.5), c = random<T>(77, 4, 0.1, 1.5),
-               g = random<T>(77, 3);
-    const T* inputs[] = {a.data(), b.data(), c.data()};
-    const Formula formula_of_library{};
-    std::vector<T> results[2][1 + 2 * n];  // the value, each gradient on its own, and all of them at once
-    for (bool portable : {false, true}) {
-        const auto& kernel = elementwise_kernel<Formula, T, n>(portable ? Level::portable : level);
-        auto& result = results[portable];
-        for (auto& array : result) array = std::vector<T>(77);
-        const Broadcast loop(77, n);
-        kernel.forward(&formula_of_library, loop, result[0].data(), inputs);
-        T* all[n];
-        for (std::size_t k = 0; k < n; ++k) {
-            T* one[n]{};
-            one[k] = result[1 + k].data();
-            kernel.backward(&formula_of_library, loop, g.data(), inputs, one);
-            all[k] = result[1 + n + k].data();
-        }
-        kernel.backward(&formula_of_library, loop, g.data(), inputs, all);
-        for (std::size_t k = 0; k < n; ++k)
-            for (std::size_t i = 0; i < 77; ++i) CHECK(all[k][i] == Approx(result[1 + k][i]));
-    }
-    for (std::size_t k = 0; k < 1 + 2 * n; ++k)
-        for (std::size_t i = 0; i < results[0][k].size(); ++i)
-            CHECK(results[0][k][i] == Approx(results[1][k][i]).epsilon(sizeof(T) == 4 ? 3e-6 : 1e-13).margin(1e-12));
-}
-
-template <class T, class... Formula> void compare_all(Level level, formulas::List<Formula...>) {
-    (compare_with_portable<T, Formula>(level), ...);
-}
-
-}  // namespace
-
-TEMPLATE_TEST_CASE("every formula of the library gives the same at every level", "[elementwise]", float, double) {
-    for (Level level : {Level::avx2, Level::avx512})
-        if (available(level)) compare_all<TestType>(level, formulas::Formulas());
 }

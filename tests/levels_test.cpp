@@ -19,7 +19,6 @@
 #include <xgrad/autodiff/kernels/losses.hpp>
 #include <xgrad/autodiff/kernels/reduce.hpp>
 #include <xgrad/autodiff/kernels/softmax.hpp>
-#include <xgrad/autodiff/kernels/update.hpp>
 
 using namespace xgrad;
 using namespace xgrad::twins;
@@ -116,8 +115,19 @@ template <class Formula, class T> void check_formula(Draw& draw) {
             std::array<std::vector<T>, N> gradients;
             std::array<T*, N> places;
             for (std::size_t k = 0; k < N; ++k) gradients[k].resize(count(result)), places[k] = gradients[k].data();
-            kernels::elementwise_kernel<Formula, T, N>(at).backward(&formula, loop, g.data(), plain_data.data(),
-                                                                    places.data());
+            const auto& kernel = kernels::elementwise_kernel<Formula, T, N>(at);
+            kernel.backward(&formula, loop, g.data(), plain_data.data(), places.data());
+            // Each on its own is as it is beside the others.
+            for (std::size_t k = 0; N > 1 && k < N; ++k) {
+                std::vector<T> alone(count(result));
+                std::array<T*, N> place{};
+                place[k] = alone.data();
+                kernel.backward(&formula, loop, g.data(), plain_data.data(), place.data());
+                const bool same = std::equal(alone.begin(), alone.end(), gradients[k].begin(), [](T a, T b) {
+                    return (a != a && b != b) || a == Approx(b);
+                });
+                CHECK(same);
+            }
             return std::apply([](const auto&... gradient) { return joined<T>(gradient...); }, gradients);
         },
         512);
@@ -301,30 +311,5 @@ TEMPLATE_TEST_CASE("all levels normalise the same way", "[levels]", float, doubl
                 return joined(y, mean, rstd, dx, dweight, dbias);
             },
             2048);
-    }
-}
-
-TEMPLATE_TEST_CASE("all levels update parameters the same way", "[levels]", float, double) {
-    using T = TestType;
-    for (unsigned seed = 0; seed < 100; ++seed) {
-        Draw draw(seed);
-        INFO("seed " << seed);
-        const std::size_t n = draw.size(100);
-        const auto gradient = draw.numbers<T>(n), start = draw.numbers<T>(n), first = draw.numbers<T>(n);
-        const auto second = draw.numbers<T>(n, 0.1, 2);
-        const kernels::SgdOptions sgd{.momentum = draw.coin() ? 0.9 : 0, .weight_decay = 0.01, .nesterov = draw.coin()};
-        check_levels([&](Level at) {
-            std::vector<T> parameter = start, momentum = first;
-            kernels::sgd_update(sgd, gradient.data(), parameter.data(), sgd.momentum > 0 ? momentum.data() : nullptr, n,
-                                at);
-            return joined(parameter, momentum);
-        });
-        const kernels::AdamOptions adam{
-            .weight_decay = 0.01, .decoupled = draw.coin(), .bias_correction1 = 0.5, .bias_correction2 = 0.1};
-        check_levels([&](Level at) {
-            std::vector<T> parameter = start, m = first, v = second, largest = second;
-            kernels::adam_update(adam, gradient.data(), parameter.data(), m.data(), v.data(), largest.data(), n, at);
-            return joined(parameter, m, v, largest);
-        });
     }
 }

@@ -8,6 +8,7 @@
 #include <type_traits>
 
 #include "catch.hpp"
+#include "message.hpp"
 #include <xgrad/autodiff/generator.hpp>
 #include <xgrad/autodiff/variable.hpp>
 
@@ -60,13 +61,8 @@ template <class T> bool close(const Variable<T>& x, const std::type_identity_t<A
 
 /// function() throws an Error that says all of these.
 template <class F> void check_refused(F function, std::initializer_list<std::string> texts) {
-    std::string message = "nothing was thrown";
-    try {
-        function();
-    } catch (const Error& error) {
-        message = error.what();
-    }
-    for (const std::string& text : texts) CHECK_THAT(message, ContainsSubstring(text));
+    const std::string said = message(function);
+    for (const std::string& text : texts) CHECK_THAT(said, ContainsSubstring(text));
 }
 
 }  // namespace xgrad::testing

@@ -345,24 +345,15 @@ Probe probe(nn::Module<T>& module, const std::type_identity_t<std::function<Vari
 }
 
 std::string Probe::summary() const {
-    using Row = std::array<std::string, 11>;
-    std::vector<Row> rows{{"name", "layer", "output", "mean", "variance", "spread", "dead", "saturated", "factor",
-                           "cotangent", "gradient/parameter"}};
+    std::vector<std::vector<std::string>> rows{{"name", "layer", "output", "mean", "variance", "spread", "dead",
+                                                "saturated", "factor", "cotangent", "gradient/parameter"}};
     for (const LayerSignal& l : layers)
         rows.push_back({l.name, l.layer, describe(l.shape), number(l.mean), number(l.variance), number(l.spread),
                         percent(l.dead), percent(l.saturated), number(l.factor), number(l.cotangent_variance),
                         number(l.gradient_ratio)});
-    const std::size_t columns = gradient ? rows[0].size() : rows[0].size() - 2;
-    std::array<std::size_t, 11> width{};
-    for (const Row& row : rows)
-        for (std::size_t i = 0; i < columns; ++i) width[i] = std::max(width[i], nn::detail::width_of(row[i]));
-    std::string table;
-    for (const Row& row : rows) {
-        std::string line;
-        for (std::size_t i = 0; i < columns; ++i)
-            line += i < 3 ? fmt::format("{:<{}}  ", row[i], width[i]) : fmt::format("{:>{}}  ", row[i], width[i]);
-        table += line.substr(0, line.find_last_not_of(' ') + 1) + "\n";
-    }
+    if (!gradient)
+        for (auto& row : rows) row.resize(row.size() - 2);
+    std::string table = nn::detail::table(rows, 3);
     table += in_words("signal", "on", signal);
     if (gradient) table += in_words("gradient", "back", *gradient);
     return table;
