@@ -136,7 +136,7 @@ template <class T> void Optimizer<T>::step() {
         throw Error(fmt::format("step: a parameter of shape {} received a gradient, but no module lists it, so it "
                                 "would stay untrained; list it in the module's `fields`, or give it to an optimizer",
                                 unlisted));
-    if (checks_state_) check_state();
+    if (checks_state_ && state_was_given_) check_state();
     if (on_non_finite_ != NonFinite::ignore && !gradients_are_fine()) return;
     for (const Range& group : groups_) {
         const double learning_rate = rate_at(group.learning_rate, step_count_);
@@ -187,6 +187,7 @@ template <class T> void Optimizer<T>::set_learning_rate(const Schedule& learning
 }
 
 template <class T> std::vector<StateEntry<T>> Optimizer<T>::state() {
+    state_was_given_ = true;
     std::vector<StateEntry<T>> entries{{"step", &step_count_}, {"skipped_steps", &skipped_steps_}};
     for (std::size_t i = 0; i < parameters_.size(); ++i) {
         make_arrays(i);

@@ -155,7 +155,7 @@ private:
     std::vector<std::string> names_;
     NonFinite on_non_finite_;
     double max_grad_norm_;
-    bool checks_state_;
+    bool checks_state_, state_was_given_ = false;
     std::int64_t step_count_ = 0, skipped_steps_ = 0;
 };
 
