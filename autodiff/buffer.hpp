@@ -26,6 +26,7 @@ inline constinit std::atomic<std::uint64_t> change_clock{0};
 struct alignas(64) Block {
     std::atomic<std::uint32_t> buffers{1};
     std::atomic<std::uint64_t> changed{0};  // when it was last changed in place, by the change clock
+    std::atomic<bool> read_only{false};     // others rely on it, as a Dataset on what its batches look at
     std::size_t bytes = 0;                  // head and elements, as asked from the pool
     std::shared_ptr<void> keeper;           // what keeps borrowed memory alive
 
@@ -124,6 +125,12 @@ public:
         if (!block_) return;
         block_->changed.store(detail::increase(detail::change_clock, std::uint64_t{1}), std::memory_order_relaxed);
     }
+
+    /// Says that Variables that look at this memory, now or later, are not to be changed in place. A copy may be.
+    void protect() const noexcept {
+        if (block_) block_->read_only.store(true, std::memory_order_relaxed);
+    }
+    bool is_read_only() const noexcept { return block_ && block_->read_only.load(std::memory_order_relaxed); }
 
     /// Makes room for `size` elements; old elements are kept only when the size stays the same.
     void resize(size_type size) {

@@ -43,18 +43,23 @@ public:
     explicit Moved(const Variable<double>& input) : input_(input), values_(input.value()) {}
     Moved(const Moved&) = delete;
     Moved& operator=(const Moved&) = delete;
-    ~Moved() { input_.assign(values_); }
+    ~Moved() {
+        if (is_moved_) input_.assign(values_);
+    }
 
     void along(const Array<double>& direction, double distance) {
         input_.update([&](Array<double>& x) { x = values_ + distance * direction; });
+        is_moved_ = true;
     }
     void at(std::size_t entry, double distance) {
         input_.update([&](Array<double>& x) { x.data()[entry] = values_.data()[entry] + distance; });
+        is_moved_ = true;
     }
 
 private:
     Variable<double> input_;
     const Array<double> values_;
+    bool is_moved_ = false;  // an input that refuses to be changed need not be put back
 };
 
 // While it lives, all inputs require gradients.

@@ -107,7 +107,6 @@ public:
     bool requires_grad = false;
     bool released = false;      // was on a tape; a backward has freed what it had saved
     bool is_parameter = false;
-    bool is_read_only = false;           // looks at memory that others rely on: a batch at its Dataset's
     std::atomic<bool> is_listed{false};  // some module, or an optimizer, knows this parameter
 
 private:

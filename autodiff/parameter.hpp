@@ -25,7 +25,8 @@ public:
     Parameter& operator=(const Variable<T>& values);
     ~Parameter() = default;
 
-    /// Writes the result into this parameter. Nothing is recorded.
+    /// Writes the result into this parameter; nothing is recorded. Throws Error when it has another shape. (Of a
+    /// handle, a Variable, they make a handle to the result.)
     Parameter& operator+=(const Variable<T>& other);
     Parameter& operator-=(const Variable<T>& other);
     Parameter& operator*=(const Variable<T>& other);

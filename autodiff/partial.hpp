@@ -30,5 +30,6 @@ template <class T> struct Partial {
     Variable<T> cotangent;
     std::shared_ptr<const Place> place;
 };
+template <class T> Partial(Variable<T>, std::shared_ptr<const Place>) -> Partial<T>;
 
 }  // namespace xgrad

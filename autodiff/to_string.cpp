@@ -1,3 +1,4 @@
+#include <algorithm>
 #include <iterator>
 #include <ostream>
 
@@ -12,7 +13,11 @@ namespace {
 template <class T> class Writer {
 public:
     Writer(const Array<T>& array, std::string& text)
-        : shape_(array.shape()), abbreviates_(array.size() > 1000), next_(array.data()), text_(text) {}
+        : shape_(array.shape()), next_(array.data()), text_(text) {
+        std::size_t count = 1;  // of numbers, or of empty rows
+        for (const std::size_t size : shape_) count *= std::max<std::size_t>(size, 1);
+        abbreviates_ = count > 1000;
+    }
 
     void write(std::size_t axis, std::size_t size) {
         if (axis == shape_.size()) {

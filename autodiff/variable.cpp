@@ -13,8 +13,8 @@ namespace xgrad {
 namespace detail {
 
 void refuse_empty() {
-    throw Error("value: this Variable is empty: it stands for no value; a gradient is before backward, and where grad "
-                "found that an output does not depend on an input");
+    throw Error("value: this Variable is empty: it stands for no value; x.grad() is empty until backward has run, and "
+                "grad() gives an empty one for an input that the output does not depend on");
 }
 
 void refuse_changed(const Shape& shape) {
@@ -188,9 +188,9 @@ namespace {
 
 template <class T> void check_output(const char* operation, const Variable<T>& output, const Variable<T>& cotangent) {
     if (!output.requires_grad())
-        throw Error(fmt::format("{}: the output depends on no variable that requires a gradient; it was made under "
-                                "NoGrad, through detach(), of frozen parameters only, or by grad without "
-                                "create_graph",
+        throw Error(fmt::format("{}: the output depends on no variable that requires a gradient: perhaps none was told "
+                                "to, by requires_grad(true), or it was made under NoGrad, through detach(), of frozen "
+                                "parameters, or by grad without create_graph",
                                 operation));
     if (output.node()->released) detail::refuse_freed(*output.node());
     if (cotangent.shape() != output.shape())
@@ -229,9 +229,9 @@ template <Real T> Array<T>& Variable<T>::begin_update() {
         throw Error(fmt::format("update: this value was made by the operation '{}'; only variables that no operation "
                                 "made can be changed in place",
                                 node_->operation));
-    if (node_->is_read_only)
-        throw Error(fmt::format("update: this value, of shape {}, looks at the memory of a Dataset; change a copy: "
-                                "Variable(x.value())",
+    if (node_->value.storage().is_read_only())
+        throw Error(fmt::format("update: this value, of shape {}, looks at memory that others rely on, as a batch does "
+                                "at its Dataset's; change a copy: Variable(x.value())",
                                 describe(shape())));
     node_->value.storage().touch();  // here as well as at the end: the function may throw half-way
     return node_->value;

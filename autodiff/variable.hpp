@@ -22,7 +22,7 @@
 namespace xgrad {
 
 template <Real T> class Variable;
-template <class T> class Partial;
+template <class T> struct Partial;
 
 /// How a backward pass is run.
 struct BackwardOptions {
@@ -155,11 +155,12 @@ public:
     /// The same memory with no history: requires no gradient.
     Variable detach() const;
 
-    /// Writes new values in place. Throws Error when the shape is not this one's, or when an operation made this value.
+    /// Writes new values in place. Throws Error when the shape is not this one's, when an operation made this value, or
+    /// when it looks at a Dataset's memory.
     void assign(const std::type_identity_t<Variable>& values);
     /// Changes the value in place through a function that takes `Array<T>&` and keeps its shape; when it assigns an
     /// expression, which brings memory of its own, the elements are copied back. Throws Error when the shape was
-    /// changed, or when an operation made this value.
+    /// changed, when an operation made this value, or when it looks at a Dataset's memory.
     template <std::invocable<Array<T>&> F> void update(F&& function) {
         Array<T>& value = begin_update();
         const Shape before = value.shape();
@@ -446,8 +447,8 @@ template <Real T> const Array<T>& Variable<T>::value() const {
 extern template class Variable<float>;
 extern template class Variable<double>;
 
-/// The value as text, six digits of each number: `[[1, 2], [3, 4]]`, with a line for each row. Of more than 1000 numbers
-/// the first and the last three along each axis. An empty handle is "empty".
+/// The value as text, six digits of each number: `[[1, 2], [3, 4]]`, with a line for each row. Of more than 1000
+/// numbers the first and the last three along each axis. An empty handle is "empty".
 template <class T> std::string to_string(const Variable<T>& x);
 /// Writes that text.
 template <class T> std::ostream& operator<<(std::ostream& out, const Variable<T>& x);

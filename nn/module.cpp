@@ -15,7 +15,7 @@ template <class T> std::string Fields<T>::path_of(std::string_view name) const {
 }
 
 template <class T> Fields<T>& Fields<T>::operator()(std::string_view name, Parameter<T>& parameter) {
-    detail::mark_listed(parameter);
+    xgrad::detail::mark_listed(parameter);
     if (parameter.defined()) on_parameter(path_of(name), parameter);
     return *this;
 }
@@ -72,10 +72,12 @@ template <class T, class OnModule> void each_module(const Module<T>& module, OnM
     const_cast<Module<T>&>(module).fields(walk);
 }
 
-// Under one name only one of several could be saved.
-template <class X> void refuse_twice(const std::vector<Named<X>>& found) {
-    std::vector<std::string_view> names;
-    for (const auto& [name, field] : found) names.push_back(name);
+// Under one name only one of several parameters and buffers could be saved.
+template <class T> void check_names(const Module<T>& module) {
+    std::vector<std::string> names;
+    const auto add = [&](const std::string& path, const auto&) { names.push_back(path); };
+    each_parameter(module, add);
+    each_buffer(module, add);
     std::sort(names.begin(), names.end());
     if (const auto twice = std::adjacent_find(names.begin(), names.end()); twice != names.end())
         throw Error(fmt::format("fields: '{}' is listed twice; names must differ", *twice));
@@ -98,39 +100,37 @@ template <class T> std::vector<Variable<T>> Module<T>::parameters() const {
 }
 
 template <class T> std::vector<Named<Variable<T>>> Module<T>::named_parameters(std::string_view pattern) const {
+    check_names(*this);
     std::vector<Named<Variable<T>>> result;
     each_parameter(*this, [&](const std::string& path, const Variable<T>& parameter) {
         if (matches(path, pattern)) result.emplace_back(path, parameter);
     });
-    refuse_twice(result);
     return result;
 }
 
 template <class T> std::vector<Named<BufferPointer<T>>> Module<T>::named_buffers() {
+    check_names(*this);
     std::vector<Named<BufferPointer<T>>> result;
     each_buffer(*this, [&](const std::string& path, auto* buffer) { result.emplace_back(path, buffer); });
-    refuse_twice(result);
     return result;
 }
 
 template <class T> std::vector<Named<ConstBufferPointer<T>>> Module<T>::named_buffers() const {
+    check_names(*this);
     std::vector<Named<ConstBufferPointer<T>>> result;
     each_buffer(*this, [&](const std::string& path, const auto* buffer) { result.emplace_back(path, buffer); });
-    refuse_twice(result);
     return result;
 }
 
 template <class T> std::vector<Named<Module<T>*>> Module<T>::named_modules() {
     std::vector<Named<Module*>> result;
     each_module(*this, [&](const std::string& path, Module* module) { result.emplace_back(path, module); });
-    refuse_twice(result);
     return result;
 }
 
 template <class T> std::vector<Named<const Module<T>*>> Module<T>::named_modules() const {
     std::vector<Named<const Module*>> result;
     each_module(*this, [&](const std::string& path, const Module* module) { result.emplace_back(path, module); });
-    refuse_twice(result);
     return result;
 }
 

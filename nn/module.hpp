@@ -2,6 +2,8 @@
 #pragma once
 
 #include <array>
+#include <concepts>
+#include <cstdint>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -15,17 +17,30 @@ namespace xgrad::nn {
 
 template <class T> class Module;
 
+namespace detail {
+
+template <class T, class X>
+inline constexpr bool is_listable = std::same_as<X, Parameter<T>> || std::same_as<X, Array<T>> ||
+                                    std::same_as<X, Array<std::int64_t>> || std::derived_from<X, Module<T>>;
+template <class T, class X> inline constexpr bool is_listable<T, std::optional<X>> = is_listable<T, X>;
+template <class T, class X> inline constexpr bool is_listable<T, std::vector<X>> = is_listable<T, X>;
+template <class T, class X, std::size_t N>
+inline constexpr bool is_listable<T, std::array<X, N>> = is_listable<T, X>;
+
+}  // namespace detail
+
 /// What a module's `fields` is given: it calls it once for each member, with its name.
 ///
 ///     void fields(nn::Fields<>& f) override { f("hidden", hidden_)("norm", norm_)("output", output_); }
 ///
 /// For training and files a member has one of three kinds. A Parameter is trained and saved. A buffer (an Array) is
 /// saved but not trained: a statistic. Everything else is a setting, which is not listed: the program that makes the
-/// module states it. Vectors, arrays and optionals of parameters, buffers and modules are listed as they are.
+/// module states it. Vectors, arrays and optionals of parameters, buffers and modules are listed as they are. Names of
+/// parameters and buffers must differ.
 template <class T = float> class Fields {
 public:
     /// Whether a member of this type can be listed.
-    template <class X> static constexpr bool is_listable = requires(Fields& f, X& x) { f(std::string_view(), x); };
+    template <class X> static constexpr bool is_listable = detail::is_listable<T, X>;
 
     virtual ~Fields() = default;
 
@@ -49,6 +64,11 @@ public:
     Fields& operator()(std::string_view name, std::array<X, N>& list) {
         return each(name, list);
     }
+    // What is no parameter, buffer or module of this precision, nor a list of these, cannot be listed: leave out
+    // settings.
+    template <class X>
+        requires(!is_listable<X>)
+    Fields& operator()(std::string_view name, X& setting) = delete;
 
 protected:
     // What is done with each field; `path` is its name with those of the modules around it, as in "hidden.weight".
@@ -92,7 +112,8 @@ public:
     /// Handles to all parameters, frozen ones too, in the order of the fields.
     std::vector<Variable<T>> parameters() const;
     /// The same with their names; only those that the pattern matches, when one is given. In a pattern `*` stands for
-    /// any characters, also none: "*.weight", "encoder.*".
+    /// any characters, also none: "*.weight", "encoder.*". As named_buffers, throws Error when two fields have one
+    /// name.
     std::vector<Named<Variable<T>>> named_parameters(std::string_view pattern = "*") const;
     /// Pointers to all buffers with their names; good as long as the module.
     std::vector<Named<BufferPointer<T>>> named_buffers();

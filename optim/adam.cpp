@@ -29,7 +29,7 @@ AdamOptions as_adam(const AdamWOptions& options) {
 
 template <class T> Adam<T>::Adam(std::vector<Group<T>> groups, const AdamOptions& options, bool decoupled)
     : Optimizer<T>(std::move(groups),
-                   {options.learning_rate, options.weight_decay, options.on_non_finite, options.max_grad_norm, true},
+                   {options.learning_rate, options.weight_decay, options.on_non_finite, options.max_grad_norm},
                    state_names(options.amsgrad)),
       betas_(options.betas),
       epsilon_(options.epsilon),

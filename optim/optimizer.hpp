@@ -90,7 +90,9 @@ public:
         double weight_decay = 0;
         NonFinite on_non_finite = NonFinite::ignore;
         double max_grad_norm = std::numeric_limits<double>::infinity();  ///< see clip_grad_norm; done by each step
-        bool checks_state = false;  ///< `step` throws Error where an array of the state has not its parameter's shape
+        /// Whether `step` throws Error where an array of the state has not its parameter's shape. An optimizer that
+        /// gives its arrays other shapes says false.
+        bool checks_state = true;
     };
 
     virtual ~Optimizer() = default;
@@ -99,7 +101,8 @@ public:
 
     /// Updates every parameter that has a gradient and is not frozen.
     /// Throws Error, before anything is changed, when some parameter would stay untrained: one that received a gradient
-    /// but that no module lists, or one of a module whose parameters were replaced after this optimizer was made.
+    /// but that no module lists, or one of a module whose parameters were replaced after this optimizer was made; and
+    /// when what was read into the state has not the shapes of the parameters.
     void step();
 
     /// Removes the gradients of all parameters.

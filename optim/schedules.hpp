@@ -1,5 +1,6 @@
-// Learning rates: a number, or a function of the step, and the usual ones of these. All of them throw Error for a rate
-// that is negative or not finite, and for numbers of steps that make no sense.
+// Learning rates: a number, or a function of the step, and the usual ones of these, which throw Error for a rate that
+// is negative or not finite, and for numbers of steps that make no sense. (What a Schedule gives is checked by the
+// optimizer.)
 //
 //     optim::Adam optimizer(model.parameters(), {.learning_rate = optim::cosine(1e-3, 10'000, {.warmup_steps = 500})});
 #pragma once

@@ -12,7 +12,7 @@ template <class T> SGD<T>::SGD(std::vector<Variable<T>> parameters, SGDOptions o
 
 template <class T> SGD<T>::SGD(std::vector<Group<T>> groups, SGDOptions options)
     : Optimizer<T>(std::move(groups),
-                   {options.learning_rate, options.weight_decay, options.on_non_finite, options.max_grad_norm, true},
+                   {options.learning_rate, options.weight_decay, options.on_non_finite, options.max_grad_norm},
                    options.momentum != 0 ? std::vector<std::string>{"momentum"} : std::vector<std::string>{}),
       momentum_(options.momentum),
       dampening_(options.dampening),

@@ -93,13 +93,14 @@ template <class Formula, class T> void check_formula(Draw& draw) {
     INFO("formula " << formulas::Formulas::position<Formula> << " of the list");
     const Formula formula{};
     const Sizes result = shape(draw);
+    const bool positive = draw.coin();  // where every function has a value
     std::array<Sizes, N> shapes;
     std::array<std::vector<T>, N> inputs, plain;
     std::array<std::span<const std::size_t>, N> spans;
     std::array<const T*, N> data, plain_data;
     for (std::size_t k = 0; k < N; ++k) {
         shapes[k] = operand(draw, result);
-        plain[k] = inputs[k] = draw.numbers<T>(count(shapes[k]), -3, 3);
+        plain[k] = inputs[k] = draw.numbers<T>(count(shapes[k]), positive ? 0.1 : -3, positive ? 1.5 : 3);
         draw.strew(inputs[k]);
         spans[k] = shapes[k], data[k] = inputs[k].data(), plain_data[k] = plain[k].data();
     }

@@ -207,7 +207,8 @@ TEST_CASE("BatchNorm refuses buffers of another shape, in training and in evalua
         for (auto& [path, buffer] : layer.named_buffers())
             if (path == name)
                 std::visit([]<class A>(A* array) { *array = full(Shape{2}, typename A::value_type{0}); }, buffer);
-        CHECK(testing::message([&] { layer(x); }).find(fmt::format("BatchNorm: {} has shape (2,); expected (", name)) == 0);
+        CHECK(testing::message([&] { layer(x); }).find(fmt::format("BatchNorm: {} has shape (2,); expected (", name)) ==
+              0);
         if (std::string(name) != "num_batches_tracked") CHECK_THROWS_AS(layer.predict(x), Error);
     }
 }
@@ -248,7 +249,8 @@ TEST_CASE("batch_norm_inference takes what makes a Variable", "[nn][batch_norm]"
     CHECK(batch_norm_inference(x, Variable<>{1, 2}, xt::square(mean) * 0 + 4, {}, {}, 0).value() == expected);
 }
 
-TEST_CASE("observers see the statistics that evaluation uses: as inputs or, of a layer, as settings", "[nn][batch_norm][observer]") {
+TEST_CASE("observers see the statistics that evaluation uses: as inputs or, of a layer, as settings",
+          "[nn][batch_norm][observer]") {
     struct Reader : Observer {
         void on_record(const Recorded& recorded) override {
             inputs.assign(recorded.inputs.begin(), recorded.inputs.end());

@@ -1,6 +1,5 @@
 // Modules as lists of fields and as values.
 #include <array>
-#include <functional>
 #include <optional>
 #include <string>
 #include <thread>
@@ -113,10 +112,21 @@ TEST_CASE("A name that is given twice is refused where names count", "[nn][modul
         nn::Linear<> a{2, 3}, b{3, 2};
         void fields(nn::Fields<>& f) override { f("a", a)("a", b); }
     } twins;
-    for (const auto& names : {std::function<void()>([&] { twins.named_parameters(); }),
-                              std::function<void()>([&] { twins.named_modules(); })})
-        CHECK(message(names).find("is listed twice") != std::string::npos);
+    CHECK(message([&] { twins.named_parameters(); }) == "fields: 'a.bias' is listed twice; names must differ");
     CHECK(twins.parameters().size() == 4);
+    twins.eval();  // for which names do not count
+    CHECK_FALSE(twins.a.training());
+
+    struct Mixed : nn::Layer<> {
+        Parameter<> weight{Shape{3}};
+        Array<> statistic = full(Shape{3}, 0.f);
+        void fields(nn::Fields<>& f) override { f("x", weight)("x", statistic); }
+        Variable<> forward(const Variable<>& x) override { return x + weight; }
+    } mixed;
+    CHECK(message([&] { mixed.named_parameters(); }) == "fields: 'x' is listed twice; names must differ");
+    CHECK(message([&] { mixed.named_buffers(); }) == "fields: 'x' is listed twice; names must differ");
+    CHECK(message([&] { std::as_const(mixed).named_buffers(); }).find("twice") != std::string::npos);
+    CHECK(message([&] { mixed(full(Shape{4}, 1.f)); }).find("do not broadcast") != std::string::npos);
 }
 
 TEST_CASE("Names of a model are PyTorch's", "[nn][module]") {
@@ -294,7 +304,8 @@ TEST_CASE("Assigning what does not match changes nothing", "[nn][module]") {
     };
     Net blocks{Block(2, 1)};
     CHECK(message([&] { blocks = Net{Block(3, 1)}; }) ==
-          "Sequential: layer 0, Block, cannot be assigned to Block: inner.0.weight has the shape (3, 3), and (2, 2) there");
+          "Sequential: layer 0, Block, cannot be assigned to Block: inner.0.weight has the shape (3, 3), and (2, 2) "
+          "there");
     CHECK(message([&] { blocks = Net{Block(2, 3)}; }) ==
           "Sequential: layer 0, Block, cannot be assigned to Block: it has 6 parameters, and 2 there");
     nn::BatchNorm<double> norm(3);

@@ -11,6 +11,7 @@
 #include <xgrad/autodiff/gradcheck.hpp>
 #include <xgrad/autodiff/memory.hpp>
 #include <xgrad/autodiff/operations/arithmetic.hpp>
+#include <xgrad/autodiff/operations/embedding.hpp>
 #include <xgrad/autodiff/operations/index.hpp>
 #include <xgrad/autodiff/operations/places.hpp>
 #include <xgrad/autodiff/operations/reduce.hpp>
@@ -44,9 +45,15 @@ template <class... Slices> void check_view(const V& x, Slices... slices) {
     check([&](auto& v) { return view(v, slices...); }, x);
 }
 
-template <class T, class I>
-concept Takes = requires(const Variable<T>& x, const Array<I>& indices) { take(x, indices); };
-static_assert(Takes<float, std::int64_t> && !Takes<float, float> && !Takes<double, double>);
+template <class I>
+concept Indexes = requires(const Variable<>& x, const Array<I>& indices) { take(x, indices); } &&
+                  requires(const Variable<>& x, const Array<I>& indices) { take_along_axis(x, indices, 0); } &&
+                  requires(const Variable<>& x, const Array<I>& indices) { embedding(x, indices); };
+template <class I>
+concept IndexesInSomeWay = requires(const Variable<>& x, const Array<I>& indices) { take(x, indices); } ||
+                           requires(const Variable<>& x, const Array<I>& indices) { take_along_axis(x, indices, 0); } ||
+                           requires(const Variable<>& x, const Array<I>& indices) { embedding(x, indices); };
+static_assert(Indexes<std::int64_t> && Indexes<int> && !IndexesInSomeWay<float> && !IndexesInSomeWay<double>);
 
 // How many elements operations produce while it lives.
 class Work : public Observer {
@@ -344,7 +351,8 @@ TEST_CASE("a few long columns are stacked to rows, and rows taken apart", "[oper
         }
 }
 
-TEST_CASE("elements that a region names more than once are added as often, on any number of threads", "[operations][index]") {
+TEST_CASE("elements that a region names more than once are added as often, on any number of threads",
+          "[operations][index]") {
     const Variable<> part(full(Shape{4096, 16}, 1.0f));
     for (const std::size_t count : {1, 3}) {
         const Threads scope(count);
@@ -379,7 +387,8 @@ TEST_CASE("large parts of arrays are copied and added on any number of threads",
                    [](auto& a) { return xt::view(a, all(), range(1, 6), range(1, _, 2)); });
         check_part(view(x, all(), all(), range(_, _, -1)),
                    [](auto& a) { return xt::view(a, all(), all(), range(_, _, -1)); });
-        check_part(view(x, all(), all(), range(3, 20)), [](auto& a) { return xt::view(a, all(), all(), range(3, 20)); });
+        check_part(view(x, all(), all(), range(3, 20)),
+                   [](auto& a) { return xt::view(a, all(), all(), range(3, 20)); });
         check_part(view(x, all(), all(), range(0, 90, 9)),
                    [](auto& a) { return xt::view(a, all(), all(), range(0, 90, 9)); });
 

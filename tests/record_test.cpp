@@ -39,7 +39,8 @@ struct Counted {
 
 TEST_CASE("a vjp takes the cotangent, and the result when it asks for it", "[record]") {
     const Variable<> x = leaf({1, 2});
-    record("mine", Array<>(2.0f * x.value()), wrt(x, [](const Variable<>& g) { return g * 2; })).backward(Variable<>{1, 10});
+    record("mine", Array<>(2.0f * x.value()), wrt(x, [](const Variable<>& g) { return g * 2; }))
+        .backward(Variable<>{1, 10});
     CHECK(holds(x.grad(), {2, 20}));
     record("mine", Array<>(2.0f * x.value()), wrt(x, [](Variable<> g, const Variable<>& y) { return g * y; }))
         .backward(Variable<>{1, 10});
@@ -48,7 +49,8 @@ TEST_CASE("a vjp takes the cotangent, and the result when it asks for it", "[rec
 
 TEST_CASE("an operation's value may come from operations that record nothing", "[record]") {
     const Variable<> x = leaf({1, 2});
-    const Variable<> twice = 2 * x.detach(), y = record("mine", twice, wrt(x, [](const Variable<>& g) { return g * 2; }));
+    const Variable<> twice = 2 * x.detach(),
+                     y = record("mine", twice, wrt(x, [](const Variable<>&g) { return g * 2; }));
     CHECK(tape_size() == 1);
     CHECK(y.value().data() == twice.value().data());
     y.backward(Variable<>{1, 10});
@@ -61,8 +63,9 @@ TEST_CASE("an operation's value may come from operations that record nothing", "
     rounded.backward(Variable<>{3, 4});
     CHECK(holds(w.grad(), {3, 4}));
 
-    CHECK_THROWS_WITH(record("mine", x * 2, wrt(x, [](const Variable<>& g) { return g; })),
-                      ContainsSubstring("'mine'") && ContainsSubstring("'multiply'") && ContainsSubstring("x.detach()"));
+    CHECK_THROWS_WITH(
+        record("mine", x * 2, wrt(x, [](const Variable<>& g) { return g; })),
+        ContainsSubstring("'mine'") && ContainsSubstring("'multiply'") && ContainsSubstring("x.detach()"));
     CHECK_THROWS_WITH(record("mine", Variable<>(), wrt(x, [](const Variable<>& g) { return g; })),
                       ContainsSubstring("empty"));
     const NoGrad no_grad;
@@ -216,7 +219,9 @@ TEST_CASE("a cotangent may be a part of its input", "[record]") {
     region.strides = {2};
     const auto place = make_place(region);
     const auto part = [&] {
-        return record("part", Array<>{2, 4}, wrt(x, [place](Variable<> g) { return Partial<float>{std::move(g), place}; }));
+        return record("part", Array<>{2, 4}, wrt(x, [place](Variable<> g) {
+                          return Partial<float>{std::move(g), place};
+                      }));
     };
     sum(part() * 3 + part()).backward();
     CHECK(holds(x.grad(), {0, 4, 0, 4}));
@@ -229,7 +234,9 @@ TEST_CASE("a partial cotangent that does not fit its place is refused", "[record
     const Variable<> x = leaf({1, 2, 3, 4});
     const auto with_place = [&](Region region, Variable<> g) {
         const auto place = make_place(std::move(region));
-        return record("part", Array<>(Shape{}, 0.0f), wrt(x, [=](const Variable<>&) { return Partial<float>{g, place}; }));
+        return record("part", Array<>(Shape{}, 0.0f), wrt(x, [=](const Variable<>&) {
+                          return Partial<float>{g, place};
+                      }));
     };
     Region two{{2}, {}, 1};
     two.strides = {2};
@@ -346,9 +353,10 @@ TEST_CASE("an observer sees names, inputs, results and settings", "[record]") {
     const Array<std::int64_t> labels{1, 0, 1};
     const Shape axes{0, 2};
     RecordLog log;
-    const Variable<> y = record("mine", Array<>{1, 2}, with("count", 3), with("flag", true), with("eps", 0.5f),
-                                wrt(x, [](const Variable<>& g) { return g; }), with("mode", "mean"), with("labels", labels),
-                                wrt(c, [](const Variable<>& g) { return g; }), with("axes", axes));
+    const Variable<> y =
+        record("mine", Array<>{1, 2}, with("count", 3), with("flag", true), with("eps", 0.5f),
+               wrt(x, [](const Variable<>& g) { return g; }), with("mode", "mean"), with("labels", labels),
+               wrt(c, [](const Variable<>& g) { return g; }), with("axes", axes));
     REQUIRE(log.names == std::vector<std::string>{"mine"});
     CHECK(log.inputs[0] == std::vector<const detail::Node*>{x.node(), c.node()});
     CHECK(log.outputs[0] == std::vector<const detail::Node*>{y.node()});

@@ -6,6 +6,7 @@
 #include <vector>
 
 #include <xgrad/autodiff/error.hpp>
+#include <xgrad/autodiff/gradcheck.hpp>
 #include <xgrad/autodiff/operations/arithmetic.hpp>
 #include <xgrad/autodiff/operations/reduce.hpp>
 #include <xgrad/training/dataset.hpp>
@@ -82,6 +83,8 @@ TEST_CASE("A batch does not change the set that it looks at", "[dataset]") {
     for (auto [inputs, targets] : set.batches(2)) {
         CHECK_THROWS_AS(inputs.update(add_one), Error);
         CHECK_THROWS_AS(targets.assign({0, 0}), Error);
+        CHECK_THROWS_AS(inputs.detach().update(add_one), Error);
+        CHECK_THROWS_AS(reshape(inputs, {-1}).update(add_one), Error);
         Variable<> copy(inputs.value());
         copy.update(add_one);
         CHECK(copy.value()(0, 0) == 2);
@@ -92,6 +95,10 @@ TEST_CASE("A batch does not change the set that it looks at", "[dataset]") {
     for (auto [inputs, targets] : set.batches(2, generator)) inputs.update(add_one);
     CHECK(set.inputs() == full(Shape{4, 2}, 1.f));
     CHECK(set.targets() == full(Shape{4}, 2.f));
+
+    const Dataset<double, double> precise(full(Shape{4, 2}, 1.0), full(Shape{4}, 2.0));
+    for (auto [inputs, targets] : precise.batches(2))
+        CHECK_THROWS_AS(gradcheck([&x = inputs] { return sum(square(x)); }, std::vector{inputs}), Error);
 
     Dataset<> labelled(full(Shape{4, 2}, 1.f), full(Shape{4}, std::int64_t{3}));
     for (auto [inputs, labels] : labelled.batches(4)) labels.fill(0);

@@ -156,9 +156,11 @@ TEST_CASE("a variable is written as nested brackets", "[variable]") {
     CHECK(to_string(Variable<>(0.1f)) == "0.1");
     CHECK(to_string(Variable<>{1, -2.5, 1e-20}) == "[1, -2.5, 1e-20]");
     CHECK(to_string(Variable<double>{{1.0 / 3, 2}, {3, 4}}) == "[[0.333333, 2],\n [3, 4]]");
-    CHECK(to_string(Variable<>{{{1, 2}, {3, 4}}, {{5, 6}, {7, 8}}}) == "[[[1, 2],\n  [3, 4]],\n\n [[5, 6],\n  [7, 8]]]");
+    CHECK(to_string(Variable<>{{{1, 2}, {3, 4}}, {{5, 6}, {7, 8}}}) ==
+          "[[[1, 2],\n  [3, 4]],\n\n [[5, 6],\n  [7, 8]]]");
     CHECK(to_string(Variable<>(empty<float>({0}))) == "[]");
     CHECK(to_string(Variable<>(empty<float>({2, 0}))) == "[[],\n []]");
+    CHECK(to_string(Variable<>(empty<float>({3'000'000, 0}))) == "[[],\n [],\n [],\n ...,\n [],\n [],\n []]");
     CHECK(to_string(Variable<>()) == "empty");
     Array<> many(Shape{2, 501});
     std::iota(many.begin(), many.end(), 0.f);

@@ -16,11 +16,10 @@ template <class E> Array<E> rows(const Array<E>& array, std::size_t first, std::
     return share(array, shape, first * row);
 }
 
-// The same as part of a batch. It can be changed only where it is a copy.
+// The same as part of a batch: what looks at the set's memory does not change it.
 template <class T> Variable<T> part_of_batch(const Array<T>& array, std::size_t first, std::size_t count) {
-    Variable<T> part(rows(array, first, count));
-    part.node()->is_read_only = true;
-    return part;
+    array.storage().protect();
+    return rows(array, first, count);
 }
 Array<std::int64_t> part_of_batch(const Array<std::int64_t>& labels, std::size_t first, std::size_t count) {
     const Array<std::int64_t> part = rows(labels, first, count);

@@ -38,6 +38,9 @@ template <class T = float, class Target = std::int64_t> class Dataset {
 public:
     /// Throws Error when there are not as many targets as inputs, or none at all.
     Dataset(Array<T> inputs, Array<Target> targets);
+    Dataset(Array<T> inputs, const FractionalArray auto& labels)
+        requires(std::same_as<Target, std::int64_t>)
+    = delete;  // labels would be cut off to integers
 
     std::size_t size() const { return inputs_.shape()[0]; }
     const Array<T>& inputs() const { return inputs_; }
@@ -48,8 +51,8 @@ public:
     Dataset take(std::size_t count) const;
     Dataset drop(std::size_t count) const;
 
-    /// The samples in order, `batch_size` at a time. Inputs and numbers to be predicted look at the set's memory, without
-    /// a copy, and refuse to be changed in place.
+    /// The samples in order, `batch_size` at a time. Inputs, and targets that are numbers, look at the set's memory,
+    /// without a copy; from then on it is not to be changed in place, which Variable::update and assign refuse.
     /// Throws Error when the batch size is 0, or when no batch would be full and short ones are dropped.
     Batches<T, Target> batches(std::size_t batch_size, BatchOptions options = {}) const;
     /// The samples in a random order, which is drawn from the generator by this call.

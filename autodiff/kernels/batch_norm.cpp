@@ -11,9 +11,8 @@ namespace {
 // each thread, so that memory is read in long runs.
 template <class Work> void each_channel_range(const Channels& shape, const Work& work) {
     constexpr std::size_t widest = 128;
-    const std::size_t parts = std::min<std::size_t>(threads(), 4);
     const std::size_t range =
-        shape.inner != 1 ? 1 : std::clamp<std::size_t>(shape.channels / parts / 32 * 32, 32, widest);
+        shape.inner != 1 ? 1 : std::clamp<std::size_t>(shape.channels / threads() / 32 * 32, 32, widest);
     const std::size_t ranges = ceil_divide(shape.channels, range);
     in_pieces(ranges, range * shape.samples(), [&](std::size_t first, std::size_t n) {
         work(first * range, std::min(shape.channels, (first + n) * range));

@@ -204,9 +204,8 @@ template <class T, size_t Rows, size_t Vectors>
         for_each<Rows, Vectors>(add);
 }
 
-// Prefetches into the second-level cache the lines that a row of vectors ends on; the line it begins on was fetched with
-// its left neighbour. (From a pointer of the caller's own: sums of two are kept in registers that products
-// need.)
+// Prefetches into the second-level cache the lines that a row of vectors ends on; the line it begins on was fetched
+// with its left neighbour. (From a pointer of the caller's own: sums of two are kept in registers that products need.)
 template <class T, size_t Vectors> [[gnu::always_inline]] inline void fetch_row(const T* row) {
 #pragma GCC unroll 16
     for (size_t i = 0; i < Vectors * lanes<T>; i += line_size<T>) fetch(row + i + line_size<T> - 1);

@@ -36,8 +36,10 @@ template <class T, std::size_t N, class Kernel>
     constexpr std::size_t line = 64 / sizeof(T), near = 256;
     const auto [outer, count, inner] = slices;
     // As many lines of each row as stay in the nearest cache with the results; but runs of a few are worth more.
-    const std::size_t lines = near / count > 32 ? 32 : near / count > 4 ? near / count : 4, together = lines * line;
+    const std::size_t lines = near / count > 32 ? 32 : near / count > 4 ? near / count : 4;
+    const std::size_t together = lines * line < columns ? lines * line : columns;
     const std::size_t size = count * together, bytes = (N + 1) * size * sizeof(T);
+    // (Not Scratch, whose functions two levels would share.)
     T* const room = static_cast<T*>(memory::allocate(bytes));
     const T* from[N];
     for (std::size_t k = 0; k < N; ++k) from[k] = room + k * size;

@@ -1,6 +1,6 @@
 // What the row kernels (reductions, softmax, normalisation, updates) are written in: lanes along a row or down a
-// column, with the last, incomplete lane treated by the same code as the whole ones. Only *.simd.cpp files and their parts
-// include it.
+// column, with the last, incomplete lane treated by the same code as the whole ones. Only *.simd.cpp files and their
+// parts include it.
 #pragma once
 
 #include <bit>

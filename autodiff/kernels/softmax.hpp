@@ -35,7 +35,7 @@ template <class T> struct CrossEntropyTarget {
     std::int64_t ignore_index = -100;  ///< samples with this label have loss 0, weight 0 and gradient 0
 
     /// The samples from this one on.
-    CrossEntropyTarget from(std::size_t sample) const {
+    [[gnu::always_inline]] CrossEntropyTarget from(std::size_t sample) const {
         CrossEntropyTarget rest = *this;
         rest.labels += sample;
         return rest;
@@ -54,7 +54,7 @@ template <class T> struct CrossEntropyResult {
     T* weights = nullptr;        ///< (outer, inner): w[label], whose sum the weighted mean divides by; may be null
 
     /// Where what belongs to the samples from this one on is written, the probabilities to a place of their own.
-    CrossEntropyResult from(std::size_t sample, T* its_probabilities) const {
+    [[gnu::always_inline]] CrossEntropyResult from(std::size_t sample, T* its_probabilities) const {
         return {losses + sample, its_probabilities, weights ? weights + sample : nullptr};
     }
 };

@@ -218,11 +218,7 @@ void cross_entropy(const T* x, const Slices& slices, std::size_t columns, const 
                    const CrossEntropyResult<T>& result) {
     on_packed_columns(columns_compete<T>(slices), {x}, slices, columns, result.probabilities,
                       [&](const T* const* from, const Slices& s, std::size_t its_columns, T* to, std::size_t first) {
-                          CrossEntropyTarget<T> its_target = target;
-                          its_target.labels += first;
-                          cross_entropy_slices(
-                              from[0], s, its_columns, its_target,
-                              {result.losses + first, to, result.weights ? result.weights + first : nullptr});
+                          cross_entropy_slices(from[0], s, its_columns, target.from(first), result.from(first, to));
                       });
 }
 
@@ -231,9 +227,7 @@ void cross_entropy_backward(const T* probabilities, const Slices& slices, std::s
                             const CrossEntropyTarget<T>& target, T weight_sum, const T* scales, bool one_scale, T* dx) {
     on_packed_columns(columns_compete<T>(slices), {probabilities}, slices, columns, dx,
                       [&](const T* const* from, const Slices& s, std::size_t its_columns, T* to, std::size_t first) {
-                          CrossEntropyTarget<T> its_target = target;
-                          its_target.labels += first;
-                          cross_entropy_backward_slices(from[0], s, its_columns, its_target, weight_sum,
+                          cross_entropy_backward_slices(from[0], s, its_columns, target.from(first), weight_sum,
                                                         one_scale ? scales : scales + first, one_scale, to);
                       });
 }

@@ -13,5 +13,7 @@ namespace xgrad {
 template <class T>
 Variable<T> embedding(const Variable<T>& weight, const Array<std::int64_t>& indices,
                       std::optional<std::int64_t> padding_index = std::nullopt);
+template <class T>
+Variable<T> embedding(const Variable<T>&, const FractionalArray auto&, std::optional<std::int64_t> = {}) = delete;
 
 }  // namespace xgrad

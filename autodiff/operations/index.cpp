@@ -92,9 +92,10 @@ Variable<T> take_along_axis(const Variable<T>& x, const Array<std::int64_t>& ind
     Shape expected = x.shape();
     if (indices.dimension() == expected.size()) expected[along] = indices.shape()[along];
     if (indices.shape() != expected)
-        throw Error(fmt::format("take_along_axis: indices of shape {} do not fit an array of shape {}; only the size of "
-                                "axis {} may differ",
-                                describe(indices.shape()), describe(x.shape()), along));
+        throw Error(
+            fmt::format("take_along_axis: indices of shape {} do not fit an array of shape {}; only the size of "
+                        "axis {} may differ",
+                        describe(indices.shape()), describe(x.shape()), along));
     // Where they are in the array as one row.
     const auto [outer, extent, inner] = kernels::slices_along(x.shape(), along);
     Array<std::int64_t> places = empty<std::int64_t>(indices.shape());
@@ -106,7 +107,7 @@ Variable<T> take_along_axis(const Variable<T>& x, const Array<std::int64_t>& ind
                 const std::int64_t at = resolve_index("take_along_axis", *index++, along, x.shape());
                 *place++ = static_cast<std::int64_t>((o * extent + static_cast<std::size_t>(at)) * inner + i);
             }
-    return take(reshape(x, Shape{x.size()}), places);
+    return detail::gather_within(reshape(x, Shape{x.size()}), make_place(Positions{0, std::move(places)}));
 }
 
 #define XGRAD_INSTANTIATE(T) \

@@ -57,14 +57,15 @@ auto view(X&& x, Slices&&... slices) {
 /// Elements of x along an axis by their indices, of any shape, which may repeat; the indices' shape stands in place of
 /// the axis (np.take). Negative indices count from the end. Throws Error when one is out of range.
 template <class T> Variable<T> take(const Variable<T>& x, const Array<std::int64_t>& indices, std::ptrdiff_t axis = 0);
+// Indices that are fractions would be cut off to integers.
+template <class T> Variable<T> take(const Variable<T>&, const FractionalArray auto&, std::ptrdiff_t = 0) = delete;
 
 /// Of each row along an axis the elements that its own row of indices names (np.take_along_axis, torch.gather): indices
 /// have x's shape but for the size of that axis. Negative ones count from the end. Throws Error when shapes do not fit,
 /// or one is out of range.
 template <class T>
 Variable<T> take_along_axis(const Variable<T>& x, const Array<std::int64_t>& indices, std::ptrdiff_t axis);
-
 template <class T>
-Variable<T> take(const Variable<T>& x, const FractionalArray auto& indices, std::ptrdiff_t axis = 0) = delete;
+Variable<T> take_along_axis(const Variable<T>&, const FractionalArray auto&, std::ptrdiff_t) = delete;
 
 }  // namespace xgrad

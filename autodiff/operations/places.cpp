@@ -31,8 +31,8 @@ Region simplified(const Region& region) {
     return result;
 }
 
-// A loop over fewer numbers takes longer to begin than to run: of such short rows so many are walked together, column by
-// column.
+// A loop over fewer numbers takes longer to begin than to run: of such short rows so many are walked together, column
+// by column.
 constexpr std::size_t few = 16, together = 256;
 
 // Calls run(row, place) for each place of each row. Of short rows, one place of many rows after the other.
@@ -139,7 +139,8 @@ template <class T> void copy_transposed(T* part, const T* whole, const Region& r
     constexpr std::size_t most_rows = 64, most_columns = 1024;
     const std::size_t last = region.shape.size() - 1, rows = region.shape[axis], columns = region.shape[last];
     const Region in_part = whole_region(region.shape);
-    const std::size_t down = kernels::ceil_divide(rows, most_rows), across = kernels::ceil_divide(columns, most_columns);
+    const std::size_t down = kernels::ceil_divide(rows, most_rows),
+                      across = kernels::ceil_divide(columns, most_columns);
     const std::size_t matrices = element_count(region.shape) / (rows * columns);
     const auto transpose_band = [&](std::size_t band) {
         const std::size_t row = band % down * most_rows, column = band / down % across * most_columns;
@@ -424,9 +425,10 @@ template <class T> void add_at(Array<T>& target, const Array<T>& part, const Pla
     constexpr std::size_t line = 64 / sizeof(T);
     const std::size_t lines = std::max<std::size_t>(1, kernels::ceil_divide(runs.length, line));
     const std::size_t share = kernels::ceil_divide(lines, threads()) * line;
-    kernels::in_pieces(kernels::ceil_divide(runs.length, share), positions * share, [&](std::size_t first, std::size_t count) {
-        add(0, positions, first * share, std::min(runs.length, (first + count) * share));
-    });
+    kernels::in_pieces(kernels::ceil_divide(runs.length, share), positions * share,
+                       [&](std::size_t first, std::size_t count) {
+                           add(0, positions, first * share, std::min(runs.length, (first + count) * share));
+                       });
 }
 
 }  // namespace detail

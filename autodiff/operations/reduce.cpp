@@ -48,8 +48,7 @@ struct Reduction {
         if (adjacent)
             reduce(x.value().data(), slices, value.data(), level());
         else
-            kernels::reduce_to(reduce, x.value().data(), x.shape(), value.data(),
-                               kept);
+            kernels::reduce_to(reduce, x.value().data(), x.shape(), value.data(), kept);
         return value;
     }
 };

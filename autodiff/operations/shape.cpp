@@ -65,7 +65,7 @@ bool find_common(const Shape& a, const Shape& b, Shape& common) {
 
 std::optional<Shape> common_shape(const Shape& a, const Shape& b) {
     Shape common(std::max(a.size(), b.size()));
-    return find_common(a, b, common) ? std::optional(common) : std::nullopt;
+    return find_common(a, b, common) ? std::optional(std::move(common)) : std::nullopt;
 }
 
 bool can_broadcast(const Shape& from, const Shape& to) { return common_shape(from, to) == to; }
@@ -233,11 +233,11 @@ void interleave(const memory::Vector<std::pair<const T*, std::size_t>>& sources,
 template <class T>
 Variable<T> join(const char* operation, std::span<const Variable<T>> parts, const Shape& shape, std::size_t along,
                  memory::Vector<std::size_t>&& sizes) {
-    const auto [outer, extent, inner] = kernels::slices_along(shape, along);
+    const kernels::Slices slices = kernels::slices_along(shape, along);
+    const std::size_t outer = slices.outer, inner = slices.inner, row = slices.count * inner;
     Array<T> value = empty<T>(shape);
     memory::Vector<std::pair<const T*, std::size_t>> sources;  // with the length of their rows
     T* const target = value.data();
-    const std::size_t row = extent * inner;
     const kernels::Copy<T> copy;
     for (std::size_t part = 0, offset = 0; part < parts.size(); offset += sizes[part++] * inner) {
         const T* const source = parts[part].value().data();

@@ -39,15 +39,20 @@ private:
 /// The sizes of a new shape in braces, `{x.shape(0), -1}`: of any integral type, and one of them may be -1.
 class Sizes {
 public:
-    /// One of them.
+    /// One of them. Throws Error for a number that no size can be.
     struct Size {
         std::ptrdiff_t number;
-        Size(std::integral auto size) : number(static_cast<std::ptrdiff_t>(size)) {}
+        template <std::integral I>
+            requires(!std::same_as<I, bool>)
+        Size(I size) : number(static_cast<std::ptrdiff_t>(size)) {
+            if (std::unsigned_integral<I> && number < 0) throw Error("reshape: a size is too large");
+        }
     };
 
     Sizes(std::initializer_list<Size> sizes) {
         for (const Size& size : sizes) sizes_.push_back(size.number);
     }
+    explicit Sizes(std::span<const std::ptrdiff_t> sizes) : sizes_(sizes.begin(), sizes.end()) {}
     auto begin() const noexcept { return sizes_.begin(); }
     auto end() const noexcept { return sizes_.end(); }
 
