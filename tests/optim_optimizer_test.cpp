@@ -196,18 +196,18 @@ TEST_CASE("clip_grad_norm scales all gradients together", "[optim]") {
     const Variable<> shared{3, 0};
     a.set_grad(shared);
     b.set_grad(Variable<>{4});
-    CHECK(optim::clip_grad_norm<float>({a, b, without}, 10) == Approx(5));
+    CHECK(optim::clip_grad_norm({a, b, without}, 10) == Approx(5));
     CHECK(b.grad().item() == 4);
-    CHECK(optim::clip_grad_norm<float>({a, b, without}, 1) == Approx(5));
+    CHECK(optim::clip_grad_norm({a, b, without}, 1) == Approx(5));
     CHECK(xt::allclose(a.grad().value(), Array<float>{0.6f, 0}, 1e-6));
     CHECK(b.grad().item() == Approx(0.8));
     CHECK(shared.value()(0) == 3);  // somebody else's handle
     b.set_grad(Variable<>{infinity});
-    CHECK(std::isinf(optim::clip_grad_norm<float>({a, b}, 1)));
+    CHECK(std::isinf(optim::clip_grad_norm({a, b}, 1)));
     CHECK(xt::allclose(a.grad().value(), Array<float>{0.6f, 0}, 1e-6));
     Variable<> large = leaf({1, 1});
     large.set_grad({3e19f, 4e19f});  // whose squares are beyond the largest float
-    CHECK(optim::clip_grad_norm<float>({large}, 1) == Approx(5e19));
+    CHECK(optim::clip_grad_norm({large}, 1) == Approx(5e19));
     CHECK(large.grad().value()(0) == Approx(0.6f));
     CHECK(large.grad().value()(1) == Approx(0.8f));
     Variable<double> larger = Variable<double>{1, 1};
@@ -217,13 +217,13 @@ TEST_CASE("clip_grad_norm scales all gradients together", "[optim]") {
     Variable<> x = leaf({1, 2});
     sum(x * x * x).backward({.create_graph = true});
     const Variable<> recorded = x.grad();
-    optim::clip_grad_norm<float>({x}, 1);
+    optim::clip_grad_norm({x}, 1);
     CHECK((recorded.value() == Array<float>{3, 12}));  // still itself, and differentiable
     CHECK_FALSE(x.grad().requires_grad());
     x.zero_grad();
     sum(recorded).backward();
     CHECK((x.grad().value() == Array<float>{6, 12}));
-    CHECK(message([&] { optim::clip_grad_norm<float>({a}, 0); }) ==
+    CHECK(message([&] { optim::clip_grad_norm({a}, 0); }) ==
           "clip_grad_norm: the bound is 0; expected a number above 0");
 
     Variable<> p = leaf({0, 0});
@@ -237,9 +237,9 @@ TEST_CASE("clip_grad_norm scales all gradients together", "[optim]") {
 TEST_CASE("clip_grad_value bounds every element", "[optim]") {
     Variable<> a = leaf({0, 0, 0});
     a.set_grad(Variable<>{-7, 0.25, 7});
-    optim::clip_grad_value<float>({a}, 0.5);
+    optim::clip_grad_value({a}, 0.5);
     CHECK((a.grad().value() == Array<float>{-0.5, 0.25, 0.5}));
-    CHECK(message([&] { optim::clip_grad_value<float>({a}, -1); }) ==
+    CHECK(message([&] { optim::clip_grad_value({a}, -1); }) ==
           "clip_grad_value: the bound is -1; expected a number above 0");
 }
 
