@@ -63,6 +63,16 @@ TEST_CASE("broadcast_to and sum_to are each other's derivative", "[operations][s
     check_refused([] { return sum_to(random({2, 3}), Shape{2}); }, {"sum_to", "(2,)", "(2, 3)"});
 }
 
+TEST_CASE("sizes of a reshape are of any integral type, or known at run time only", "[operations][shape]") {
+    const Variable<> x = {{1, 2, 3}, {4, 5, 6}};
+    const int rows = 3;
+    CHECK(reshape(x, {rows, x.shape(0)}).shape() == Shape{3, 2});
+    CHECK(reshape(x, {x.shape(1), -1, 1L}).shape() == Shape{3, 2, 1});
+    const std::vector<std::ptrdiff_t> sizes{-1, 2};
+    CHECK(reshape(x, Sizes(sizes)).shape() == Shape{3, 2});
+    CHECK_THROWS_AS(reshape(x, {~std::size_t{0}, std::size_t{2}}), Error);
+}
+
 TEST_CASE("reshape keeps the order of elements and computes the size in place of -1", "[operations][shape]") {
     const V x = counting({2, 3, 4});
     CHECK(reshape(x, {-1, 4}).shape() == Shape{6, 4});

@@ -3,20 +3,25 @@
 
 #include <fmt/format.h>
 
+#include <xgrad/autodiff/kernels/pieces.hpp>
 #include <xgrad/autodiff/kernels/reduce.hpp>
 #include <xgrad/autodiff/operations/index.hpp>
 #include <xgrad/autodiff/operations/places.hpp>
 #include <xgrad/autodiff/operations/shape.hpp>
+#include <xgrad/autodiff/record.hpp>
 
 namespace xgrad {
 namespace {
 
+[[noreturn, gnu::noinline]] void refuse_index(const char* operation, std::int64_t index, std::size_t axis,
+                                              const Shape& shape) {
+    throw Error(fmt::format("{}: index {} is out of range for axis {} of {}", operation, index, axis, describe(shape)));
+}
+
 // An index along an axis of this shape, counted from its beginning.
-std::int64_t resolve_index(const char* operation, std::int64_t index, std::size_t axis, const Shape& shape) {
+inline std::int64_t resolve_index(const char* operation, std::int64_t index, std::size_t axis, const Shape& shape) {
     const auto size = static_cast<std::int64_t>(shape[axis]);
-    if (index < -size || index >= size)
-        throw Error(fmt::format("{}: index {} is out of range for axis {} of {}", operation, index, axis,
-                                describe(shape)));
+    if (index < -size || index >= size) refuse_index(operation, index, axis, shape);
     return index < 0 ? index + size : index;
 }
 
@@ -86,6 +91,31 @@ template <class T> Variable<T> take(const Variable<T>& x, const Array<std::int64
     return detail::gather_within(x, make_place(std::move(positions)));
 }
 
+namespace {
+
+// Takes from each of some slices the elements that its own `count` indices name, and notes where they are. Returns the
+// first index that is out of range, or null. (Everything by value: the compiler takes what is written for anything.)
+template <class T>
+const std::int64_t* take_in_slices(const T* x, std::size_t first, std::size_t n, kernels::Slices slices,
+                                   const std::int64_t* indices, std::size_t count, std::int64_t* places, T* y) {
+    const auto size = static_cast<std::int64_t>(slices.count), inner = static_cast<std::int64_t>(slices.inner);
+    for (std::size_t slice = first; slice < first + n; ++slice) {
+        const auto begin = static_cast<std::int64_t>(slice * slices.count * slices.inner);
+        std::int64_t column = 0;
+        for (std::size_t k = slice * count; k < (slice + 1) * count; ++k) {
+            const std::int64_t index = indices[k];
+            if (index < -size || index >= size) return indices + k;
+            const std::int64_t place = begin + (index < 0 ? index + size : index) * inner + column;
+            places[k] = place;
+            y[k] = x[place];
+            if (++column == inner) column = 0;
+        }
+    }
+    return nullptr;
+}
+
+}  // namespace
+
 template <class T>
 Variable<T> take_along_axis(const Variable<T>& x, const Array<std::int64_t>& indices, std::ptrdiff_t axis) {
     const std::size_t along = resolve_axis("take_along_axis", axis, x.dimension());
@@ -96,18 +126,21 @@ Variable<T> take_along_axis(const Variable<T>& x, const Array<std::int64_t>& ind
             fmt::format("take_along_axis: indices of shape {} do not fit an array of shape {}; only the size of "
                         "axis {} may differ",
                         describe(indices.shape()), describe(x.shape()), along));
-    // Where they are in the array as one row.
-    const auto [outer, extent, inner] = kernels::slices_along(x.shape(), along);
-    Array<std::int64_t> places = empty<std::int64_t>(indices.shape());
-    const std::int64_t* index = indices.data();
-    std::int64_t* place = places.data();
-    for (std::size_t o = 0; o < outer; ++o)
-        for (std::size_t k = 0; k < expected[along]; ++k)
-            for (std::size_t i = 0; i < inner; ++i) {
-                const std::int64_t at = resolve_index("take_along_axis", *index++, along, x.shape());
-                *place++ = static_cast<std::int64_t>((o * extent + static_cast<std::size_t>(at)) * inner + i);
-            }
-    return detail::gather_within(reshape(x, Shape{x.size()}), make_place(Positions{0, std::move(places)}));
+    // Taken from the array as one row, by where they are in it.
+    const Variable<T> row = reshape(x, Shape{x.size()});
+    Positions places{0, empty<std::int64_t>(indices.shape())};
+    Array<T> value = empty<T>(indices.shape());
+    const kernels::Slices slices = kernels::slices_along(x.shape(), along);
+    const std::size_t count = expected[along] * slices.inner;
+    kernels::in_pieces(slices.outer, count, [&](std::size_t first, std::size_t n) {
+        if (const std::int64_t* bad = take_in_slices(row.value().data(), first, n, slices, indices.data(), count,
+                                                     places.indices.data(), value.data()))
+            refuse_index("take_along_axis", *bad, along, x.shape());
+    });
+    return record("take_along_axis", std::move(value), with("axis", along),
+                  wrt(row, [place = make_place(std::move(places))](Variable<T> g) {
+                      return Partial<T>{std::move(g), place};
+                  }));
 }
 
 #define XGRAD_INSTANTIATE(T) \
