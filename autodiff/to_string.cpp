@@ -14,9 +14,9 @@ template <class T> class Writer {
 public:
     Writer(const Array<T>& array, std::string& text)
         : shape_(array.shape()), next_(array.data()), text_(text) {
-        std::size_t count = 1;  // of numbers, or of empty rows
-        for (const std::size_t size : shape_) count *= std::max<std::size_t>(size, 1);
-        abbreviates_ = count > 1000;
+        std::size_t room = 1000;  // numbers, or empty rows
+        for (const std::size_t size : shape_) room /= std::max<std::size_t>(size, 1);
+        abbreviates_ = room == 0;
     }
 
     void write(std::size_t axis, std::size_t size) {

@@ -34,7 +34,7 @@ template <class T> struct CrossEntropyTarget {
     T label_smoothing = 0;
     std::int64_t ignore_index = -100;  ///< samples with this label have loss 0, weight 0 and gradient 0
 
-    /// The samples from this one on.
+    /// The samples from this one on. (Inlined, as it must not be a function that two levels share.)
     [[gnu::always_inline]] CrossEntropyTarget from(std::size_t sample) const {
         CrossEntropyTarget rest = *this;
         rest.labels += sample;
