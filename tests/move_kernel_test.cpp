@@ -96,7 +96,8 @@ TEMPLATE_TEST_CASE("short rows get each number from its source", "[move]", float
 TEMPLATE_TEST_CASE("large arrays are copied, filled and transposed matrix by matrix on any number of threads", "[move]",
                    float, double) {
     using T = TestType;
-    for (const auto& [count, rows, columns] : {std::array<std::size_t, 3>{1, 20000, 3}, {1, 5, 9000}, {70, 20, 31}}) {
+    for (const auto& shape : {std::array<std::size_t, 3>{1, 20000, 3}, {1, 5, 9000}, {70, 20, 31}}) {
+        const std::size_t count = shape[0], rows = shape[1], columns = shape[2];
         CAPTURE(count, rows, columns);
         const std::size_t size = rows * columns;
         const auto x = numbers<T>(count * size, 1);

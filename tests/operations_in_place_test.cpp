@@ -89,13 +89,13 @@ TEST_CASE("an operand that nobody else sees is written over", "[elementwise][in_
         INFO(name << ", recorded");
         const Places places = apply(function, recorded + 1);
         CHECK(places.operand == places.result);
-        gradcheck([&](const V& v) { return function(0.5 * v); }, {x});
+        gradcheck([&function = function](const V& v) { return function(0.5 * v); }, {x});
     }
     for (const auto& [name, function] : saves_input) {
         INFO(name << ", recorded");
         const Places places = apply(function, 2 * recorded);
         CHECK(places.operand != places.result);
-        gradcheck([&](const V& v) { return function(0.5 * v); }, {x});
+        gradcheck([&function = function](const V& v) { return function(0.5 * v); }, {x});
     }
 }
 

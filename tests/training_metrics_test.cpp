@@ -100,10 +100,10 @@ TEST_CASE("Calibration compares probabilities with frequencies, bin by bin", "[m
 
 TEST_CASE("Calibration refuses what is no probability or no label, and counts nothing then", "[metrics]") {
     training::Calibration calibration;
-    CHECK_THROWS_AS(calibration.add(Array<float>{0.5, 1.1}, Labels{0, 1}), Error);
-    CHECK_THROWS_AS(calibration.add(Array<float>{0.5, NAN}, Labels{0, 1}), Error);
-    CHECK_THROWS_AS(calibration.add(Array<float>{0.5, 0.1}, Labels{0, 2}), Error);
-    CHECK_THROWS_AS(calibration.add(Array<float>{0.5, 0.1}, Labels{0}), Error);
+    CHECK_THROWS_AS(calibration.add(Array<float>{0.5f, 1.1f}, Labels{0, 1}), Error);
+    CHECK_THROWS_AS(calibration.add(Array<float>{0.5f, NAN}, Labels{0, 1}), Error);
+    CHECK_THROWS_AS(calibration.add(Array<float>{0.5f, 0.1f}, Labels{0, 2}), Error);
+    CHECK_THROWS_AS(calibration.add(Array<float>{0.5f, 0.1f}, Labels{0}), Error);
     CHECK_THROWS_AS(calibration.add(Array<float>({1, 2}, 0.5f), Labels{0}), Error);
     CHECK(calibration.bins().empty());
     CHECK_THROWS_AS(training::Calibration(0), Error);

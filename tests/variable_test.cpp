@@ -183,7 +183,7 @@ TEST_CASE("a parameter is changed in place by += and the like, and a variable is
     CHECK(holds(handle, {1.5, 3}));
     CHECK(p.requires_grad());
     CHECK(p.is_leaf());
-    p -= p;
+    p -= handle;  // itself
     CHECK(holds(handle, {0, 0}));
 
     const Variable<> loss = sum(p * p);

@@ -69,7 +69,7 @@ using Duration = Clock::duration;
 
 // The kernels of a training step follow one another within microseconds: a worker that went to sleep in between would
 // cost the next kernel a system call and some 10 to 50 µs of waking. So workers stay awake for this long.
-constexpr Duration awake = std::chrono::microseconds(50);
+constexpr Duration awake_for = std::chrono::microseconds(50);
 
 void relax() {
 #if defined(__x86_64__) || defined(__i386__)
@@ -253,11 +253,11 @@ private:
             job_.wait(job);
             sleeping_.fetch_sub(1);
         }
-        return Clock::now() - begin < awake ? patience() : limit / 2;
+        return Clock::now() - begin < awake_for ? patience() : limit / 2;
     }
 
     // Where threads outnumber processors, one that waits must make room at once.
-    Duration patience() const { return crowded_.load(std::memory_order_relaxed) ? Duration::zero() : awake; }
+    Duration patience() const { return crowded_.load(std::memory_order_relaxed) ? Duration::zero() : awake_for; }
 
     void resize(std::size_t threads) {
         stopping_.store(true, std::memory_order_relaxed);
