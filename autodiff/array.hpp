@@ -29,18 +29,26 @@ template <class T = float> using Array = xt::xarray_container<Buffer<T>, xt::lay
 /// An xtensor expression: an array, a view of one, or arithmetic that is not evaluated yet.
 template <class E> concept ArrayExpression = xt::is_xexpression<std::remove_cvref_t<E>>::value;
 
-/// One of fractions, which as indices or labels would be cut off to integers.
+/// One of fractions, which as labels would be cut off to integers.
 template <class E>
 concept FractionalArray = ArrayExpression<E> && std::floating_point<typename std::remove_cvref_t<E>::value_type>;
+/// One that is no list of indices: of fractions, or a mask, whose truths would count as 0 and 1.
+template <class E>
+concept NoIndices =
+    FractionalArray<E> || (ArrayExpression<E> && std::same_as<typename std::remove_cvref_t<E>::value_type, bool>);
 
 /// The number of elements of an array of this shape. Throws Error when it cannot be counted.
 inline std::size_t element_count(std::span<const std::size_t> shape) {
     std::size_t count = 1;
     bool overflow = false;
     for (std::size_t size : shape) overflow |= __builtin_mul_overflow(count, size, &count);
-    if (!overflow) [[likely]]
+    if (count == 0) {  // strides are products of the other sizes
+        count = 1;
+        for (std::size_t size : shape) overflow |= size > 0 && __builtin_mul_overflow(count, size, &count);
+        if (!overflow && count <= PTRDIFF_MAX) return 0;
+    } else if (!overflow) [[likely]] {
         return count;
-    if (std::find(shape.begin(), shape.end(), std::size_t{0}) != shape.end()) return 0;
+    }
     throw Error("the shape " + describe(shape) + " has more elements than can be counted");
 }
 

@@ -9,7 +9,8 @@
 namespace xgrad {
 
 /// What the library throws when it is given something wrong: the message names the operation, the offending shapes or
-/// values, and what was expected. Nothing has been changed by then.
+/// values, and what was expected. A call looks at what it is given before it changes anything; one that goes through
+/// several things (a backward, the assignment of a module) may have done some of them when it meets the wrong one.
 class Error : public std::runtime_error {
 public:
     using std::runtime_error::runtime_error;

@@ -332,9 +332,9 @@ struct SigmoidVjp {
     template <class X> X operator()(const X& g, const X& y) const { return g * (y * (1 - y)); }
 };
 
-/// y = max(x, 0): g where y > 0
+/// y = max(x, 0): g where y > 0, or is NaN
 struct ReluVjp {
-    template <class X> X operator()(const X& g, const X& y) const { return where(y > 0, g, X(0)); }
+    template <class X> X operator()(const X& g, const X& y) const { return where(y <= 0, X(0), g); }
 };
 
 /// y = a/b: −g·y/b, the cotangent of b

@@ -1,5 +1,6 @@
 #include <atomic>
 #include <bit>
+#include <cmath>
 #include <numeric>
 #include <string>
 #include <utility>
@@ -92,6 +93,9 @@ kernels::RandomBlocks Generator::take_words(std::size_t count) {
 
 template <class T>
 void Generator::fill_uniform(std::span<T> values, std::type_identity_t<T> low, std::type_identity_t<T> high) {
+    if (!(low <= high && std::isfinite(high - low)))
+        throw Error("fill_uniform: the bounds are " + std::to_string(low) + " and " + std::to_string(high) +
+                    "; expected a lower and an upper one a finite number apart");
     kernels::fill_uniform<T>(take_words(values.size() * kernels::words_each<T>), low, high, values.data(),
                              values.size());
 }

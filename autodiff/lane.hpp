@@ -142,15 +142,13 @@ public:
     }
 
     friend Lane pow(const Lane& x, const Lane& exponent) { return Lane(lanes::pow_batch(x.batch_, exponent.batch_)); }
-    /// Small whole exponents multiply, and ±0.5 takes a root.
+    /// Small whole exponents multiply; with a half more they take a root as well.
     template <Number A> friend Lane pow(const Lane& x, A exponent) {
-        if (exponent == 0.5) return sqrt(x);
-        if (exponent == -0.5) return rsqrt(x);
-        if (const double p = static_cast<double>(exponent); p >= -8 && p <= 8 && p == std::trunc(p)) {
-            const Lane power = whole_power(x, static_cast<int>(std::abs(p)));
-            return p < 0 ? 1 / power : power;
-        }
-        return pow(x, Lane(exponent));
+        const double p = static_cast<double>(exponent), size = std::abs(p), whole = std::trunc(size);
+        if (size > 8 || (size != whole && size != whole + 0.5)) return pow(x, Lane(exponent));
+        Lane power = whole_power(x, static_cast<int>(whole));
+        if (size != whole) power = whole == 0 ? sqrt(x) : power * sqrt(x);
+        return p < 0 ? 1 / power : power;
     }
     template <Number A> friend Lane pow(A base, const Lane& exponent) { return pow(Lane(base), exponent); }
 

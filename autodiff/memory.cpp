@@ -10,6 +10,9 @@
 #if defined(__linux__)
 #include <sys/mman.h>
 #endif
+#if defined(__GLIBC__)
+#include <malloc.h>
+#endif
 #if defined(__unix__)
 #include <pthread.h>
 #endif
@@ -43,6 +46,14 @@ constexpr std::size_t largest_carved = 0;
 #else
 constexpr std::size_t largest_carved = large_page / 8;
 #endif
+
+// Others are own blocks, of which those that begin before a page say there what their size is: one may serve smaller
+// requests as well.
+constexpr bool says_its_size(std::size_t bytes) { return bytes > largest_carved && bytes >= large; }
+
+// Own blocks that are given back are kept, as the next step mostly asks for the same sizes. Where each asks for others,
+// blocks of all sizes would gather. So no more is kept than was once in use, and this.
+constexpr std::size_t always_kept = 32u << 20;
 
 struct FreeBlock {
     FreeBlock* next;
@@ -97,6 +108,8 @@ constinit std::mutex shared_mutex;
 #endif
 constinit std::atomic<std::size_t> system_allocations{0};
 constinit std::atomic<std::size_t> bytes_from_system{0};
+// Bytes of blocks that say their size: of all, and those that were asked for, now and at most.
+constinit std::atomic<std::size_t> own_bytes{0}, own_in_use{0}, own_most_in_use{0};
 
 std::size_t bytes_of_class(std::size_t index) {
     if (index < 16) return (index + 1) * unit;
@@ -170,8 +183,17 @@ void trim_chunks() {
     }
 }
 
+// Where a block that says its size does.
+#if defined(__SANITIZE_ADDRESS__)
+[[gnu::no_sanitize_address]]
+#endif
+std::size_t& own_size(void* block) {
+    return static_cast<std::size_t*>(block)[-1];
+}
+
 void free_to_system(void* block, std::size_t bytes) {
     bytes_from_system.fetch_sub(bytes, std::memory_order_relaxed);
+    if (says_its_size(bytes)) own_bytes.fetch_sub(bytes, std::memory_order_relaxed);
     if (bytes < large) return std::free(block);
     void* const memory = static_cast<char*>(block) - before_page;
     ASAN_UNPOISON_MEMORY_REGION(memory, bytes + page);
@@ -184,9 +206,10 @@ enum class CacheState : std::uint8_t { fresh, open, closed };
 constinit thread_local FreeLists thread_lists;
 constinit thread_local CacheState cache_state = CacheState::fresh;
 
-void give_all_to_shared() {
+// All, or those of the classes from one on.
+void give_to_shared(std::size_t first = 0) {
     std::lock_guard lock(shared_mutex);
-    for (std::size_t index = 0; index < class_count; ++index)
+    for (std::size_t index = first; index < class_count; ++index)
         while (void* block = thread_lists[index].pop(bytes_of_class(index)))
             shared_lists[index].push(block, bytes_of_class(index));
 }
@@ -195,7 +218,7 @@ struct Guard {
     Guard() { cache_state = CacheState::open; }
     ~Guard() {
         cache_state = CacheState::closed;
-        give_all_to_shared();
+        give_to_shared();
     }
 };
 
@@ -222,7 +245,41 @@ void* from_system(std::size_t bytes, std::size_t asked) {
     char* const block = static_cast<char*>(memory) + before_page;
     ASAN_POISON_MEMORY_REGION(memory, before_page);
     ASAN_POISON_MEMORY_REGION(block + bytes, page - before_page);
+    if (says_its_size(bytes)) {
+        own_size(block) = bytes;
+        own_bytes.fetch_add(bytes, std::memory_order_relaxed);
+    }
     return block;
+}
+
+// The smallest free block that is large enough.
+void* take_larger(std::size_t index) {
+    std::lock_guard lock(shared_mutex);
+    for (; index < class_count; ++index)
+        for (FreeLists* lists : {&thread_lists, &shared_lists})
+            if (void* block = (*lists)[index].pop(bytes_of_class(index))) return block;
+    return nullptr;
+}
+
+void free_own_blocks() {
+    const std::size_t first = size_class(largest_carved + 1).index;
+    give_to_shared(first);
+    {
+        std::lock_guard lock(shared_mutex);
+        for (std::size_t index = first; index < class_count; ++index)
+            while (void* block = shared_lists[index].pop(bytes_of_class(index)))
+                free_to_system(block, bytes_of_class(index));
+    }
+#if defined(__GLIBC__)
+    malloc_trim(0);  // free keeps what lies between blocks that are in use
+#endif
+}
+
+bool would_keep_too_much(std::size_t bytes) {
+    return own_bytes.load(std::memory_order_relaxed) + bytes >
+           2 * std::max(own_most_in_use.load(std::memory_order_relaxed),
+                        own_in_use.load(std::memory_order_relaxed) + bytes) +
+               always_kept;
 }
 
 void* allocate_shared_or_new(const SizeClass& size, std::size_t asked) {
@@ -230,6 +287,10 @@ void* allocate_shared_or_new(const SizeClass& size, std::size_t asked) {
         std::lock_guard lock(shared_mutex);
         if (void* block = shared_lists[size.index].pop(size.bytes)) return block;
         if (size.bytes <= largest_carved) return carve(size.bytes);
+    }
+    if (says_its_size(size.bytes) && would_keep_too_much(size.bytes)) {
+        if (void* block = take_larger(size.index)) return block;
+        free_own_blocks();
     }
     return from_system(size.bytes, asked);
 }
@@ -244,6 +305,12 @@ void* allocate_elsewhere(const SizeClass& size, std::size_t asked) {
     return block;
 }
 
+void count_as_used(std::size_t bytes) {
+    const std::size_t in_use = own_in_use.fetch_add(bytes, std::memory_order_relaxed) + bytes;
+    std::size_t most = own_most_in_use.load(std::memory_order_relaxed);
+    while (in_use > most && !own_most_in_use.compare_exchange_weak(most, in_use, std::memory_order_relaxed)) continue;
+}
+
 }  // namespace
 
 void* allocate(std::size_t bytes) {
@@ -251,12 +318,21 @@ void* allocate(std::size_t bytes) {
     const SizeClass size = size_class(bytes);
     void* block = thread_lists[size.index].pop(size.bytes);
     if (!block) block = allocate_elsewhere(size, bytes);
-    ASAN_POISON_MEMORY_REGION(static_cast<char*>(block) + bytes, size.bytes - bytes);
+    [[maybe_unused]] std::size_t whole = size.bytes;
+    if (says_its_size(size.bytes)) {
+        count_as_used(size.bytes);
+        whole = own_size(block);
+    }
+    ASAN_POISON_MEMORY_REGION(static_cast<char*>(block) + bytes, whole - bytes);
     return block;
 }
 
 void deallocate(void* block, std::size_t bytes) noexcept {
-    const SizeClass size = size_class(bytes);
+    SizeClass size = size_class(bytes);
+    if (says_its_size(size.bytes)) {
+        own_in_use.fetch_sub(size.bytes, std::memory_order_relaxed);
+        size = size_class(own_size(block));
+    }
     FreeList& mine = thread_lists[size.index];
     if (cache_is_open() && (mine.count() + 1) * size.bytes <= cached_bytes_per_class) {
         mine.push(block, size.bytes);
@@ -271,14 +347,12 @@ Statistics statistics() {
 }
 
 void trim() {
-    give_all_to_shared();
-    std::lock_guard lock(shared_mutex);
-    trim_chunks();
-    for (std::size_t index = 0; index < class_count; ++index) {
-        if (bytes_of_class(index) <= largest_carved) continue;
-        while (void* block = shared_lists[index].pop(bytes_of_class(index)))
-            free_to_system(block, bytes_of_class(index));
+    give_to_shared();
+    {
+        std::lock_guard lock(shared_mutex);
+        trim_chunks();
     }
+    free_own_blocks();
 }
 
 }  // namespace xgrad::memory

@@ -19,7 +19,7 @@ public:
 
     Parameter(const Parameter& other);
     Parameter(Parameter&& other) noexcept = default;
-    /// Throws Error when the shapes differ. The gradient stays as it is.
+    /// Throws Error when the shapes differ, or the other one is empty and this one is not. The gradient stays as it is.
     Parameter& operator=(const Parameter& other);
     Parameter& operator=(Parameter&& other);
     Parameter& operator=(const Variable<T>& values);

@@ -131,9 +131,9 @@ private:
 /// the same; a vjp gets the cotangents of all results in such a container, empty ones for those that received none, and
 /// the results when it asks for them: `vjp(gs)`, `vjp(gs, ys)`, and joint `vjp(gs, needs)`, `vjp(gs, ys, needs)`.
 ///
+///     using Pair = std::array<Variable<T>, 2>;
 ///     auto [s, c] = record_many("sincos", std::array{std::move(sine), std::move(cosine)},
-///                               wrt(x, [](const Pair& gs, const Pair& ys) { … }));   // Pair = std::array<Variable<T>,
-///                               2>
+///                               wrt(x, [](const Pair& gs, const Pair& ys) { … }));
 ///
 /// On the tape it is one operation, on which its results stand; results that are dropped cost nothing.
 template <class Values, class... Arguments>

@@ -31,7 +31,8 @@ private:
     Tape() = default;
 };
 
-/// While it lives, nothing is recorded in this thread: results require no gradient and keep nothing alive.
+/// While it lives, nothing is recorded in this thread: results require no gradient and keep nothing alive. (What gives x
+/// itself, as dropout(x, 0), gives it as it is.)
 class NoGrad {
 public:
     NoGrad() noexcept : before_(detail::thread_state.recording) { detail::thread_state.recording = false; }
@@ -63,7 +64,8 @@ private:
     const char* vjp_;
 };
 
-/// A setting of an operation, or an input of it that is no Variable (labels, indices, masks, statistics).
+/// A setting that an operation tells, or an input of it that is no Variable (labels, conditions, statistics). It need not
+/// tell all: a number in a formula or the place of a slice are not told.
 struct Attribute {
     using Value = std::variant<bool, std::int64_t, double, std::string_view, std::vector<std::int64_t>,
                                const Array<std::int64_t>*, const Array<bool>*, const Array<float>*,
@@ -80,12 +82,16 @@ struct Recorded {
     std::span<const Attribute> attributes;
 };
 
-/// Sees every operation of the thread on which it lives, also under NoGrad: pictures of graphs, summaries, export.
-/// Observers nest; the innermost one is told first.
+/// Sees every operation of the thread on which it lives, also under NoGrad: pictures of graphs, summaries. Observers
+/// nest; the innermost one is told first. Must end on the thread on which it was made.
 class Observer {
 public:
     Observer() noexcept : outer_(detail::thread_state.observer) { detail::thread_state.observer = this; }
-    virtual ~Observer() { detail::thread_state.observer = outer_; }
+    virtual ~Observer() {
+        Observer** link = &detail::thread_state.observer;  // not the first one, when an outer one goes before it
+        while (*link && *link != this) link = &(*link)->outer_;
+        if (*link) *link = outer_;
+    }
     Observer(const Observer&) = delete;
     Observer& operator=(const Observer&) = delete;
 

@@ -143,7 +143,7 @@ public:
     /// Adds ∂this/∂v to the gradient of every leaf v that requires one. What was saved is freed, unless options say
     /// otherwise. Throws Error when this value has not exactly one element, depends on nothing that requires a
     /// gradient, was recorded on another thread, or needs something that an earlier backward freed or that was changed
-    /// in place since.
+    /// in place since. Threads whose graphs end in the same leaves must not run backward at the same time.
     void backward(BackwardOptions options = {}) const;
     /// The same with a cotangent of this value's shape in place of the 1: a Variable or what makes one, but no braces,
     /// which are options.
@@ -183,9 +183,9 @@ public:
     /// created. Throws Error for a result of an operation.
     void on_gradient(std::function<void(const Variable&)> hook);
 
-    /// Arithmetic element by element, with NumPy's broadcasting. It writes over an operand that comes as an rvalue, `x
-    /// * x` in `1 + x * x`, when nobody else sees it and no backward needs it. Throws Error when the shapes do not
-    /// broadcast.
+    /// Arithmetic element by element, with NumPy's broadcasting. It writes over an operand that comes as an rvalue, as
+    /// the product in `1 + x * x`, when nobody else sees it and no backward needs it. Throws Error when the shapes do
+    /// not broadcast.
     friend Variable operator+(Variable a, Variable b) { return detail::add(std::move(a), std::move(b)); }
     friend Variable operator-(Variable a, Variable b) { return detail::subtract(std::move(a), std::move(b)); }
     friend Variable operator*(Variable a, Variable b) { return detail::multiply(std::move(a), std::move(b)); }
@@ -406,6 +406,8 @@ template <class T> Variable<T> saved(Variable<T>&& handle, std::uint64_t recorde
 template <class T> void accumulate(Variable<T>& sum, Variable<T>&& term, bool create_graph);
 
 [[noreturn]] void refuse_freed(const Node& node);
+/// Throws Error, naming the operation, when a backward from this output has nowhere to go.
+template <class T> void check_differentiable(const char* operation, const Variable<T>& output);
 
 /// Whether the one who holds this handle may write over the value and hand it on as another one: nobody else can see
 /// it, and there is nothing that belongs to the old one.

@@ -12,7 +12,9 @@ namespace xgrad::nn {
 /// max(x, 0); fused with the layer before it in a Sequential
 template <class T = float> struct ReLU : FunctionLayer<T> {
     ReLU() : FunctionLayer<T>("ReLU", relu<T>) {}
-    Activation activation() const override { return Activation::relu; }
+    Activation activation() const override {
+        return detail::is_exactly(*this) ? Activation::relu : Activation::none;
+    }
 };
 
 /// x where x > 0, otherwise negative_slope·x
@@ -70,7 +72,7 @@ template <class T = float> struct Softsign : FunctionLayer<T> {
 
 /// x kept within [minimum, maximum]
 template <class T = float> struct Hardtanh : FunctionLayer<T, double, double> {
-    /// Throws Error when minimum > maximum.
+    /// Throws Error unless minimum ≤ maximum.
     explicit Hardtanh(double minimum = -1, double maximum = 1);
 };
 

@@ -31,7 +31,7 @@ template <class T> std::string BatchNorm<T>::description() const {
                        options_.track_running_stats ? "" : ", no running statistics");
 }
 
-template <class T> Variable<T> BatchNorm<T>::forward_with(Activation activation, const Variable<T>& x) {
+template <class T> Variable<T> BatchNorm<T>::normalize(const Variable<T>& x, Activation activation) {
     if (x.dimension() < 2 || x.dimension() > 4 || x.shape()[1] != features_)
         throw Error(
             fmt::format("BatchNorm: an input of shape {} does not fit {} features; expected (N, {}), (N, {}, L) "

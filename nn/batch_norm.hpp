@@ -43,13 +43,15 @@ public:
 
     void fields(Fields<T>& f) override;
     std::string description() const override;
-    bool applies(Activation) const override { return true; }
 
 protected:
-    Variable<T> forward(const Variable<T>& x) override { return forward_with(Activation::none, x); }
-    Variable<T> forward_with(Activation activation, const Variable<T>& x) override;
+    Variable<T> forward(const Variable<T>& x) override { return normalize(x, Activation::none); }
+    Variable<T> forward_with(Activation activation, const Variable<T>& x) override {
+        return detail::is_exactly(*this) ? normalize(x, activation) : Variable<T>();
+    }
 
 private:
+    Variable<T> normalize(const Variable<T>& x, Activation activation);
     void check_running_stats() const;
     void track(const Array<T>& mean, const Array<T>& variance, std::size_t samples);
 

@@ -22,7 +22,7 @@ public:
 
     /// Throws Error when an index is not one of 0 … count − 1.
     Variable<T> operator()(const Array<std::int64_t>& indices) const;
-    Variable<T> operator()(const FractionalArray auto& indices) const = delete;
+    Variable<T> operator()(const NoIndices auto& indices) const = delete;
 
     Parameter<T>& weight() noexcept { return weight_; }
     const Parameter<T>& weight() const noexcept { return weight_; }

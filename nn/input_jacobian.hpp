@@ -17,7 +17,7 @@ template <class T> struct InputJacobian {
 
     /// √Σ Jᵢⱼ²
     double frobenius_norm() const;
-    /// The largest singular value; 0 for a matrix without elements.
+    /// The largest singular value; 0 for a matrix without elements. Throws Error when an element is not finite.
     double spectral_norm() const;
     /// min(ŷ.size(), x.size()) of them, the largest first. Throws Error when an element is not finite.
     std::vector<double> singular_values() const;

@@ -14,10 +14,9 @@ namespace detail {
 
 template <class T> std::size_t Hooks<T>::add(ForwardHook<T> hook) {
     List hooks = hooks_ ? *hooks_ : List();
-    const std::size_t id = hooks.empty() ? 1 : hooks.back().first + 1;
-    hooks.emplace_back(id, std::move(hook));
+    hooks.emplace_back(++last_id_, std::move(hook));
     hooks_ = std::make_shared<const List>(std::move(hooks));
-    return id;
+    return last_id_;
 }
 
 template <class T> void Hooks<T>::remove(std::size_t id) {
@@ -70,9 +69,8 @@ template <class T, class Forward> Variable<T> call_named(const Layer<T>& layer, 
     const Call<T> call(layer);
     try {
         return forward();
-    } catch (const LayerError&) {
-        throw;
     } catch (const Error& error) {
+        if (typeid(error) != typeid(Error)) throw;  // a LayerError, or a user's own
         const std::string path = Call<T>::path();
         throw LayerError(
             fmt::format("{} (in {}{}{})", error.what(), path, path.empty() ? "" : ": ", layer.description()));
@@ -96,12 +94,15 @@ template <class T> Variable<T> Layer<T>::operator()(const Variable<T>& x) {
 }
 
 template <class T> Variable<T> Layer<T>::call_with(Layer& activation_layer, const Variable<T>& x) {
-    if (is_watched() || activation_layer.is_watched()) return activation_layer((*this)(x));
-    return call_named(*this, [&] { return forward_with(activation_layer.activation(), x); });
+    if (!is_watched() && !activation_layer.is_watched()) {
+        Variable<T> y = call_named(*this, [&] { return forward_with(activation_layer.activation(), x); });
+        if (y.defined()) return y;
+    }
+    return activation_layer((*this)(x));
 }
 
 template <class T> Variable<T> Layer<T>::forward_with(Activation, const Variable<T>&) {
-    throw Error(fmt::format("{}: this layer applies no activation", this->description()));
+    return {};
 }
 
 template <class T> Variable<T> Layer<T>::predict(const Variable<T>& x) const {

@@ -5,6 +5,7 @@
 #include <memory>
 #include <span>
 #include <string>
+#include <typeinfo>
 #include <utility>
 #include <vector>
 
@@ -39,7 +40,14 @@ public:
 private:
     using List = std::vector<std::pair<std::size_t, ForwardHook<T>>>;
     std::shared_ptr<const List> hooks_;  // none as long as there are no hooks
+    std::size_t last_id_ = 0;
 };
+
+/// Whether a layer is of this very class. A class derived from it may have a `forward` of its own, so that what the
+/// class promises of its own no longer holds.
+template <class L> bool is_exactly(const L& layer) noexcept {
+    return typeid(layer) == typeid(L);
+}
 
 }  // namespace detail
 
@@ -55,7 +63,8 @@ public:
     /// The same into the caller's memory. Throws Error when the sizes differ.
     void predict(const Variable<T>& x, std::span<T> output) const;
 
-    /// Calls a function after each forward of this layer. Returns an id for `remove_hook`.
+    /// Calls a function after each forward of this layer, also those that `summary`, `probe` and
+    /// layer_sequential_unit_variance make. Returns an id for `remove_hook`, which no other hook of this layer ever has.
     std::size_t on_forward(ForwardHook<T> hook) { return hooks_.add(std::move(hook)); }
     /// Takes a hook away again; an id that is not known is left alone.
     void remove_hook(std::size_t id) { hooks_.remove(id); }
@@ -66,15 +75,14 @@ public:
 
     /// For containers that fuse neighbours: which activation this layer is, if it is one.
     virtual Activation activation() const { return Activation::none; }
-    /// Whether it can apply an activation to its result while it has it at hand.
-    virtual bool applies(Activation activation) const { return activation == Activation::none; }
-    /// The output of this layer followed by an activation layer; one operation, unless one of both is watched.
+    /// The output of this layer followed by an activation layer: one operation where `forward_with` has one, unless one
+    /// of both is watched.
     Variable<T> call_with(Layer& activation_layer, const Variable<T>& x);
 
 protected:
     /// What a subclass computes, with operations on Variables.
     virtual Variable<T> forward(const Variable<T>& x) = 0;
-    /// forward and the activation together; only called for an activation that it `applies`.
+    /// forward and an activation in one operation, or an empty Variable where there is none.
     virtual Variable<T> forward_with(Activation activation, const Variable<T>& x);
 
 private:
@@ -83,11 +91,16 @@ private:
     detail::Hooks<T> hooks_;
 };
 
-/// While it lives, sees every call of every layer in its thread, with no change to a model: summaries, probes.
+/// While it lives, sees every call of every layer in its thread, with no change to a model: summaries, probes. Must end
+/// on the thread on which it was made.
 template <class T = float> class LayerWatcher {
 public:
     LayerWatcher() noexcept : outer_(innermost_) { innermost_ = this; }
-    virtual ~LayerWatcher() { innermost_ = outer_; }
+    virtual ~LayerWatcher() {
+        LayerWatcher** link = &innermost_;  // not the first one, when an outer one goes before it
+        while (*link && *link != this) link = &(*link)->outer_;
+        if (*link) *link = outer_;
+    }
     LayerWatcher(const LayerWatcher&) = delete;
     LayerWatcher& operator=(const LayerWatcher&) = delete;
 

@@ -25,12 +25,11 @@ public:
 
     void fields(Fields<T>& f) override { f("weight", weight_)("bias", bias_); }
     std::string description() const override;
-    bool applies(Activation) const override { return true; }
 
 protected:
     Variable<T> forward(const Variable<T>& x) override { return linear(x, weight_, bias_); }
     Variable<T> forward_with(Activation activation, const Variable<T>& x) override {
-        return linear(x, weight_, bias_, activation);
+        return detail::is_exactly(*this) ? linear(x, weight_, bias_, activation) : Variable<T>();
     }
 
 private:

@@ -1,9 +1,9 @@
 // Losses L(ŷ, y): how far a prediction is from its target. The names, the order of the arguments and the defaults are
-// PyTorch's. Which loss belongs to which output function ψ of the last layer:
+// PyTorch's. Which loss belongs to which output function φ of the last layer:
 //
-//     regression, ψ = I:        mse_loss, l1_loss, huber_loss
-//     two classes, ψ = σ:       binary_cross_entropy_with_logits, which applies σ itself
-//     many classes, ψ = Softmax: cross_entropy, which applies Softmax itself; nll_loss after LogSoftmax
+//     regression, φ = I:        mse_loss, l1_loss, huber_loss
+//     two classes, φ = σ:       binary_cross_entropy_with_logits, which applies σ itself
+//     many classes, φ = Softmax: cross_entropy, which applies Softmax itself; nll_loss after LogSoftmax
 //     distributions:            kl_div after LogSoftmax
 #pragma once
 
@@ -41,7 +41,7 @@ struct HuberOptions {
     Reduction reduction = Reduction::mean;
 };
 
-/// ½(ŷ − y)² where |ŷ − y| < δ, otherwise δ(|ŷ − y| − ½δ) (Huber 1964)
+/// ½(ŷ − y)² where |ŷ − y| < δ, otherwise δ(|ŷ − y| − ½δ) (Huber 1964). Throws Error also when δ is not above 0.
 template <class T>
 Variable<T> huber_loss(const Variable<T>& prediction, const std::type_identity_t<Variable<T>>& target,
                        HuberOptions options = {});
@@ -52,7 +52,8 @@ struct SmoothL1Options {
     Reduction reduction = Reduction::mean;
 };
 
-/// ½(ŷ − y)²/β where |ŷ − y| < β, otherwise |ŷ − y| − ½β: huber_loss divided by its δ (Girshick 2015)
+/// ½(ŷ − y)²/β where |ŷ − y| < β, otherwise |ŷ − y| − ½β: huber_loss divided by its δ (Girshick 2015). Throws Error also when
+/// β is below 0.
 template <class T>
 Variable<T> smooth_l1_loss(const Variable<T>& prediction, const std::type_identity_t<Variable<T>>& target,
                            SmoothL1Options options = {});
@@ -65,7 +66,8 @@ template <class T = float> struct BinaryCrossEntropyOptions {
 };
 
 /// −w·(p·y·log σ(z) + (1 − y)·log(1 − σ(z))) of logits z and targets y, which are 0, 1 or a probability in between.
-/// Exact for any finite z. The mean divides by the number of elements, whatever the weights.
+/// Exact for any finite z. The mean divides by the number of elements, whatever the weights, which get no gradient:
+/// Throws Error also for weights that require one, or that do not broadcast to the logits.
 template <class T>
 Variable<T> binary_cross_entropy_with_logits(const Variable<T>& logits, const std::type_identity_t<Variable<T>>& target,
                                              const std::type_identity_t<BinaryCrossEntropyOptions<T>>& options = {});
@@ -106,7 +108,8 @@ template <class T = float> struct CrossEntropyOptions {
 /// labels (N), () or (N, d…) in [0, C). With weights w and smoothing ε the loss of a sample with label c is
 ///     −(1 − ε)·w[c]·log Softmax(z)[c] − ε/C · Σⱼ w[j]·log Softmax(z)[j] ,
 /// and the mean divides the sum by Σ w[c] over the samples that are not ignored (Szegedy et al. 2016 for ε).
-/// Throws Error for shapes that do not fit, a label outside of the range, and a mean over no sample.
+/// Throws Error for shapes that do not fit, a label outside of the range, weights that require a gradient, an ε that is
+/// not in [0, 1], and a mean over no sample.
 template <class T>
 Variable<T> cross_entropy(const Variable<T>& logits, const Array<std::int64_t>& labels,
                           const std::type_identity_t<CrossEntropyOptions<T>>& options = {});

@@ -29,6 +29,13 @@ inline constexpr bool is_listable<T, std::array<X, N>> = is_listable<T, X>;
 
 }  // namespace detail
 
+/// Something with its name, as in "0.weight".
+template <class X> using Named = std::pair<std::string, X>;
+
+/// A buffer of either kind.
+template <class T> using BufferPointer = std::variant<Array<T>*, Array<std::int64_t>*>;
+template <class T> using ConstBufferPointer = std::variant<const Array<T>*, const Array<std::int64_t>*>;
+
 /// What a module's `fields` is given: it calls it once for each member, with its name.
 ///
 ///     void fields(nn::Fields<>& f) override { f("hidden", hidden_)("norm", norm_)("output", output_); }
@@ -41,8 +48,6 @@ template <class T = float> class Fields {
 public:
     /// Whether a member of this type can be listed.
     template <class X> static constexpr bool is_listable = detail::is_listable<T, X>;
-
-    virtual ~Fields() = default;
 
     /// Lists a member, and gives itself for the next one.
     Fields& operator()(std::string_view name, Parameter<T>& parameter);
@@ -70,14 +75,9 @@ public:
         requires(!is_listable<X>)
     Fields& operator()(std::string_view name, X& setting) = delete;
 
-protected:
-    // What is done with each field; `path` is its name with those of the modules around it, as in "hidden.weight".
-    virtual void on_parameter(const std::string& path, Parameter<T>& parameter) { (void)path, (void)parameter; }
-    virtual void on_buffer(const std::string& path, Array<T>& buffer) { (void)path, (void)buffer; }
-    virtual void on_buffer(const std::string& path, Array<std::int64_t>& buffer) { (void)path, (void)buffer; }
-    virtual void on_module(const std::string& path, Module<T>& module) { (void)path, (void)module; }
-
 private:
+    friend class Module<T>;
+
     template <class List> Fields& each(std::string_view name, List& list) {
         for (std::size_t i = 0; i < list.size(); ++i) (*this)(std::string(name) + "." + std::to_string(i), list[i]);
         return *this;
@@ -85,14 +85,11 @@ private:
     std::string path_of(std::string_view name) const;
 
     std::string path_;  // of the module whose fields are being listed
+    // What was listed; a name is that of the field with those of the modules around it, as in "hidden.weight".
+    std::vector<Named<Variable<T>>> parameters_;
+    std::vector<Named<BufferPointer<T>>> buffers_;
+    std::vector<Named<Module<T>*>> modules_;
 };
-
-/// Something with its name, as in "0.weight".
-template <class X> using Named = std::pair<std::string, X>;
-
-/// A buffer of either kind.
-template <class T> using BufferPointer = std::variant<Array<T>*, Array<std::int64_t>*>;
-template <class T> using ConstBufferPointer = std::variant<const Array<T>*, const Array<std::int64_t>*>;
 
 /// A part of a network: parameters θ, buffers, other modules, and some call operator that computes with them. A module
 /// is a value: a copy is a deep copy, and `model = best` restores values in place, so that optimizers stay right. Only
@@ -151,6 +148,11 @@ protected:
     Module& operator=(Module&&) noexcept { return *this; }
 
 private:
+    // Asks for the fields. Nothing is changed; what may be changed is handed on only to those who may change the module.
+    Fields<T> listed() const;
+    Fields<T> listed_by_name() const;
+    std::size_t set_trained(const char* operation, std::string_view pattern, bool trained);
+
     bool training_ = true;
 };
 

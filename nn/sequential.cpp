@@ -10,8 +10,14 @@ namespace xgrad::nn {
 
 template <class T> bool Sequential<T>::Held::matches(const Held& other) const {
     const Layer<T>&mine = *layer_, &theirs = *other.layer_;
-    const auto same_shape = [](const Variable<T>& a, const Variable<T>& b) { return a.shape() == b.shape(); };
-    return typeid(mine) == typeid(theirs) && std::ranges::equal(mine.parameters(), theirs.parameters(), same_shape);
+    if (typeid(mine) != typeid(theirs)) return false;
+    const auto same_shape = [](const auto& a, const auto& b) { return a.second.shape() == b.second.shape(); };
+    const auto same_array = [](const auto& a, const auto& b) {
+        const auto shape = [](const auto* array) { return array->shape(); };
+        return std::visit(shape, a.second) == std::visit(shape, b.second);
+    };
+    return std::ranges::equal(mine.named_parameters(), theirs.named_parameters(), same_shape) &&
+           std::ranges::equal(mine.named_buffers(), theirs.named_buffers(), same_array);
 }
 
 namespace {
@@ -69,7 +75,7 @@ template <class T> Variable<T> Sequential<T>::forward(const Variable<T>& x) {
     for (std::size_t i = 0; i < layers_.size(); ++i) {
         Layer<T>& layer = *layers_[i];
         Layer<T>* const next = i + 1 < layers_.size() ? &*layers_[i + 1] : nullptr;
-        if (next && next->activation() != Activation::none && layer.applies(next->activation())) {
+        if (next && next->activation() != Activation::none) {
             h = layer.call_with(*next, h);
             ++i;
         } else {

@@ -1,3 +1,4 @@
+#include <algorithm>
 #include <cmath>
 #include <limits>
 #include <set>
@@ -130,11 +131,19 @@ template <class T> void Optimizer<T>::check_state() const {
     }
 }
 
+// A loss of another model, or of a copy of this one.
+template <class T> void Optimizer<T>::check_reached() const {
+    if (std::ranges::none_of(parameters_, is_updated<T>))
+        throw Error("minimize: the loss depends on none of this optimizer's parameters, or on frozen ones alone; is it "
+                    "that of another model, or of a copy (a model passed by value, `for (auto layer : layers)`)?");
+}
+
 template <class T> void Optimizer<T>::step() {
     check_held(parameters_);
     if (const std::string unlisted = xgrad::detail::take_unlisted(); !unlisted.empty())
         throw Error(fmt::format("step: a parameter of shape {} received a gradient, but no module lists it, so it "
-                                "would stay untrained; list it in the module's `fields`, or give it to an optimizer",
+                                "would stay untrained; list it in the module's `fields`, or give it to an optimizer; "
+                                "or the layer that has it is a copy (`for (auto layer : layers)`): use a reference",
                                 unlisted));
     if (checks_state_ && state_was_given_) check_state();
     if (on_non_finite_ != NonFinite::ignore && !gradients_are_fine()) return;
@@ -164,6 +173,7 @@ template <class T> T Optimizer<T>::minimize(const Variable<T>& loss) {
     if (loss.size() != 1)
         throw Error(fmt::format("minimize: the loss has shape {}, not a single element; reduce it (mean, sum)",
                                 describe(loss.shape())));
+    xgrad::detail::check_differentiable("minimize", loss);
     const T value = loss.item();
     zero_grad();
     if (on_non_finite_ != NonFinite::ignore && !std::isfinite(value)) {
@@ -171,6 +181,7 @@ template <class T> T Optimizer<T>::minimize(const Variable<T>& loss) {
         return value;
     }
     loss.backward();
+    check_reached();
     step();
     return value;
 }

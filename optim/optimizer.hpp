@@ -101,15 +101,18 @@ public:
 
     /// Updates every parameter that has a gradient and is not frozen.
     /// Throws Error, before anything is changed, when some parameter would stay untrained: one that received a gradient
-    /// but that no module lists, or one of a module whose parameters were replaced after this optimizer was made; and
-    /// when what was read into the state has not the shapes of the parameters.
+    /// but that no module lists, or one of a module whose parameters were replaced after this optimizer was made; when
+    /// what was read into the state has not the shapes of the parameters; when the learning rate is not a finite number
+    /// from 0 on; and, where that is to be reported, when a gradient is not finite.
     void step();
 
     /// Removes the gradients of all parameters.
     void zero_grad();
 
     /// One step of training: zero_grad, backward, step. Returns the loss as a number. A loss that is not finite is
-    /// treated as a gradient that is not.
+    /// treated as a gradient that is not. Throws Error, before anything is changed, for a loss that has not exactly one
+    /// element or cannot be differentiated; after its backward when that has reached no parameter of this optimizer; and
+    /// as `step` does.
     T minimize(const Variable<T>& loss);
 
     /// The parameters of all groups, in their order.
@@ -120,9 +123,9 @@ public:
     /// How many steps were left out because a gradient was not finite.
     std::int64_t skipped_steps() const noexcept { return skipped_steps_; }
 
-    /// The rate of the next step in a group.
+    /// The rate of the next step in a group. Throws Error when there is no such group.
     double learning_rate(std::size_t group = 0) const;
-    /// Replaces the rate in all groups.
+    /// Replaces the rate in all groups. Throws Error when it is not a finite number from 0 on.
     void set_learning_rate(const Schedule& learning_rate);
 
     /// Everything that a run which goes on exactly needs, by name: "step", "skipped_steps", and for the parameter with
@@ -151,6 +154,7 @@ private:
     bool refuse_step(const std::string& reason);
     bool gradients_are_fine();
     void check_state() const;
+    void check_reached() const;
 
     std::vector<Variable<T>> parameters_;
     std::vector<State<T>> states_;  // of the parameters

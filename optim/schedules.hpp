@@ -8,19 +8,24 @@
 #include <concepts>
 #include <cstdint>
 #include <functional>
+#include <type_traits>
 #include <utility>
 
+#include <xgrad/autodiff/error.hpp>
 #include <xgrad/autodiff/number.hpp>
 
 namespace xgrad::optim {
 
 /// The learning rate ηₜ of step t = 0, 1, …: made from a number, or from anything that is called with t and gives one.
+/// Throws Error for an empty std::function.
 class Schedule {
 public:
     Schedule(Number auto rate) : rate_(static_cast<double>(rate)) {}
     template <class F>
         requires(!std::same_as<std::remove_cvref_t<F>, Schedule> && std::is_invocable_r_v<double, F&, std::int64_t>)
-    Schedule(F&& function) : function_(std::forward<F>(function)) {}
+    Schedule(F&& function) : function_(std::forward<F>(function)) {
+        if (!function_) throw Error("Schedule: the function is empty");
+    }
 
     double operator()(std::int64_t step) const { return function_ ? function_(step) : rate_; }
 

@@ -112,6 +112,9 @@ TEST_CASE("NaN comes through, and a branch that is not taken may bring one into 
              [](const V& x) { return max(stack({V(1.0), x})); }, [](const V& x) { return min(stack({x, V(1.0)})); },
              [](const V& x) { return sum(softmax(stack({x, V(1.0)}))); }})
         CHECK(std::isnan(function(V(none)).item()));
+    CHECK(gradient([](const V& x) { return relu(x); }, {none}) == std::vector<double>{1});  // as in a formula
+    CHECK(gradient([](const V& x) { return elementwise([](auto z) { return relu(z); })(x); }, {none}) ==
+          std::vector<double>{1});
     CHECK(argmax(number({1, none, 5}))() == 1);
     CHECK_FALSE((V(none) == V(none))());
     CHECK_FALSE((V(none) < V(1.0))());

@@ -1,3 +1,4 @@
+#include <algorithm>
 #include <atomic>
 #include <cstdint>
 #include <cstring>
@@ -296,4 +297,24 @@ TEST_CASE("trim returns what is cached to the system, and the pool goes on", "[m
     void* block = memory::allocate(3'000'000);
     static_cast<char*>(block)[2'999'999] = 1;
     memory::deallocate(block, 3'000'000);
+}
+
+TEST_CASE("blocks of ever new sizes do not pile up", "[memory]") {
+    memory::trim();
+    const std::size_t before = memory::statistics().bytes_from_system, most = 4 * 24'000'000;
+    std::size_t held = 0, size = 1;
+    for (int step = 0; step < 300; ++step) {
+        size = size * 16'807 % 23'000'000 + 300'000;
+        void* blocks[4];
+        for (std::size_t i = 0; i < 4; ++i) {
+            blocks[i] = memory::allocate(size / (i + 1));
+            static_cast<char*>(blocks[i])[size / (i + 1) - 1] = 1;
+            held = std::max(held, memory::statistics().bytes_from_system - before);
+        }
+        for (std::size_t i = 0; i < 4; ++i) memory::deallocate(blocks[i], size / (i + 1));
+    }
+    CHECK(held < 2 * most + (40u << 20));
+    // In the end it is known what is free.
+    memory::trim();
+    CHECK(memory::statistics().bytes_from_system == before);
 }

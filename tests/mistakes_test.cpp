@@ -1,8 +1,11 @@
 // The mistakes that users make, and what each is told.
+#include <array>
+#include <cmath>
 #include <cstdio>
 #include <filesystem>
 #include <fstream>
 #include <functional>
+#include <span>
 #include <thread>
 
 #include <xgrad/xgrad.hpp>
@@ -84,7 +87,7 @@ const std::vector<Mistake> mistakes{
          loss.backward();
          loss.backward();
      },
-     "was already freed by an earlier backward; pass {.retain_graph = true}"},
+     "was already freed by an earlier backward, as an optimizer's minimize runs one; pass {.retain_graph = true}"},
     {"a value changed before backward",
      [] {
          Variable<> x = trained({2});
@@ -150,6 +153,24 @@ const std::vector<Mistake> mistakes{
     {"inputs and targets of different counts",
      [] { training::Dataset<>(Array<>(Shape{3, 2}), Array<std::int64_t>(Shape{2})); }, "3"},
     {"no threads", [] { set_threads(0); }, "threads"},
+    {"an empty function as a learning rate", [] { optim::Schedule(std::function<double(std::int64_t)>()); },
+     "Schedule: the function is empty"},
+    {"random numbers without an end",
+     [] { Generator(1).fill_uniform(std::span<float>(), -3e38f, 3e38f); }, "a finite number apart"},
+    {"bounds the wrong way round", [] { Generator(1).fill_uniform(std::span<float>(), 1, 0); }, "fill_uniform: the bounds are 1"},
+    {"a bound that is no number", [] { clip(zeros({2}), NAN, 1); }, "clip: the bounds are nan and 1"},
+    {"a sample that there is not",
+     [] {
+         const training::Dataset<> set(Array<>(Shape{2, 2}), Array<std::int64_t>{0, 1});
+         set.subset(std::array<std::int64_t, 2>{1, 2});
+     },
+     "subset: there is no sample 2 in a set of 2"},
+    {"a batch order with samples that there are not",
+     [] {
+         const training::Dataset<> set(Array<>(Shape{2, 2}), Array<std::int64_t>{0, 1});
+         training::Batches<float, std::int64_t>(set, 1, {0, 1000000}, {});
+     },
+     "batches: there is no sample 1000000 in a set of 2"},
 };
 
 }  // namespace

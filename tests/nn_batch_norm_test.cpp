@@ -271,3 +271,16 @@ TEST_CASE("observers see the statistics that evaluation uses: as inputs or, of a
     CHECK(reader.inputs == std::vector<const detail::Node*>{x.node(), norm.weight().node(), norm.bias().node()});
     CHECK(reader.arrays == std::vector<const Array<float>*>{&norm.running_mean(), &norm.running_var()});
 }
+
+TEST_CASE("The statistics that batch_norm hands out are nobody else's", "[nn][batch_norm]") {
+    const auto gradient = [](double factor) {
+        Variable<double> x = random({5, 2});
+        x.requires_grad(true);
+        auto result = batch_norm(x);
+        result.mean *= factor;
+        result.variance *= factor;
+        sum(result.output * random({5, 2}, 1)).backward();
+        return Array<double>(x.grad().value());
+    };
+    CHECK((gradient(0) == gradient(1)));
+}

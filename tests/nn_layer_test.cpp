@@ -1,6 +1,7 @@
 // Calling layers: inference from many threads, hooks, watchers, fusion, errors, summaries.
 #include <algorithm>
 #include <array>
+#include <memory>
 #include <string>
 #include <thread>
 #include <vector>
@@ -156,6 +157,68 @@ TEST_CASE("Neighbours are one operation unless one of them is watched", "[nn][ho
     model[1].remove_hook(id);
     model[2].on_forward([](const auto&, const auto&, const auto&) {});
     REQUIRE(operations() == std::vector<std::string>{"linear_relu", "batch_norm", "relu", "relu", "tanh"});
+}
+
+TEST_CASE("A class derived from a layer computes what it says, also beside its neighbours", "[nn]") {
+    struct Half : nn::Linear<> {
+        using Linear::Linear;
+        Variable<> forward(const Variable<>& x) override { return 0.5f * Linear::forward(x); }
+    };
+    struct HalfNorm : nn::BatchNorm<> {
+        using BatchNorm::BatchNorm;
+        Variable<> forward(const Variable<>& x) override { return 0.5f * BatchNorm::forward(x); }
+    };
+    struct Shifted : nn::ReLU<> {
+        Variable<> forward(const Variable<>& x) override { return ReLU::forward(x) + 100; }
+    };
+    const Variable<> x = random<float>({5, 3});
+    const auto check = [&](auto layer, auto activation) {
+        const Variable<> expected = activation(layer(x));
+        nn::Sequential model{layer, activation};
+        CHECK((model(x).value() == expected.value()));
+    };
+    check(Half(3, 4), nn::ReLU());
+    check(HalfNorm(3), nn::ReLU());
+    check(nn::Linear(3, 4), Shifted());
+    check(nn::BatchNorm(3), Shifted());
+}
+
+TEST_CASE("A hook's number is its own for ever", "[nn][hooks]") {
+    nn::Linear layer(2, 2);
+    int calls = 0;
+    const auto count = [&](const auto&, const auto&, const auto&) { ++calls; };
+    const std::size_t first = layer.on_forward(count);
+    layer.remove_hook(first);
+    layer.on_forward(count);
+    layer.remove_hook(first);
+    layer(random<float>({1, 2}));
+    CHECK(calls == 1);
+}
+
+TEST_CASE("Watchers may end in any order", "[nn][hooks]") {
+    struct Watcher : nn::LayerWatcher<float> {
+        void on_call(const nn::Layer<float>&, const Variable<float>&, const Variable<float>&) override { ++calls; }
+        int calls = 0;
+    };
+    const nn::Linear layer(2, 2);
+    const Variable<> x = random<float>({1, 2});
+    auto outer = std::make_unique<Watcher>(), inner = std::make_unique<Watcher>();
+    layer.predict(x);
+    outer.reset();
+    layer.predict(x);
+    CHECK(inner->calls == 2);
+    inner.reset();
+    layer.predict(x);
+}
+
+TEST_CASE("An error of a user's own type comes through a layer as it is", "[nn][errors]") {
+    struct Mine : Error {
+        using Error::Error;
+    };
+    struct Failing : nn::Layer<> {
+        Variable<> forward(const Variable<>&) override { throw Mine("mine"); }
+    };
+    CHECK_THROWS_AS((nn::Sequential{Failing()}(random<float>({1, 2}))), Mine);
 }
 
 TEST_CASE("A watcher sees every call of its thread, the inner ones first", "[nn][hooks]") {

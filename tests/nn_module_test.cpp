@@ -308,6 +308,11 @@ TEST_CASE("Assigning what does not match changes nothing", "[nn][module]") {
           "there");
     CHECK(message([&] { blocks = Net{Block(2, 3)}; }) ==
           "Sequential: layer 0, Block, cannot be assigned to Block: it has 6 parameters, and 2 there");
+    Net buffers{nn::BatchNorm<double>(3, {.affine = false})};
+    REQUIRE_THROWS_AS((buffers = Net{nn::BatchNorm<double>(4, {.affine = false})}), Error);
+    nn::Linear<double> with_bias(3, 2);
+    CHECK(message([&] { with_bias = nn::Linear<double>(3, 2, {.bias = false}); }).find("an empty Variable") !=
+          std::string::npos);
     nn::BatchNorm<double> norm(3);
     REQUIRE_THROWS_AS(norm = nn::BatchNorm<double>(4), Error);
     REQUIRE(norm.description() == "BatchNorm(3)");

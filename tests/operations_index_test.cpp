@@ -53,7 +53,8 @@ template <class I>
 concept IndexesInSomeWay = requires(const Variable<>& x, const Array<I>& indices) { take(x, indices); } ||
                            requires(const Variable<>& x, const Array<I>& indices) { take_along_axis(x, indices, 0); } ||
                            requires(const Variable<>& x, const Array<I>& indices) { embedding(x, indices); };
-static_assert(Indexes<std::int64_t> && Indexes<int> && !IndexesInSomeWay<float> && !IndexesInSomeWay<double>);
+static_assert(Indexes<std::int64_t> && Indexes<int>);
+static_assert(!IndexesInSomeWay<float> && !IndexesInSomeWay<double> && !IndexesInSomeWay<bool>);
 
 // How many elements operations produce while it lives.
 class Work : public Observer {
@@ -417,4 +418,9 @@ TEST_CASE("large parts of arrays are copied and added on any number of threads",
             });
         }
     }
+}
+
+TEST_CASE("an empty part adds nothing, wherever it is said to be", "[operations][index]") {
+    const auto place = make_place(Region{{0, 9}, {-1, 0}, 0});  // names its one place again and again
+    CHECK((scatter(Variable<>(full(Shape{0, 9}, 1.f)), place, Shape{8}).value() == full(Shape{8}, 0.f)));
 }

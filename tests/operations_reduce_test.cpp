@@ -231,3 +231,16 @@ TEST_CASE("reductions refuse axes that are not there, named twice, or without el
     check_refused([&] { return argmin(none, 1); }, {"argmin", "no elements", "(2, 0)"});
     check_refused([&] { return variance(V{3}, 0, false, 1); }, {"variance", "1 element", "correction of 1"});
 }
+
+TEST_CASE("the mean of equal numbers is that number", "[operations][reduce]") {
+    for (std::size_t n = 1; n < 300; ++n) {
+        CAPTURE(n);
+        CHECK(mean(Variable<>(full(Shape{n}, 1.f))).item() == 1);
+    }
+}
+
+template <class... Arguments>
+concept Summable = requires(const V& x, Arguments... arguments) { sum(x, arguments...); };
+static_assert(Summable<int, bool>);
+static_assert(!Summable<bool>);      // sum(x, keep_dims) is not over axis 1
+static_assert(!Summable<int, int>);  // and sum(x, 0, 1) does not keep axis 0

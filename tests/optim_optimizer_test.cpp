@@ -250,13 +250,52 @@ TEST_CASE("A parameter that no module lists is reported, not left untrained", "[
     CHECK(
         message([&] { optimizer.minimize(sum(known * forgotten)); }) ==
         "step: a parameter of shape (3,) received a gradient, but no module lists it, so it would stay untrained; list "
-        "it in the module's `fields`, or give it to an optimizer");
+        "it in the module's `fields`, or give it to an optimizer; or the layer that has it is a copy (`for (auto layer "
+        ": layers)`): use a reference");
     CHECK(known.item() == 1);
     optimizer.minimize(sum(known));  // what happened before is over
     CHECK(known.item() == 0);
     optim::SGD other({forgotten}, {.learning_rate = 1});
     optimizer.minimize(sum(known * forgotten));  // it is some optimizer's now
     CHECK(known.item() == -6);
+}
+
+TEST_CASE("A loss that reaches none of an optimizer's parameters is reported", "[optim]") {
+    nn::Linear model(2, 1);
+    optim::SGD optimizer(model.parameters(), {.learning_rate = 0.1});
+    const Variable<> x = random<float>({3, 2});
+    const auto train_copy = [&](nn::Linear<> copy) {
+        copy.train();  // which lists the copy's parameters
+        return message([&] { optimizer.minimize(sum(copy(x))); });
+    };
+    CHECK(train_copy(model).find("minimize: the loss depends on none of this optimizer's parameters") == 0);
+    CHECK(optimizer.step_count() == 0);
+    optimizer.minimize(sum(model(x)));
+    const Array<> gradient = model.weight().grad().value();
+    CHECK(message([&] { optimizer.minimize(sum(x)); }).find("minimize: the output depends on no variable") == 0);
+    CHECK((model.weight().grad().value() == gradient));  // refused before the gradients went
+}
+
+TEST_CASE("An optimizer's arrays may have shapes of their own", "[optim]") {
+    class Rows : public optim::Optimizer<> {  // a mean square for each row
+    public:
+        Rows(std::vector<Variable<>> parameters)
+            : Optimizer(std::move(parameters), {.learning_rate = 0.1, .checks_state = false}, {"square"}) {}
+
+    protected:
+        void update(Variable<>& parameter, const Array<>& gradient, optim::State<>& state) override {
+            const Array<> square = xt::mean(xt::square(gradient), {1});
+            state[0] = square;
+            parameter.update([&](Array<>& p) { p -= 0.1f * gradient; });
+        }
+    };
+    nn::Linear model(3, 2, {.bias = false});
+    Rows optimizer(model.parameters());
+    optimizer.minimize(sum(model(random<float>({4, 3}))));
+    for (const auto& entry : optimizer.state())
+        if (entry.name == "0.square") CHECK(std::get<Array<>*>(entry.value)->shape() == Shape{2});
+    optimizer.minimize(sum(model(random<float>({4, 3}))));
+    CHECK(optimizer.step_count() == 2);
 }
 
 TEST_CASE("A module that takes over another's parameters is reported by an optimizer made before", "[optim]") {

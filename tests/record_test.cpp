@@ -393,3 +393,13 @@ TEST_CASE("observers nest, and are told no more when they are gone", "[record]")
     const Variable<> y = x * 2;
     CHECK(outer.names.size() == 2);
 }
+
+TEST_CASE("observers may end in any order", "[record]") {
+    const Variable<> x = leaf({1, 2});
+    auto outer = std::make_unique<RecordLog>(), inner = std::make_unique<RecordLog>();
+    outer.reset();
+    const Variable<> y = x * 2;
+    CHECK(inner->names.size() == 1);
+    inner.reset();
+    CHECK_FALSE(detail::thread_state.observer);
+}

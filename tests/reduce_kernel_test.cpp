@@ -378,23 +378,23 @@ TEMPLATE_TEST_CASE("sum_to and broadcast_to undo and repeat any broadcast", "[re
         }
 }
 
-TEMPLATE_TEST_CASE("in-place sums, scales and checks treat every element", "[reduce]", float, double) {
+TEMPLATE_TEST_CASE("in-place sums, quotients and checks treat every element", "[reduce]", float, double) {
     using T = TestType;
     for (const Level at : levels())
         for (const std::size_t n : {0, 1, 3, 7, 8, 9, 15, 16, 17, 4097, 70001}) {
             CAPTURE(name(at), n);
             const auto a = numbers<T>(n, 1), b = numbers<T>(n, 2);
-            std::vector<T> sum(n), scaled(n);
+            std::vector<T> sum(n), divided(n);
             for (std::size_t i = 0; i < n; ++i) {
                 sum[i] = a[i] + b[i];
-                scaled[i] = a[i] * T(0.3);
+                divided[i] = a[i] / T(0.3);
             }
             auto x = a;
             kernels::add_in_place(x.data(), b.data(), n, at);
             CHECK((x == sum));
             x = a;
-            kernels::scale_in_place(x.data(), T(0.3), n, at);
-            CHECK((x == scaled));
+            kernels::divide_in_place(x.data(), T(0.3), n, at);
+            CHECK((x == divided));
             check_close(std::vector{kernels::squared_norm(a.data(), n, at)}, {dot(reals(a), reals(a))}, 4);
             CHECK(kernels::all_finite(a.data(), n, at));
             for (const T bad : {std::numeric_limits<T>::infinity(), -std::numeric_limits<T>::infinity(),

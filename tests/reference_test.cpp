@@ -126,7 +126,7 @@ template <class T> std::map<std::string, Operation<T>> make_operations() {
     operations["minimum"] = [](A a) { return minimum(a[0], a[1]); };
     operations["where"] = [](A a) { return where(xt::not_equal(a.integers(0), 0), a[1], a[2]); };
 
-    const auto reduction = [&](const char* name, Variable<T> (*function)(V, const Axes&, bool)) {
+    const auto reduction = [&](const char* name, Variable<T> (*function)(V, const Axes&, KeepDims)) {
         operations[name] = [=](A a) { return function(a[0], a.axes(), a.flag("keep_dims")); };
     };
     reduction("sum", sum), reduction("mean", mean), reduction("prod", prod), reduction("max", max);

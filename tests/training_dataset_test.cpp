@@ -132,6 +132,15 @@ TEST_CASE("Parts of a set look at its memory", "[dataset]") {
     CHECK(set.drop(0).size() == 10);
 }
 
+TEST_CASE("A subset has the samples that it names, and memory of its own", "[dataset]") {
+    const training::Dataset<> set(Array<>{{1, 2}, {3, 4}, {5, 6}}, Array<std::int64_t>{0, 1, 2});
+    const std::vector<std::int64_t> samples{2, 0, 2};
+    const auto subset = set.subset(samples);
+    CHECK((subset.inputs() == Array<>{{5, 6}, {1, 2}, {5, 6}}));
+    CHECK((subset.targets() == Array<std::int64_t>{2, 0, 2}));
+    CHECK_THROWS_AS(set.subset(std::span<const std::int64_t>()), Error);
+}
+
 TEST_CASE("Targets of a regression come as variables, samples in any shape", "[dataset]") {
     Array<double> inputs({4, 1, 3}, 0.5);
     Array<double> targets({4, 2}, 0.25);

@@ -38,6 +38,12 @@ template <class E> Array<E> gather(const Array<E>& array, const std::int64_t* or
     return gathered;
 }
 
+void check_samples(const char* operation, std::span<const std::int64_t> samples, std::size_t size) {
+    for (const std::int64_t sample : samples)
+        if (sample < 0 || static_cast<std::size_t>(sample) >= size)
+            throw Error(fmt::format("{}: there is no sample {} in a set of {}", operation, sample, size));
+}
+
 }  // namespace
 
 template <class T, class Target> Dataset<T, Target>::Dataset(Array<T> inputs, Array<Target> targets)
@@ -71,6 +77,12 @@ template <class T, class Target> Dataset<T, Target> Dataset<T, Target>::drop(std
 }
 
 template <class T, class Target>
+Dataset<T, Target> Dataset<T, Target>::subset(std::span<const std::int64_t> samples) const {
+    check_samples("subset", samples, size());
+    return Dataset(gather(inputs_, samples.data(), samples.size()), gather(targets_, samples.data(), samples.size()));
+}
+
+template <class T, class Target>
 Batches<T, Target> Dataset<T, Target>::batches(std::size_t batch_size, BatchOptions options) const {
     return {*this, batch_size, {}, options};
 }
@@ -96,6 +108,7 @@ Batches<T, Target>::Batches(const Dataset<T, Target>& samples, std::size_t batch
                                 samples.size(), batch_size));
     if (!order_.empty() && order_.size() != samples.size())
         throw Error(fmt::format("batches: an order of {} for {} samples", order_.size(), samples.size()));
+    check_samples("batches", order_, samples.size());
 }
 
 template <class T, class Target> Batch<T, Target> Batches<T, Target>::operator[](std::size_t index) const {

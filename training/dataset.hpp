@@ -5,6 +5,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <iterator>
+#include <span>
 #include <type_traits>
 #include <utility>
 #include <vector>
@@ -33,7 +34,9 @@ template <class T, class Target> class Batches;
 
 /// Inputs of shape (n, …) and as many targets: labels (n), or numbers (n, …) for regression, of type T then.
 template <class T = float, class Target = std::int64_t> class Dataset {
-    static_assert(std::same_as<Target, std::int64_t> || std::same_as<Target, T>);
+    static_assert(Real<T>, "a Dataset's inputs are float or double; indices of an Embedding can be its targets");
+    static_assert(std::same_as<Target, std::int64_t> || std::same_as<Target, T>,
+                  "a Dataset's targets are labels, std::int64_t, or numbers of the inputs' type");
 
 public:
     /// Throws Error when there are not as many targets as inputs, or none at all.
@@ -47,9 +50,12 @@ public:
     const Array<Target>& targets() const { return targets_; }
 
     /// The first `count` samples, and those after the first `count`. They look at the same memory.
-    /// Throw Error when none would be left, or when there are not so many.
+    /// Throws Error when none would be left, or when there are not so many.
     Dataset take(std::size_t count) const;
     Dataset drop(std::size_t count) const;
+    /// The samples with these numbers, in this order, copied: a fold of a cross-validation, say. Throws Error for no
+    /// sample, and for one that there is not.
+    Dataset subset(std::span<const std::int64_t> samples) const;
 
     /// The samples in order, `batch_size` at a time. Inputs, and targets that are numbers, look at the set's memory,
     /// without a copy; from then on it is not to be changed in place, which Variable::update and assign refuse.
@@ -89,7 +95,8 @@ public:
         std::size_t index_ = 0;
     };
 
-    /// `order` says which sample comes when; an empty one leaves them as they are.
+    /// `order` says which sample comes when; an empty one leaves them as they are. Throws Error for a batch size of 0 or
+    /// one that leaves no batch, and for an order of another length or with samples that there are not.
     Batches(const Dataset<T, Target>& samples, std::size_t batch_size, std::vector<std::int64_t> order,
             BatchOptions options);
 

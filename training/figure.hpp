@@ -1,4 +1,4 @@
-// Line charts, drawn by gnuplot: what a run measured as a picture beside its numbers.
+// Line charts, bands and histograms, drawn by gnuplot: what a run measured as a picture beside its numbers.
 #pragma once
 
 #include <array>

@@ -15,7 +15,8 @@ namespace xgrad::training {
 /// The mean of numbers that come one by one, such as the losses of batches.
 class Mean {
 public:
-    /// Counts a number as often as `weight` says, for instance a batch's mean loss by the batch's size.
+    /// Counts a number as often as `weight` says, for instance a batch's mean loss by the batch's size. Throws Error
+    /// unless that is a number from 0 on.
     void add(double value, double weight = 1);
     /// The mean so far. Throws Error when there were no numbers.
     double value() const;

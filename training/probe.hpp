@@ -63,6 +63,7 @@ struct Probe {
     Figure figure() const;
 };
 
+/// What makes one number of a model's output: the loss that a probe runs backward from.
 template <class T> using LossFunction = std::function<Variable<T>(const Variable<T>& output)>;
 
 /// Runs a model on one batch in the mode that it is in, and back when a loss is given, and measures each layer on the

@@ -51,7 +51,7 @@ template <class T> struct BatchNormBackward {
     const T* rstd;
     const T* weight = nullptr;         ///< null means 1
     const T* g;                        ///< the cotangent of y
-    const T* relu_y = nullptr;         ///< the result y when relu was fused: g counts where y > 0
+    const T* relu_y = nullptr;         ///< the result y when relu was fused: g counts where y > 0 or is NaN
     bool constant_statistics = false;  ///< mean and rstd were given, and do not depend on x
     T* dx = nullptr;                   ///< may be g
     T* dweight = nullptr;

@@ -50,7 +50,7 @@ template <bool relu, class T> struct Sources {
     template <class Places> Lane<T> cotangent(std::size_t i, Places places) const {
         const Lane<T> lane = places.load(g + i);
         if constexpr (relu)
-            return where(places.load(y + i) > 0, lane, Lane<T>(0));
+            return where(places.load(y + i) <= 0, Lane<T>(0), lane);
         else
             return lane;
     }

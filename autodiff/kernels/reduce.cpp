@@ -209,10 +209,10 @@ void mean_and_variance(const T* x, const Slices& slices, std::size_t correction,
     const std::size_t results = slices.results();
     const T count = static_cast<T>(slices.count);
     fold<T>(kernels.sum, kernels.sum, x, nullptr, slices, mean, at);
-    for (std::size_t i = 0; i < results; ++i) mean[i] /= count;
+    divide_in_place(mean, count, results, at);
     if (!variance) return;
     fold<T>(kernels.squared_deviations, kernels.sum, x, mean, slices, variance, at);
-    for (std::size_t i = 0; i < results; ++i) variance[i] /= count - static_cast<T>(correction);
+    divide_in_place(variance, count - static_cast<T>(correction), results, at);
 }
 
 template <class T> void logsumexp(const T* x, const Slices& slices, T* y, Level at) {
@@ -342,9 +342,9 @@ template <class T> void add_in_place(T* target, const T* source, std::size_t n, 
     in_pieces(n, 1, [&](std::size_t begin, std::size_t count) { add(target + begin, source + begin, count); });
 }
 
-template <class T> void scale_in_place(T* target, T factor, std::size_t n, Level at) {
-    const auto scale = reduce_kernels<T>(at).scale_in_place;
-    in_pieces(n, 1, [&](std::size_t begin, std::size_t count) { scale(target + begin, factor, count); });
+template <class T> void divide_in_place(T* target, T divisor, std::size_t n, Level at) {
+    const auto divide = reduce_kernels<T>(at).divide_in_place;
+    in_pieces(n, 1, [&](std::size_t begin, std::size_t count) { divide(target + begin, divisor, count); });
 }
 
 template <class T> bool all_finite(const T* x, std::size_t n, Level at) {
@@ -374,7 +374,7 @@ template <class T> bool all_finite(const T* x, std::size_t n, Level at) {
     template T dot(const T*, const T*, std::size_t, Level);                                                      \
     template T squared_norm(const T*, std::size_t, Level);                                                       \
     template void add_in_place(T*, const T*, std::size_t, Level);                                                \
-    template void scale_in_place(T*, T, std::size_t, Level);                                                     \
+    template void divide_in_place(T*, T, std::size_t, Level);                                                     \
     template bool all_finite(const T*, std::size_t, Level);
 XGRAD_REDUCE(float)
 XGRAD_REDUCE(double)

@@ -94,8 +94,8 @@ template <class T> T squared_norm(const T* a, std::size_t n, Level at = level())
 /// target += source.
 template <class T> void add_in_place(T* target, const T* source, std::size_t n, Level at = level());
 
-/// target *= factor.
-template <class T> void scale_in_place(T* target, T factor, std::size_t n, Level at = level());
+/// target /= divisor.
+template <class T> void divide_in_place(T* target, T divisor, std::size_t n, Level at = level());
 
 /// Whether no element is NaN or infinite.
 template <class T> bool all_finite(const T* x, std::size_t n, Level at = level());
@@ -113,7 +113,7 @@ template <class T> struct ReduceKernels {
     void (*extremum_backward)(const T* x, const Slices& slices, const T* y, const T* g, T* dx);
     T (*dot)(const T* a, const T* b, std::size_t n);
     void (*add_in_place)(T* target, const T* source, std::size_t n);
-    void (*scale_in_place)(T* target, T factor, std::size_t n);
+    void (*divide_in_place)(T* target, T divisor, std::size_t n);
     bool (*all_finite)(const T* x, std::size_t n);
 };
 

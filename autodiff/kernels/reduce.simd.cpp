@@ -249,8 +249,8 @@ template <class T> XGRAD_FLATTEN void add_in_place(T* target, const T* source, s
         n, [&](std::size_t i, auto part) { part.store(part.load(target + i) + part.load(source + i), target + i); });
 }
 
-template <class T> XGRAD_FLATTEN void scale_in_place(T* target, T factor, std::size_t n) {
-    each_lane<T>(n, [&](std::size_t i, auto part) { part.store(part.load(target + i) * Lane<T>(factor), target + i); });
+template <class T> XGRAD_FLATTEN void divide_in_place(T* target, T divisor, std::size_t n) {
+    each_lane<T>(n, [&](std::size_t i, auto part) { part.store(part.load(target + i) / Lane<T>(divisor), target + i); });
 }
 
 template <class T> XGRAD_FLATTEN bool all_finite(const T* x, std::size_t n) {
@@ -281,7 +281,7 @@ template <class T> const ReduceKernels<T>& reduce_kernels() {
         .extremum_backward = extremum_backward<T>,
         .dot = dot<T>,
         .add_in_place = add_in_place<T>,
-        .scale_in_place = scale_in_place<T>,
+        .divide_in_place = divide_in_place<T>,
         .all_finite = all_finite<T>,
     };
     return table;

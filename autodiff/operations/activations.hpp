@@ -11,7 +11,8 @@ namespace xgrad {
 template <class T> Variable<T> relu(Variable<T> x);
 /// x where x > 0, otherwise negative_slope·x
 template <class T> Variable<T> leaky_relu(Variable<T> x, double negative_slope = 0.01);
-/// x where x > 0, otherwise slope·x with a slope that is learned: one for all, or one for each channel (axis 1)
+/// x where x > 0, otherwise slope·x with a slope that is learned: one for all, or one for each channel (axis 1). Throws
+/// Error for another number of slopes.
 template <class T> Variable<T> prelu(Variable<T> x, const std::type_identity_t<Variable<T>>& slope);
 /// x where x > 0, otherwise α(eˣ − 1)
 template <class T> Variable<T> elu(Variable<T> x, double alpha = 1);
@@ -31,7 +32,7 @@ template <class T> Variable<T> mish(Variable<T> x);
 template <class T> Variable<T> softplus(Variable<T> x, double beta = 1, double threshold = 20);
 /// x / (1 + |x|)
 template <class T> Variable<T> softsign(Variable<T> x);
-/// x kept within [minimum, maximum]; its derivative is 0 at both ends. Throws Error when minimum > maximum.
+/// x kept within [minimum, maximum]; its derivative is 0 at both ends. Throws Error unless minimum ≤ maximum.
 template <class T> Variable<T> hardtanh(Variable<T> x, double minimum = -1, double maximum = 1);
 /// x/6 + ½ kept within [0, 1]
 template <class T> Variable<T> hardsigmoid(Variable<T> x);

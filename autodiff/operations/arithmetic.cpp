@@ -218,7 +218,8 @@ template <class T> Variable<T> pow_of_number(T base, Variable<T>&& x) {
 }
 
 template <class T> Variable<T> clip(Variable<T>&& x, T low, T high) {
-    if (low > high) throw Error(fmt::format("clip: the lower bound {} is above the upper one {}", low, high));
+    if (!(low <= high))
+        throw Error(fmt::format("clip: the bounds are {} and {}; expected a lower and an upper one", low, high));
     return elementwise_operation("clip", formulas::Clip{low, high}, std::move(x));
 }
 

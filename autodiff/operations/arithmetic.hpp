@@ -84,8 +84,8 @@ auto minimum(A&& a, B&& b) {
     return minimum(V(std::forward<A>(a)), V(std::forward<B>(b)));
 }
 
-/// x kept within [low, high]; its derivative is 0 at the bounds (torch.clamp's was 1 for many years). Throws Error when
-/// low > high.
+/// x kept within [low, high]; its derivative is 0 at the bounds (torch.clamp's was 1 for many years). Throws Error
+/// unless low ≤ high.
 template <class T> Variable<T> clip(Variable<T> x, Number auto low, Number auto high);
 
 namespace detail {

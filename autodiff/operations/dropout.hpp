@@ -6,8 +6,9 @@
 
 namespace xgrad {
 
-/// x with each element 0 with this probability and multiplied by 1/(1 − probability) otherwise, which keeps the
-/// expected value (Srivastava et al. 2014). Throws Error when the probability is not in [0, 1].
+/// x with each element multiplied by 0 with this probability and by 1/(1 − probability) otherwise, which keeps the
+/// expected value (Srivastava et al. 2014); x itself for a probability of 0. Throws Error when the probability is not
+/// in [0, 1].
 template <class T>
 Variable<T> dropout(const Variable<T>& x, double probability, Generator& generator = current_generator());
 

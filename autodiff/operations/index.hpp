@@ -14,7 +14,9 @@ public:
     enum class Kind { index, range, newaxis, ellipsis };
 
     /// One element; its axis goes away. Negative ones count from the end.
-    Slice(std::integral auto index) : kind(Kind::index), start(static_cast<std::ptrdiff_t>(index)) {}
+    template <std::integral I>
+        requires(!std::same_as<I, bool>)
+    Slice(I index) : kind(Kind::index), start(static_cast<std::ptrdiff_t>(index)) {}
     Slice(xt::xall_tag) : kind(Kind::range), has_start(false), has_stop(false) {}
     Slice(xt::xnewaxis_tag) : kind(Kind::newaxis) {}
     Slice(xt::xellipsis_tag) : kind(Kind::ellipsis) {}
@@ -57,8 +59,8 @@ auto view(X&& x, Slices&&... slices) {
 /// Elements of x along an axis by their indices, of any shape, which may repeat; the indices' shape stands in place of
 /// the axis (np.take). Negative indices count from the end. Throws Error when one is out of range.
 template <class T> Variable<T> take(const Variable<T>& x, const Array<std::int64_t>& indices, std::ptrdiff_t axis = 0);
-// Indices that are fractions would be cut off to integers.
-template <class T> Variable<T> take(const Variable<T>&, const FractionalArray auto&, std::ptrdiff_t = 0) = delete;
+// Fractions would be cut off to integers, and of a mask 0 and 1 be taken; `where` is for masks.
+template <class T> Variable<T> take(const Variable<T>&, const NoIndices auto&, std::ptrdiff_t = 0) = delete;
 
 /// Of each row along an axis the elements that its own row of indices names (np.take_along_axis, torch.gather): indices
 /// have x's shape but for the size of that axis. Negative ones count from the end. Throws Error when shapes do not fit,
@@ -66,6 +68,6 @@ template <class T> Variable<T> take(const Variable<T>&, const FractionalArray au
 template <class T>
 Variable<T> take_along_axis(const Variable<T>& x, const Array<std::int64_t>& indices, std::ptrdiff_t axis);
 template <class T>
-Variable<T> take_along_axis(const Variable<T>&, const FractionalArray auto&, std::ptrdiff_t) = delete;
+Variable<T> take_along_axis(const Variable<T>&, const NoIndices auto&, std::ptrdiff_t) = delete;
 
 }  // namespace xgrad

@@ -67,7 +67,8 @@ template <class T> Variable<T> per_channel(const Variable<T>& row, std::size_t d
 }
 
 // What the backward of batch_norm needs. The first two rows of the statistics, (C) each, are the mean and
-// 1/√(variance + epsilon); they are constants when they were given, and depend on x otherwise.
+// 1/√(variance + epsilon); they are constants when they were given, and depend on x otherwise. (Then two more rows are
+// what batch_norm hands out: the mean, once more, and the variance.)
 template <class T> struct SavedForBatchNorm {
     Variable<T> x, weight;
     Array<T> statistics;
@@ -177,12 +178,13 @@ BatchNormResult<T> batch_norm(const Variable<T>& x, const std::type_identity_t<V
                         "least 2",
                         describe(x.shape()), shape.samples() == 1 ? "1 value" : "no values"));
     const std::size_t count = shape.channels;
-    Array<T> statistics = empty<T>({3, count});
+    Array<T> statistics = empty<T>({4, count});
     T* const rows = statistics.data();
     Array<T> value = empty<T>(x.shape());
     kernels::batch_norm<T>(batch_norm_kernel(x, weight, bias, epsilon, activation, value),
-                           {.mean = rows, .rstd = rows + count, .variance = rows + 2 * count});
-    BatchNormResult<T> result{{}, share(statistics, {count}), share(statistics, {count}, 2 * count)};
+                           {.mean = rows, .rstd = rows + count, .variance = rows + 3 * count});
+    std::copy_n(rows, count, rows + 2 * count);
+    BatchNormResult<T> result{{}, share(statistics, {count}, 2 * count), share(statistics, {count}, 3 * count)};
     result.output = record_batch_norm(std::move(value), {x, weight, std::move(statistics), epsilon, false}, activation,
                                       std::tie(x, weight, bias), with("epsilon", epsilon));
     return result;

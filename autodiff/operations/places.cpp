@@ -271,6 +271,7 @@ template <class T> void add_rows(const Rows& rows, T* whole, const T* part, std:
 }
 
 template <class T> void add_region(T* whole, const T* part, const Region& region) {
+    if (element_count(region.shape) == 0) return;
     const Rows rows(region);
     const bool differ = names_each_once(rows.region);
     // What stands between the numbers of short rows is written as well, as it was (but for the sign of a zero).
@@ -406,12 +407,13 @@ template <class T> void add_at(Array<T>& target, const Array<T>& part, const Pla
     const std::size_t positions = runs.indices.size();
     const T* const from = part.data();
     T* const to = target.data();
+    const auto add_row = kernels::reduce_kernels<T>(level()).add_in_place;
     const auto add = [&](std::size_t first, std::size_t count, std::size_t begin, std::size_t end) {
         if (runs.length == 1)
             runs.each(first, count, [=](std::size_t at, std::size_t whole) { to[whole] += from[at]; });
         else
-            runs.each(first, count, [&](std::size_t at, std::size_t whole) {
-                for (std::size_t i = begin; i < end; ++i) to[whole + i] += from[at + i];
+            runs.each(first, count, [=](std::size_t at, std::size_t whole) {
+                add_row(to + whole + begin, from + at + begin, end - begin);
             });
     };
     if (add_numbers(runs, from, to)) return;

@@ -135,7 +135,7 @@ template <class T> Variable<T> products_of_others(const Variable<T>& x) {
 
 }  // namespace
 
-template <Real T> Variable<T> sum(const Variable<T>& x, const Axes& axes, bool keep) {
+template <Real T> Variable<T> sum(const Variable<T>& x, const Axes& axes, KeepDims keep) {
     const Reduction reduction("sum", x.shape(), axes, keep);
     Array<T> value = reduction.reduced(x, kernels::sum<T>);
     return record("sum", std::move(value), with("axes", reduction.axes),
@@ -144,19 +144,19 @@ template <Real T> Variable<T> sum(const Variable<T>& x, const Axes& axes, bool k
                   }));
 }
 
-template <Real T> Variable<T> mean(const Variable<T>& x, const Axes& axes, bool keep) {
+template <Real T> Variable<T> mean(const Variable<T>& x, const Axes& axes, KeepDims keep) {
     const Reduction reduction("mean", x.shape(), axes, keep);
     check_not_empty("mean", x.shape(), reduction.slices);
-    const T factor = T{1} / static_cast<T>(reduction.slices.count);
+    const T count = static_cast<T>(reduction.slices.count);
     Array<T> value = reduction.reduced(x, kernels::sum<T>);
-    kernels::scale_in_place(value.data(), factor, value.size());
+    kernels::divide_in_place(value.data(), count, value.size());
     return record("mean", std::move(value), with("axes", reduction.axes),
-                  wrt(x, [kept = reduction.kept, shape = x.shape(), factor](const Variable<T>& g) {
-                      return broadcast_to(reshape(g * factor, kept), shape);
+                  wrt(x, [kept = reduction.kept, shape = x.shape(), count](const Variable<T>& g) {
+                      return broadcast_to(reshape(g / count, kept), shape);
                   }));
 }
 
-template <Real T> Variable<T> variance(const Variable<T>& x, const Axes& axes, bool keep, std::size_t correction) {
+template <Real T> Variable<T> variance(const Variable<T>& x, const Axes& axes, KeepDims keep, std::size_t correction) {
     return over_adjacent_axes("variance", x, axes, keep, [=](const Variable<T>& a, const Reduction& reduction) {
         check_not_empty("variance", a.shape(), reduction.slices);
         if (reduction.slices.count <= correction)
@@ -175,7 +175,7 @@ template <Real T> Variable<T> variance(const Variable<T>& x, const Axes& axes, b
     });
 }
 
-template <Real T> Variable<T> prod(const Variable<T>& x, const Axes& axes, bool keep) {
+template <Real T> Variable<T> prod(const Variable<T>& x, const Axes& axes, KeepDims keep) {
     return over_adjacent_axes("prod", x, axes, keep, [=](const Variable<T>& a, const Reduction& reduction) {
         Array<T> value = empty<T>(reduction.result);
         kernels::prod(a.value().data(), reduction.slices, value.data());
@@ -195,15 +195,15 @@ template <Real T> Variable<T> prod(const Variable<T>& x, const Axes& axes, bool 
     });
 }
 
-template <Real T> Variable<T> max(const Variable<T>& x, const Axes& axes, bool keep) {
+template <Real T> Variable<T> max(const Variable<T>& x, const Axes& axes, KeepDims keep) {
     return extremum<T>("max", x, axes, keep, kernels::max<T>);
 }
 
-template <Real T> Variable<T> min(const Variable<T>& x, const Axes& axes, bool keep) {
+template <Real T> Variable<T> min(const Variable<T>& x, const Axes& axes, KeepDims keep) {
     return extremum<T>("min", x, axes, keep, kernels::min<T>);
 }
 
-template <Real T> Variable<T> logsumexp(const Variable<T>& x, const Axes& axes, bool keep) {
+template <Real T> Variable<T> logsumexp(const Variable<T>& x, const Axes& axes, KeepDims keep) {
     return over_adjacent_axes("logsumexp", x, axes, keep, [=](const Variable<T>& a, const Reduction& reduction) {
         check_not_empty("logsumexp", a.shape(), reduction.slices);
         const auto [outer, count, inner] = reduction.slices;
@@ -236,13 +236,13 @@ template <Real T> Array<std::int64_t> argmin(const Variable<T>& x, std::ptrdiff_
 }
 
 #define XGRAD_INSTANTIATE(T) \
-    template Variable<T> sum(const Variable<T>&, const Axes&, bool); \
-    template Variable<T> mean(const Variable<T>&, const Axes&, bool); \
-    template Variable<T> variance(const Variable<T>&, const Axes&, bool, std::size_t); \
-    template Variable<T> prod(const Variable<T>&, const Axes&, bool); \
-    template Variable<T> max(const Variable<T>&, const Axes&, bool); \
-    template Variable<T> min(const Variable<T>&, const Axes&, bool); \
-    template Variable<T> logsumexp(const Variable<T>&, const Axes&, bool); \
+    template Variable<T> sum(const Variable<T>&, const Axes&, KeepDims); \
+    template Variable<T> mean(const Variable<T>&, const Axes&, KeepDims); \
+    template Variable<T> variance(const Variable<T>&, const Axes&, KeepDims, std::size_t); \
+    template Variable<T> prod(const Variable<T>&, const Axes&, KeepDims); \
+    template Variable<T> max(const Variable<T>&, const Axes&, KeepDims); \
+    template Variable<T> min(const Variable<T>&, const Axes&, KeepDims); \
+    template Variable<T> logsumexp(const Variable<T>&, const Axes&, KeepDims); \
     template Array<std::int64_t> argmax(const Variable<T>&, std::ptrdiff_t); \
     template Array<std::int64_t> argmin(const Variable<T>&, std::ptrdiff_t);
 XGRAD_INSTANTIATE(float)

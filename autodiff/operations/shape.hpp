@@ -15,7 +15,9 @@ namespace xgrad {
 class Axes {
 public:
     Axes() = default;
-    Axes(std::integral auto axis) : axes_{static_cast<std::ptrdiff_t>(axis)} {}
+    template <std::integral I>
+        requires(!std::same_as<I, bool>)  // sum(x, keep_dims) is no sum over axis 1
+    Axes(I axis) : axes_{static_cast<std::ptrdiff_t>(axis)} {}
     Axes(std::initializer_list<std::ptrdiff_t> axes) : axes_(axes.begin(), axes.end()) {}
     Axes(const std::vector<std::ptrdiff_t>& axes) : axes_(axes.begin(), axes.end()) {}
     explicit Axes(const Shape& axes) : axes_(axes.begin(), axes.end()) {}
@@ -73,10 +75,12 @@ bool can_broadcast(const Shape& from, const Shape& to);
 /// The shape that operands broadcast to. Throws Error, naming the operation, when they do not.
 Shape broadcast_shape(const char* operation, const Shape& a, const Shape& b);
 
-/// x repeated along dimensions of size 1, and along new ones in front, to fill the shape.
+/// x repeated along dimensions of size 1, and along new ones in front, to fill the shape; x itself where it has that
+/// shape.
 template <class T> Variable<T> broadcast_to(const Variable<T>& x, const Shape& shape);
 
-/// x summed back to a shape from which it could have been broadcast: the transpose of broadcast_to.
+/// x summed back to a shape from which it could have been broadcast, the transpose of broadcast_to; x itself where it
+/// has that shape.
 template <class T> Variable<T> sum_to(const Variable<T>& x, const Shape& shape);
 
 /// The same elements in another shape; one size may be -1 and is then computed. Shares x's memory.
