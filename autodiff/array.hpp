@@ -42,13 +42,9 @@ inline std::size_t element_count(std::span<const std::size_t> shape) {
     std::size_t count = 1;
     bool overflow = false;
     for (std::size_t size : shape) overflow |= __builtin_mul_overflow(count, size, &count);
-    if (count == 0) {  // strides are products of the other sizes
-        count = 1;
-        for (std::size_t size : shape) overflow |= size > 0 && __builtin_mul_overflow(count, size, &count);
-        if (!overflow && count <= PTRDIFF_MAX) return 0;
-    } else if (!overflow) [[likely]] {
+    if (!overflow) [[likely]]
         return count;
-    }
+    if (std::find(shape.begin(), shape.end(), std::size_t{0}) != shape.end()) return 0;
     throw Error("the shape " + describe(shape) + " has more elements than can be counted");
 }
 

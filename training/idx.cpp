@@ -115,10 +115,12 @@ Array<std::uint8_t> read_idx(const fs::path& path) {
         refuse(path, fmt::format("ends inside its header, which should give the sizes of {} dimensions", dimensions));
     Shape shape;
     std::size_t count = 1;
+    std::ptrdiff_t stride = 1;  // also of an array without elements
     bool too_many = false;
     for (std::size_t i = 0; i < dimensions; ++i) {
         shape.push_back(big_endian(sizes.data() + 4 * i));
         too_many |= __builtin_mul_overflow(count, shape.back(), &count);
+        too_many |= shape.back() > 0 && __builtin_mul_overflow(stride, shape.back(), &stride);
     }
     if (too_many || count > reader.most())
         refuse(path, fmt::format("says that it holds an array {}, which is more than a file of its length can hold",
