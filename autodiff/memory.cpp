@@ -4,17 +4,13 @@
 #include <bit>
 #include <cstdint>
 #include <cstdlib>
+#include <limits>
 #include <mutex>
 #include <new>
 
-#if defined(__linux__)
-#include <sys/mman.h>
-#endif
-#if defined(__GLIBC__)
-#include <malloc.h>
-#endif
 #if defined(__unix__)
 #include <pthread.h>
+#include <sys/mman.h>
 #endif
 
 #include <xgrad/autodiff/memory.hpp>
@@ -47,12 +43,12 @@ constexpr std::size_t largest_carved = 0;
 constexpr std::size_t largest_carved = large_page / 8;
 #endif
 
-// Others are own blocks, of which those that begin before a page say there what their size is: one may serve smaller
-// requests as well.
+// Larger ones are blocks of their own. Those that begin before a page say there what their size is, as they may serve
+// smaller requests, too.
 constexpr bool says_its_size(std::size_t bytes) { return bytes > largest_carved && bytes >= large; }
 
-// Own blocks that are given back are kept, as the next step mostly asks for the same sizes. Where each asks for others,
-// blocks of all sizes would gather. So no more is kept than was once in use, and this.
+// Own blocks that are given back are kept, as the next step mostly asks for the same sizes. Where each step asks for
+// others, blocks of all sizes would gather: no more is kept than was ever in use at a time, and this.
 constexpr std::size_t always_kept = 32u << 20;
 
 struct FreeBlock {
@@ -108,7 +104,7 @@ constinit std::mutex shared_mutex;
 #endif
 constinit std::atomic<std::size_t> system_allocations{0};
 constinit std::atomic<std::size_t> bytes_from_system{0};
-// Bytes of blocks that say their size: of all, and those that were asked for, now and at most.
+// Bytes of blocks that say their size: of all, of those in use now, and the most that were since the last trim.
 constinit std::atomic<std::size_t> own_bytes{0}, own_in_use{0}, own_most_in_use{0};
 
 std::size_t bytes_of_class(std::size_t index) {
@@ -184,12 +180,29 @@ void trim_chunks() {
 }
 
 // Where a block that says its size does.
-#if defined(__SANITIZE_ADDRESS__)
-[[gnu::no_sanitize_address]]
-#endif
-std::size_t& own_size(void* block) {
-    return static_cast<std::size_t*>(block)[-1];
+std::size_t& own_size(void* block) { return static_cast<std::size_t*>(block)[-1]; }
+
+// Memory that goes back to the system as soon as it is given back, where malloc would keep it. (A sanitizer is to see
+// what is lost.)
+#if defined(__unix__) && !defined(__SANITIZE_ADDRESS__)
+void* map(std::size_t bytes, std::size_t alignment) {
+    const std::size_t surplus = alignment > page ? alignment - page : 0;
+    void* const memory = mmap(nullptr, bytes + surplus, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (memory == MAP_FAILED) return nullptr;
+    char* const first = static_cast<char*>(memory);
+    const std::size_t before = (alignment - reinterpret_cast<std::uintptr_t>(first) % alignment) % alignment;
+    if (before > 0) munmap(first, before);
+    if (before < surplus) munmap(first + before + bytes, surplus - before);
+    return first + before;
 }
+void unmap(void* memory, std::size_t bytes) { munmap(memory, bytes); }
+#else
+void* map(std::size_t bytes, std::size_t alignment) {
+    void* memory = nullptr;
+    return posix_memalign(&memory, alignment, bytes) == 0 ? memory : nullptr;
+}
+void unmap(void* memory, std::size_t) { std::free(memory); }
+#endif
 
 void free_to_system(void* block, std::size_t bytes) {
     bytes_from_system.fetch_sub(bytes, std::memory_order_relaxed);
@@ -197,7 +210,7 @@ void free_to_system(void* block, std::size_t bytes) {
     if (bytes < large) return std::free(block);
     void* const memory = static_cast<char*>(block) - before_page;
     ASAN_UNPOISON_MEMORY_REGION(memory, bytes + page);
-    std::free(memory);
+    unmap(memory, bytes + page);
 }
 
 // A thread's own blocks. The lists stand in trivially destructible storage; `Guard` empties them when the thread ends,
@@ -206,10 +219,9 @@ enum class CacheState : std::uint8_t { fresh, open, closed };
 constinit thread_local FreeLists thread_lists;
 constinit thread_local CacheState cache_state = CacheState::fresh;
 
-// All, or those of the classes from one on.
-void give_to_shared(std::size_t first = 0) {
+void give_all_to_shared() {
     std::lock_guard lock(shared_mutex);
-    for (std::size_t index = first; index < class_count; ++index)
+    for (std::size_t index = 0; index < class_count; ++index)
         while (void* block = thread_lists[index].pop(bytes_of_class(index)))
             shared_lists[index].push(block, bytes_of_class(index));
 }
@@ -218,7 +230,7 @@ struct Guard {
     Guard() { cache_state = CacheState::open; }
     ~Guard() {
         cache_state = CacheState::closed;
-        give_to_shared();
+        give_all_to_shared();
     }
 };
 
@@ -232,9 +244,12 @@ bool cache_is_open() {
 
 // A block of its own. Large pages end where what was asked for ends: touched once, a large page is there as a whole.
 void* from_system(std::size_t bytes, std::size_t asked) {
-    const std::size_t alignment = bytes < large ? unit : bytes < large_page ? page : large_page;
     void* memory = nullptr;
-    if (posix_memalign(&memory, alignment, bytes < large ? bytes : bytes + page) != 0) return nullptr;
+    if (bytes >= large)
+        memory = map(bytes + page, bytes < large_page ? page : large_page);
+    else if (posix_memalign(&memory, unit, bytes) != 0)
+        return nullptr;
+    if (!memory) return nullptr;
     system_allocations.fetch_add(1, std::memory_order_relaxed);
     bytes_from_system.fetch_add(bytes, std::memory_order_relaxed);
     if (bytes < large) return memory;
@@ -243,7 +258,7 @@ void* from_system(std::size_t bytes, std::size_t asked) {
         madvise(memory, (before_page + asked) / large_page * large_page, MADV_HUGEPAGE);  // only a wish
 #endif
     char* const block = static_cast<char*>(memory) + before_page;
-    ASAN_POISON_MEMORY_REGION(memory, before_page);
+    ASAN_POISON_MEMORY_REGION(memory, before_page - sizeof(std::size_t));
     ASAN_POISON_MEMORY_REGION(block + bytes, page - before_page);
     if (says_its_size(bytes)) {
         own_size(block) = bytes;
@@ -252,34 +267,32 @@ void* from_system(std::size_t bytes, std::size_t asked) {
     return block;
 }
 
-// The smallest free block that is large enough.
+// A free block that is larger than one of this class, but not by more than twice.
 void* take_larger(std::size_t index) {
+    const std::size_t end = std::min(index + 9, class_count);
     std::lock_guard lock(shared_mutex);
-    for (; index < class_count; ++index)
+    while (++index < end)
         for (FreeLists* lists : {&thread_lists, &shared_lists})
             if (void* block = (*lists)[index].pop(bytes_of_class(index))) return block;
     return nullptr;
 }
 
-void free_own_blocks() {
-    const std::size_t first = size_class(largest_carved + 1).index;
-    give_to_shared(first);
-    {
-        std::lock_guard lock(shared_mutex);
-        for (std::size_t index = first; index < class_count; ++index)
-            while (void* block = shared_lists[index].pop(bytes_of_class(index)))
-                free_to_system(block, bytes_of_class(index));
-    }
-#if defined(__GLIBC__)
-    malloc_trim(0);  // free keeps what lies between blocks that are in use
-#endif
+// How many bytes more are kept than may be.
+std::size_t surplus() {
+    const std::size_t in_use = own_in_use.load(std::memory_order_relaxed);
+    const std::size_t all = own_bytes.load(std::memory_order_relaxed);
+    const std::size_t most = in_use + own_most_in_use.load(std::memory_order_relaxed) + always_kept;
+    return all > most ? all - most : 0;
 }
 
-bool would_keep_too_much(std::size_t bytes) {
-    return own_bytes.load(std::memory_order_relaxed) + bytes >
-           2 * std::max(own_most_in_use.load(std::memory_order_relaxed),
-                        own_in_use.load(std::memory_order_relaxed) + bytes) +
-               always_kept;
+// Frees so many bytes of own blocks, the largest first; of other threads only what they share.
+void free_own_blocks(std::size_t bytes) {
+    std::lock_guard lock(shared_mutex);
+    std::size_t freed = 0;
+    for (std::size_t index = class_count; index-- > 0 && bytes_of_class(index) > largest_carved;)
+        for (FreeLists* lists : {&shared_lists, &thread_lists})
+            for (; freed < bytes && (*lists)[index].count() > 0; freed += bytes_of_class(index))
+                free_to_system((*lists)[index].pop(bytes_of_class(index)), bytes_of_class(index));
 }
 
 void* allocate_shared_or_new(const SizeClass& size, std::size_t asked) {
@@ -288,9 +301,9 @@ void* allocate_shared_or_new(const SizeClass& size, std::size_t asked) {
         if (void* block = shared_lists[size.index].pop(size.bytes)) return block;
         if (size.bytes <= largest_carved) return carve(size.bytes);
     }
-    if (says_its_size(size.bytes) && would_keep_too_much(size.bytes)) {
+    if (says_its_size(size.bytes) && surplus() > 0) {
         if (void* block = take_larger(size.index)) return block;
-        free_own_blocks();
+        free_own_blocks(surplus());
     }
     return from_system(size.bytes, asked);
 }
@@ -320,8 +333,8 @@ void* allocate(std::size_t bytes) {
     if (!block) block = allocate_elsewhere(size, bytes);
     [[maybe_unused]] std::size_t whole = size.bytes;
     if (says_its_size(size.bytes)) {
-        count_as_used(size.bytes);
         whole = own_size(block);
+        count_as_used(whole);
     }
     ASAN_POISON_MEMORY_REGION(static_cast<char*>(block) + bytes, whole - bytes);
     return block;
@@ -330,8 +343,8 @@ void* allocate(std::size_t bytes) {
 void deallocate(void* block, std::size_t bytes) noexcept {
     SizeClass size = size_class(bytes);
     if (says_its_size(size.bytes)) {
-        own_in_use.fetch_sub(size.bytes, std::memory_order_relaxed);
         size = size_class(own_size(block));
+        own_in_use.fetch_sub(size.bytes, std::memory_order_relaxed);
     }
     FreeList& mine = thread_lists[size.index];
     if (cache_is_open() && (mine.count() + 1) * size.bytes <= cached_bytes_per_class) {
@@ -347,12 +360,13 @@ Statistics statistics() {
 }
 
 void trim() {
-    give_to_shared();
+    give_all_to_shared();
     {
         std::lock_guard lock(shared_mutex);
         trim_chunks();
     }
-    free_own_blocks();
+    free_own_blocks(std::numeric_limits<std::size_t>::max());
+    own_most_in_use.store(own_in_use.load(std::memory_order_relaxed), std::memory_order_relaxed);
 }
 
 }  // namespace xgrad::memory
