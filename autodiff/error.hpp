@@ -9,8 +9,9 @@
 namespace xgrad {
 
 /// What the library throws when it is given something wrong: the message names the operation, the offending shapes or
-/// values, and what was expected. A call looks at what it is given before it changes anything; one that goes through
-/// several things (a backward, the assignment of a module) may have done some of them when it meets the wrong one.
+/// values, and what was expected. What a call is given is checked before anything is changed. Only what goes through
+/// several things may have changed some: a backward that meets a wrong vjp has added to the gradients that were
+/// complete, and the assignment of a module has written the members before the one that does not fit.
 class Error : public std::runtime_error {
 public:
     using std::runtime_error::runtime_error;

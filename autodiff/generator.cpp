@@ -5,6 +5,8 @@
 #include <string>
 #include <utility>
 
+#include <fmt/format.h>
+
 #include <xgrad/autodiff/error.hpp>
 #include <xgrad/autodiff/generator.hpp>
 #include <xgrad/autodiff/kernels/random.hpp>
@@ -94,8 +96,9 @@ kernels::RandomBlocks Generator::take_words(std::size_t count) {
 template <class T>
 void Generator::fill_uniform(std::span<T> values, std::type_identity_t<T> low, std::type_identity_t<T> high) {
     if (!(low <= high && std::isfinite(high - low)))
-        throw Error("fill_uniform: the bounds are " + std::to_string(low) + " and " + std::to_string(high) +
-                    "; expected a lower and an upper one a finite number apart");
+        throw Error(fmt::format("fill_uniform: the bounds are {} and {}; expected a lower and an upper one a finite number "
+                                "apart",
+                                low, high));
     kernels::fill_uniform<T>(take_words(values.size() * kernels::words_each<T>), low, high, values.data(),
                              values.size());
 }
@@ -109,7 +112,7 @@ void Generator::fill_normal(std::span<T> values, std::type_identity_t<T> mean, s
 template <class T>
 void Generator::fill_bernoulli(std::span<T> values, double probability, std::type_identity_t<T> one) {
     if (!(probability >= 0 && probability <= 1))
-        throw Error("fill_bernoulli: the probability must be in [0, 1], not " + std::to_string(probability));
+        throw Error(fmt::format("fill_bernoulli: the probability is {}; expected 0 to 1", probability));
     kernels::fill_bernoulli<T>(take_words(values.size()), probability, one, values.data(), values.size());
 }
 

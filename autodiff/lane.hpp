@@ -146,8 +146,10 @@ public:
     template <Number A> friend Lane pow(const Lane& x, A exponent) {
         const double p = static_cast<double>(exponent), size = std::abs(p), whole = std::trunc(size);
         if (size > 8 || (size != whole && size != whole + 0.5)) return pow(x, Lane(exponent));
-        Lane power = whole_power(x, static_cast<int>(whole));
-        if (size != whole) power = whole == 0 ? sqrt(x) : power * sqrt(x);
+        const bool half = size != whole;
+        const Lane base = half ? x + 0 : x;  // of −0 as of 0
+        Lane power = whole_power(base, static_cast<int>(whole));
+        if (half) power = whole == 0 ? sqrt(base) : power * sqrt(base);
         return p < 0 ? 1 / power : power;
     }
     template <Number A> friend Lane pow(A base, const Lane& exponent) { return pow(Lane(base), exponent); }

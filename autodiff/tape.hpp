@@ -31,8 +31,8 @@ private:
     Tape() = default;
 };
 
-/// While it lives, nothing is recorded in this thread: results require no gradient and keep nothing alive. (What gives x
-/// itself, as dropout(x, 0), gives it as it is.)
+/// While it lives, nothing is recorded in this thread: results require no gradient and keep nothing alive. An operation
+/// that returns x itself, such as dropout(x, 0), returns it as it is.
 class NoGrad {
 public:
     NoGrad() noexcept : before_(detail::thread_state.recording) { detail::thread_state.recording = false; }

@@ -29,8 +29,8 @@ void refuse_update(std::size_t number, const Shape& shape, const Shape& expected
 }
 
 void refuse_freed(const Node& node) {
-    throw Error(fmt::format("backward: what '{}' had saved was already freed by an earlier backward, as an optimizer's "
-                            "minimize runs one; pass {{.retain_graph = true}} to the earlier one to run it again",
+    throw Error(fmt::format("backward: what '{}' had saved was already freed by an earlier backward (an optimizer's "
+                            "minimize runs one); pass {{.retain_graph = true}} to the earlier one to run it again",
                             node.operation));
 }
 

@@ -43,8 +43,8 @@ private:
     std::size_t last_id_ = 0;
 };
 
-/// Whether a layer is of this very class. A class derived from it may have a `forward` of its own, so that what the
-/// class promises of its own no longer holds.
+/// Whether a layer is of this very class, and of none derived from it, which may have a `forward` of its own: only then
+/// may its neighbour be computed with it.
 template <class L> bool is_exactly(const L& layer) noexcept {
     return typeid(layer) == typeid(L);
 }

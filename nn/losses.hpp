@@ -66,8 +66,8 @@ template <class T = float> struct BinaryCrossEntropyOptions {
 };
 
 /// −w·(p·y·log σ(z) + (1 − y)·log(1 − σ(z))) of logits z and targets y, which are 0, 1 or a probability in between.
-/// Exact for any finite z. The mean divides by the number of elements, whatever the weights, which get no gradient:
-/// Throws Error also for weights that require one, or that do not broadcast to the logits.
+/// Exact for any finite z. The mean divides by the number of elements, whatever the weights.
+/// Throws Error also for weights that require a gradient, or that do not broadcast to the logits.
 template <class T>
 Variable<T> binary_cross_entropy_with_logits(const Variable<T>& logits, const std::type_identity_t<Variable<T>>& target,
                                              const std::type_identity_t<BinaryCrossEntropyOptions<T>>& options = {});

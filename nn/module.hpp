@@ -36,7 +36,7 @@ template <class X> using Named = std::pair<std::string, X>;
 template <class T> using BufferPointer = std::variant<Array<T>*, Array<std::int64_t>*>;
 template <class T> using ConstBufferPointer = std::variant<const Array<T>*, const Array<std::int64_t>*>;
 
-/// What a module's `fields` is given: it calls it once for each member, with its name.
+/// The list that a module's `fields` fills: it names each member once.
 ///
 ///     void fields(nn::Fields<>& f) override { f("hidden", hidden_)("norm", norm_)("output", output_); }
 ///
@@ -77,6 +77,8 @@ public:
 
 private:
     friend class Module<T>;
+
+    Fields() = default;
 
     template <class List> Fields& each(std::string_view name, List& list) {
         for (std::size_t i = 0; i < list.size(); ++i) (*this)(std::string(name) + "." + std::to_string(i), list[i]);

@@ -10,14 +10,8 @@ namespace xgrad::nn {
 
 template <class T> bool Sequential<T>::Held::matches(const Held& other) const {
     const Layer<T>&mine = *layer_, &theirs = *other.layer_;
-    if (typeid(mine) != typeid(theirs)) return false;
-    const auto same_shape = [](const auto& a, const auto& b) { return a.second.shape() == b.second.shape(); };
-    const auto same_array = [](const auto& a, const auto& b) {
-        const auto shape = [](const auto* array) { return array->shape(); };
-        return std::visit(shape, a.second) == std::visit(shape, b.second);
-    };
-    return std::ranges::equal(mine.named_parameters(), theirs.named_parameters(), same_shape) &&
-           std::ranges::equal(mine.named_buffers(), theirs.named_buffers(), same_array);
+    const auto same_shape = [](const Variable<T>& a, const Variable<T>& b) { return a.shape() == b.shape(); };
+    return typeid(mine) == typeid(theirs) && std::ranges::equal(mine.parameters(), theirs.parameters(), same_shape);
 }
 
 namespace {

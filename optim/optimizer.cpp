@@ -134,11 +134,12 @@ template <class T> void Optimizer<T>::check_state() const {
 // A loss of another model, or of a copy of this one.
 template <class T> void Optimizer<T>::check_reached() const {
     if (std::ranges::none_of(parameters_, is_updated<T>))
-        throw Error("minimize: the loss depends on none of this optimizer's parameters, or on frozen ones alone; is it "
-                    "that of another model, or of a copy (a model passed by value, `for (auto layer : layers)`)?");
+        throw Error("minimize: no parameter of this optimizer has received a gradient; is the loss that of another "
+                    "model, or of a copy (a model passed by value, `for (auto layer : layers)`), or are all frozen? Where "
+                    "that is as it should be, call zero_grad, backward and step");
 }
 
-template <class T> void Optimizer<T>::step() {
+template <class T> void Optimizer<T>::check_trained() const {
     check_held(parameters_);
     if (const std::string unlisted = xgrad::detail::take_unlisted(); !unlisted.empty())
         throw Error(fmt::format("step: a parameter of shape {} received a gradient, but no module lists it, so it "
@@ -146,6 +147,14 @@ template <class T> void Optimizer<T>::step() {
                                 "or the layer that has it is a copy (`for (auto layer : layers)`): use a reference",
                                 unlisted));
     if (checks_state_ && state_was_given_) check_state();
+}
+
+template <class T> void Optimizer<T>::step() {
+    check_trained();
+    make_step();
+}
+
+template <class T> void Optimizer<T>::make_step() {
     if (on_non_finite_ != NonFinite::ignore && !gradients_are_fine()) return;
     for (const Range& group : groups_) {
         const double learning_rate = rate_at(group.learning_rate, step_count_);
@@ -173,16 +182,18 @@ template <class T> T Optimizer<T>::minimize(const Variable<T>& loss) {
     if (loss.size() != 1)
         throw Error(fmt::format("minimize: the loss has shape {}, not a single element; reduce it (mean, sum)",
                                 describe(loss.shape())));
-    xgrad::detail::check_differentiable("minimize", loss);
     const T value = loss.item();
+    const bool is_refused = on_non_finite_ != NonFinite::ignore && !std::isfinite(value);
+    if (!is_refused) xgrad::detail::check_differentiable("minimize", loss);
     zero_grad();
-    if (on_non_finite_ != NonFinite::ignore && !std::isfinite(value)) {
+    if (is_refused) {
         refuse_step(fmt::format("minimize: the loss is {}; nothing was changed", value));
         return value;
     }
     loss.backward();
+    check_trained();
     check_reached();
-    step();
+    make_step();
     return value;
 }
 

@@ -110,9 +110,9 @@ public:
     void zero_grad();
 
     /// One step of training: zero_grad, backward, step. Returns the loss as a number. A loss that is not finite is
-    /// treated as a gradient that is not. Throws Error, before anything is changed, for a loss that has not exactly one
-    /// element or cannot be differentiated; after its backward when that has reached no parameter of this optimizer; and
-    /// as `step` does.
+    /// treated as a gradient that is not. Throws Error for a loss that has not exactly one element or that nothing
+    /// trainable has made, with the gradients as they were; after its backward when that has reached no parameter of
+    /// this optimizer; and as `step` and `backward` do.
     T minimize(const Variable<T>& loss);
 
     /// The parameters of all groups, in their order.
@@ -154,7 +154,9 @@ private:
     bool refuse_step(const std::string& reason);
     bool gradients_are_fine();
     void check_state() const;
+    void check_trained() const;
     void check_reached() const;
+    void make_step();
 
     std::vector<Variable<T>> parameters_;
     std::vector<State<T>> states_;  // of the parameters

@@ -87,7 +87,7 @@ const std::vector<Mistake> mistakes{
          loss.backward();
          loss.backward();
      },
-     "was already freed by an earlier backward, as an optimizer's minimize runs one; pass {.retain_graph = true}"},
+     "was already freed by an earlier backward (an optimizer's minimize runs one); pass {.retain_graph = true}"},
     {"a value changed before backward",
      [] {
          Variable<> x = trained({2});

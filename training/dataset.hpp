@@ -34,7 +34,7 @@ template <class T, class Target> class Batches;
 
 /// Inputs of shape (n, …) and as many targets: labels (n), or numbers (n, …) for regression, of type T then.
 template <class T = float, class Target = std::int64_t> class Dataset {
-    static_assert(Real<T>, "a Dataset's inputs are float or double; indices of an Embedding can be its targets");
+    static_assert(Real<T>, "a Dataset's inputs are float or double; give indices, as of an Embedding, as its targets");
     static_assert(std::same_as<Target, std::int64_t> || std::same_as<Target, T>,
                   "a Dataset's targets are labels, std::int64_t, or numbers of the inputs' type");
 
@@ -53,8 +53,8 @@ public:
     /// Throws Error when none would be left, or when there are not so many.
     Dataset take(std::size_t count) const;
     Dataset drop(std::size_t count) const;
-    /// The samples with these numbers, in this order, copied: a fold of a cross-validation, say. Throws Error for no
-    /// sample, and for one that there is not.
+    /// The samples with these numbers, in this order, copied: a fold of a cross-validation, say. Throws Error for an
+    /// empty list, and for a number that no sample has.
     Dataset subset(std::span<const std::int64_t> samples) const;
 
     /// The samples in order, `batch_size` at a time. Inputs, and targets that are numbers, look at the set's memory,

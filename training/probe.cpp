@@ -85,6 +85,8 @@ template <class T> void measure_activation(LayerSignal& row, Call<T>& call) {
     if (!call.layer->parameters().empty() || call.input.shape() != call.output.shape()) return;
     try {
         call.moments = nn::init::moments(*call.layer);
+    } catch (const std::bad_alloc&) {
+        throw;
     } catch (const std::exception&) {
         return;  // Softmax, say, or a layer that does not take what it is tried on
     }

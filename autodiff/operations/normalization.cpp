@@ -67,8 +67,8 @@ template <class T> Variable<T> per_channel(const Variable<T>& row, std::size_t d
 }
 
 // What the backward of batch_norm needs. The first two rows of the statistics, (C) each, are the mean and
-// 1/√(variance + epsilon); they are constants when they were given, and depend on x otherwise. (Then two more rows are
-// what batch_norm hands out: the mean, once more, and the variance.)
+// 1/√(variance + epsilon); they are constants when they were given. Otherwise they depend on x, and two more
+// rows are what batch_norm hands out and anybody may change: the mean once more, and the variance.
 template <class T> struct SavedForBatchNorm {
     Variable<T> x, weight;
     Array<T> statistics;

@@ -12,7 +12,7 @@ namespace xgrad {
 
 // `Real`, because xtensor calls functions of some of these names as sum<void>(array), and finds them here as well.
 
-/// Whether reduced axes stay, with size 1: `keep_dims` or a bool, but no number, which would be meant for something else.
+/// Whether reduced axes stay, with size 1: `keep_dims`, or a bool. (A number would be meant for something else.)
 class KeepDims {
 public:
     template <std::same_as<bool> B> constexpr KeepDims(B keep) noexcept : keep_(keep) {}
@@ -21,6 +21,7 @@ public:
 private:
     bool keep_;
 };
+/// Reduced axes stay: `sum(x, 1, keep_dims)`.
 inline constexpr bool keep_dims = true;
 
 /// The sum. Over no elements it is 0.
