@@ -53,8 +53,8 @@ public:
     double normal();
 
     /// Fill an array, much faster than one by one. Each takes whole blocks of four words from the sequence, and element
-    /// i depends on the state before and on i only. Numbers in [low, high), or low where the two are equal. Throws Error
-    /// unless low ≤ high and the two are a finite number apart.
+    /// i depends on the state before and on i only. Numbers in [low, high), or low where the two are equal. Throws
+    /// Error unless low ≤ high and the two are a finite number apart.
     template <class T>
     void fill_uniform(std::span<T> values, std::type_identity_t<T> low = 0, std::type_identity_t<T> high = 1);
     /// Numbers of the normal distribution.

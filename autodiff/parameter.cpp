@@ -27,9 +27,10 @@ template <class T> Parameter<T>::Parameter(const Parameter& other) : Variable<T>
 template <class T> Parameter<T>& Parameter<T>::operator=(const Variable<T>& values) {
     if (this->defined()) {
         if (!values.defined())
-            throw Error(fmt::format("assign: an empty Variable does not fit a parameter of shape {}; a layer made "
-                                    "without a bias, say, does not fit one with it",
-                                    describe(this->shape())));
+            throw Error(
+                fmt::format("assign: an empty Variable does not fit a parameter of shape {}; a layer made "
+                            "without a bias, say, does not fit one with it",
+                            describe(this->shape())));
         this->assign(values);
     } else if (values.defined()) {
         Variable<T>::operator=(Variable<T>(Array<T>(values.value())));

@@ -64,8 +64,8 @@ private:
     const char* vjp_;
 };
 
-/// A setting that an operation tells, or an input of it that is no Variable (labels, conditions, statistics). It need not
-/// tell all: a number in a formula or the place of a slice are not told.
+/// A setting that an operation tells, or an input of it that is no Variable (labels, conditions, statistics). It need
+/// not tell all: a number in a formula or the place of a slice are not told.
 struct Attribute {
     using Value = std::variant<bool, std::int64_t, double, std::string_view, std::vector<std::int64_t>,
                                const Array<std::int64_t>*, const Array<bool>*, const Array<float>*,

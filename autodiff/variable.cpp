@@ -13,8 +13,9 @@ namespace xgrad {
 namespace detail {
 
 void refuse_empty() {
-    throw Error("this Variable is empty: it stands for no value, or was moved from; x.grad() is empty until backward has "
-                "run, and grad() gives an empty one for an input that the output does not depend on");
+    throw Error(
+        "this Variable is empty: it stands for no value, or was moved from; x.grad() is empty until backward has "
+        "run, and grad() gives an empty one for an input that the output does not depend on");
 }
 
 void refuse_changed(const Shape& shape) {
@@ -29,9 +30,10 @@ void refuse_update(std::size_t number, const Shape& shape, const Shape& expected
 }
 
 void refuse_freed(const Node& node) {
-    throw Error(fmt::format("backward: what '{}' had saved was already freed by an earlier backward (an optimizer's "
-                            "minimize runs one); pass {{.retain_graph = true}} to the earlier one to run it again",
-                            node.operation));
+    throw Error(
+        fmt::format("backward: what '{}' had saved was already freed by an earlier backward (an optimizer's "
+                    "minimize runs one); pass {{.retain_graph = true}} to the earlier one to run it again",
+                    node.operation));
 }
 
 namespace {
@@ -188,11 +190,12 @@ namespace detail {
 
 template <class T> void check_differentiable(const char* operation, const Variable<T>& output) {
     if (!output.requires_grad())
-        throw Error(fmt::format("{}: the output depends on no variable that requires a gradient: perhaps none was told "
-                                "to, by requires_grad(true), or it was made under NoGrad, in a vjp or a hook (where "
-                                "EnableGrad switches recording on), through detach(), of frozen parameters, or by grad "
-                                "without create_graph",
-                                operation));
+        throw Error(
+            fmt::format("{}: the output depends on no variable that requires a gradient: perhaps none was told "
+                        "to, by requires_grad(true), or it was made under NoGrad, in a vjp or a hook (where "
+                        "EnableGrad switches recording on), through detach(), of frozen parameters, or by grad "
+                        "without create_graph",
+                        operation));
     if (output.node()->released) refuse_freed(*output.node());
 }
 template void check_differentiable(const char*, const Variable<float>&);

@@ -342,14 +342,11 @@ template <class E>
     requires(!Real<E>)
 Variable(Array<E>&&) -> Variable<float>;
 Variable(std::initializer_list<detail::Braces>) -> Variable<float>;
-// Clang converts no element when it deduces from `= {…}`, so numbers of one type have guides of their own, to a depth of
-// four.
-template <Number N>
-Variable(std::initializer_list<N>) -> Variable<float>;
-template <Number N>
-Variable(std::initializer_list<std::initializer_list<N>>) -> Variable<float>;
-template <Number N>
-Variable(std::initializer_list<std::initializer_list<std::initializer_list<N>>>) -> Variable<float>;
+// Clang converts no element when it deduces from `= {…}`, so numbers of one type have guides of their own, to a depth
+// of four.
+template <Number N> Variable(std::initializer_list<N>) -> Variable<float>;
+template <Number N> Variable(std::initializer_list<std::initializer_list<N>>) -> Variable<float>;
+template <Number N> Variable(std::initializer_list<std::initializer_list<std::initializer_list<N>>>) -> Variable<float>;
 template <Number N>
 Variable(std::initializer_list<std::initializer_list<std::initializer_list<std::initializer_list<N>>>>)
     -> Variable<float>;

@@ -12,7 +12,8 @@ template <class T> Softplus<T>::Softplus(double beta, double threshold)
 template <class T> Hardtanh<T>::Hardtanh(double minimum, double maximum)
     : FunctionLayer<T, double, double>("Hardtanh", hardtanh<T>, minimum, maximum) {
     if (!(minimum <= maximum))
-        throw Error(fmt::format("Hardtanh: the bounds are {} and {}; expected a lower and an upper one", minimum, maximum));
+        throw Error(
+            fmt::format("Hardtanh: the bounds are {} and {}; expected a lower and an upper one", minimum, maximum));
 }
 
 template <class T> PReLU<T>::PReLU(std::size_t count, double slope) {

@@ -12,9 +12,7 @@ namespace xgrad::nn {
 /// max(x, 0); fused with the layer before it in a Sequential
 template <class T = float> struct ReLU : FunctionLayer<T> {
     ReLU() : FunctionLayer<T>("ReLU", relu<T>) {}
-    Activation activation() const override {
-        return detail::is_exactly(*this) ? Activation::relu : Activation::none;
-    }
+    Activation activation() const override { return detail::is_exactly(*this) ? Activation::relu : Activation::none; }
 };
 
 /// x where x > 0, otherwise negative_slope·x

@@ -101,9 +101,7 @@ template <class T> Variable<T> Layer<T>::call_with(Layer& activation_layer, cons
     return activation_layer((*this)(x));
 }
 
-template <class T> Variable<T> Layer<T>::forward_with(Activation, const Variable<T>&) {
-    return {};
-}
+template <class T> Variable<T> Layer<T>::forward_with(Activation, const Variable<T>&) { return {}; }
 
 template <class T> Variable<T> Layer<T>::predict(const Variable<T>& x) const {
     const NoGrad no_grad;

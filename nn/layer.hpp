@@ -45,9 +45,7 @@ private:
 
 /// Whether a layer is of this very class, and of none derived from it, which may have a `forward` of its own: only then
 /// may its neighbour be computed with it.
-template <class L> bool is_exactly(const L& layer) noexcept {
-    return typeid(layer) == typeid(L);
-}
+template <class L> bool is_exactly(const L& layer) noexcept { return typeid(layer) == typeid(L); }
 
 }  // namespace detail
 
@@ -64,7 +62,8 @@ public:
     void predict(const Variable<T>& x, std::span<T> output) const;
 
     /// Calls a function after each forward of this layer, also those that `summary`, `probe` and
-    /// layer_sequential_unit_variance make. Returns an id for `remove_hook`, which no other hook of this layer ever has.
+    /// layer_sequential_unit_variance make. Returns an id for `remove_hook`, which no other hook of this layer ever
+    /// has.
     std::size_t on_forward(ForwardHook<T> hook) { return hooks_.add(std::move(hook)); }
     /// Takes a hook away again; an id that is not known is left alone.
     void remove_hook(std::size_t id) { hooks_.remove(id); }

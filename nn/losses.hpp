@@ -52,8 +52,8 @@ struct SmoothL1Options {
     Reduction reduction = Reduction::mean;
 };
 
-/// ½(ŷ − y)²/β where |ŷ − y| < β, otherwise |ŷ − y| − ½β: huber_loss divided by its δ (Girshick 2015). Throws Error also when
-/// β is below 0.
+/// ½(ŷ − y)²/β where |ŷ − y| < β, otherwise |ŷ − y| − ½β: huber_loss divided by its δ (Girshick 2015). Throws Error
+/// also when β is below 0.
 template <class T>
 Variable<T> smooth_l1_loss(const Variable<T>& prediction, const std::type_identity_t<Variable<T>>& target,
                            SmoothL1Options options = {});

@@ -71,9 +71,7 @@ template <class T> std::vector<Named<Variable<T>>> Module<T>::named_parameters(s
     return parameters;
 }
 
-template <class T> std::vector<Named<BufferPointer<T>>> Module<T>::named_buffers() {
-    return listed_by_name().buffers_;
-}
+template <class T> std::vector<Named<BufferPointer<T>>> Module<T>::named_buffers() { return listed_by_name().buffers_; }
 
 template <class T> std::vector<Named<ConstBufferPointer<T>>> Module<T>::named_buffers() const {
     std::vector<Named<ConstBufferPointer<T>>> result;
@@ -82,9 +80,7 @@ template <class T> std::vector<Named<ConstBufferPointer<T>>> Module<T>::named_bu
     return result;
 }
 
-template <class T> std::vector<Named<Module<T>*>> Module<T>::named_modules() {
-    return listed().modules_;
-}
+template <class T> std::vector<Named<Module<T>*>> Module<T>::named_modules() { return listed().modules_; }
 
 template <class T> std::vector<Named<const Module<T>*>> Module<T>::named_modules() const {
     const Fields<T> fields = listed();
@@ -98,8 +94,7 @@ template <class T> std::size_t Module<T>::parameter_count(bool all) const {
     return count;
 }
 
-template <class T>
-std::size_t Module<T>::set_trained(const char* operation, std::string_view pattern, bool trained) {
+template <class T> std::size_t Module<T>::set_trained(const char* operation, std::string_view pattern, bool trained) {
     auto chosen = named_parameters(pattern);
     if (chosen.empty()) throw Error(fmt::format("{}: no parameter's name matches '{}'", operation, pattern));
     for (auto& [name, parameter] : chosen) parameter.requires_grad(trained);

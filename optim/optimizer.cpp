@@ -134,18 +134,20 @@ template <class T> void Optimizer<T>::check_state() const {
 // A loss of another model, or of a copy of this one.
 template <class T> void Optimizer<T>::check_reached() const {
     if (std::ranges::none_of(parameters_, is_updated<T>))
-        throw Error("minimize: no parameter of this optimizer has received a gradient; is the loss that of another "
-                    "model, or of a copy (a model passed by value, `for (auto layer : layers)`), or are all frozen? Where "
-                    "that is as it should be, call zero_grad, backward and step");
+        throw Error(
+            "minimize: no parameter of this optimizer has received a gradient; is the loss that of another "
+            "model, or of a copy (a model passed by value, `for (auto layer : layers)`), or are all frozen? Where "
+            "that is as it should be, call zero_grad, backward and step");
 }
 
 template <class T> void Optimizer<T>::check_trained() const {
     check_held(parameters_);
     if (const std::string unlisted = xgrad::detail::take_unlisted(); !unlisted.empty())
-        throw Error(fmt::format("step: a parameter of shape {} received a gradient, but no module lists it, so it "
-                                "would stay untrained; list it in the module's `fields`, or give it to an optimizer; "
-                                "or the layer that has it is a copy (`for (auto layer : layers)`): use a reference",
-                                unlisted));
+        throw Error(
+            fmt::format("step: a parameter of shape {} received a gradient, but no module lists it, so it "
+                        "would stay untrained; list it in the module's `fields`, or give it to an optimizer; "
+                        "or the layer that has it is a copy (`for (auto layer : layers)`): use a reference",
+                        unlisted));
     if (checks_state_ && state_was_given_) check_state();
 }
 

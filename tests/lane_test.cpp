@@ -116,7 +116,8 @@ TEST_CASE("lanes compute the elementary functions to a few units in the last pla
 TEST_CASE("lanes raise to powers, whole and broken, small and large", "[lane]") {
     static long double exponent;
     const auto power = [](long double x) { return std::pow(x, exponent); };
-    for (double p : {-40.0, -8.0, -3.7, -2.0, -0.5, 0.0, 0.3, 0.5, 1.0, 1.5, -2.5, 1.7, 2.0, 3.0, 7.5, 8.0, 19.0, 33.3}) {
+    for (double p :
+         {-40.0, -8.0, -3.7, -2.0, -0.5, 0.0, 0.3, 0.5, 1.0, 1.5, -2.5, 1.7, 2.0, 3.0, 7.5, 8.0, 19.0, 33.3}) {
         const std::string name = "power " + std::to_string(p);
         const double bound = std::abs(p) <= 8 && 2 * p == std::trunc(2 * p) ? 7 : 3;  // products, or a logarithm
         exponent = static_cast<float>(p);

@@ -227,7 +227,8 @@ TEST_CASE("Losses say what is wrong with their arguments", "[losses]") {
           "smooth_l1_loss: beta is -1; expected at least 0");
     CHECK(message([&] { nn::binary_cross_entropy_with_logits(row, row, {.pos_weight = other}); }) ==
           "binary_cross_entropy_with_logits: a pos_weight of shape (31,) does not broadcast to logits of shape (32,)");
-    CHECK(message([&] { nn::mse_loss(row, Variable<double>()); }) ==
-          "this Variable is empty: it stands for no value, or was moved from; x.grad() is empty until backward has run, "
-          "and grad() gives an empty one for an input that the output does not depend on");
+    CHECK(
+        message([&] { nn::mse_loss(row, Variable<double>()); }) ==
+        "this Variable is empty: it stands for no value, or was moved from; x.grad() is empty until backward has run, "
+        "and grad() gives an empty one for an input that the output does not depend on");
 }

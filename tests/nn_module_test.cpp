@@ -316,9 +316,10 @@ TEST_CASE("Assigning what does not match changes nothing", "[nn][module]") {
 
 TEST_CASE("A layer without a bias cannot be assigned to one with it", "[nn][module]") {
     nn::Linear<double> layer(3, 2);
-    CHECK(message([&] { layer = nn::Linear<double>(3, 2, {.bias = false}); }) ==
-          "assign: an empty Variable does not fit a parameter of shape (2,); a layer made without a bias, say, does not "
-          "fit one with it");
+    CHECK(
+        message([&] { layer = nn::Linear<double>(3, 2, {.bias = false}); }) ==
+        "assign: an empty Variable does not fit a parameter of shape (2,); a layer made without a bias, say, does not "
+        "fit one with it");
 }
 
 TEST_CASE("A Sequential without layers takes over another's", "[nn][module]") {

@@ -240,7 +240,9 @@ TEST_CASE("the mean of equal numbers is that number", "[operations][reduce]") {
 }
 
 template <class... Arguments>
-concept Summable = requires(const V& x, Arguments... arguments) { sum(x, arguments...); };
+concept Summable = requires(const V& x, Arguments... arguments) {
+    sum(x, arguments...);
+};
 static_assert(Summable<int, bool>);
 static_assert(!Summable<bool>);      // sum(x, keep_dims) is not over axis 1
 static_assert(!Summable<int, int>);  // and sum(x, 0, 1) does not keep axis 0

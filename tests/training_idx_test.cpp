@@ -130,7 +130,8 @@ TEST_CASE("A header that promises more than the file can hold allocates nothing"
     for (bool pack : {false, true}) {
         CHECK_THAT(complaint(idx({0xFFFFFFFF, 28, 28}, {1, 2, 3}), pack), Catch::Matchers::EndsWith(too_much));
         CHECK_THAT(complaint(idx({0xFFFFFFFF, 0xFFFFFFFF, 0xFFFFFFFF}, {}), pack), Catch::Matchers::EndsWith(too_much));
-        CHECK_THAT(complaint(idx({0, 0xFFFFFFFF, 0xFFFFFFFF, 0xFFFFFFFF}, {}), pack), Catch::Matchers::EndsWith(too_much));
+        CHECK_THAT(complaint(idx({0, 0xFFFFFFFF, 0xFFFFFFFF, 0xFFFFFFFF}, {}), pack),
+                   Catch::Matchers::EndsWith(too_much));
         // a product that is small again after it overflowed
         CHECK_THAT(complaint(idx({0x80000000, 0x80000000, 4}, {}), pack), Catch::Matchers::EndsWith(too_much));
         CHECK_THAT(complaint(idx({1u << 30}, {}), pack), Catch::Matchers::EndsWith(too_much));

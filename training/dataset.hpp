@@ -95,8 +95,8 @@ public:
         std::size_t index_ = 0;
     };
 
-    /// `order` says which sample comes when; an empty one leaves them as they are. Throws Error for a batch size of 0 or
-    /// one that leaves no batch, and for an order of another length or with samples that there are not.
+    /// `order` says which sample comes when; an empty one leaves them as they are. Throws Error for a batch size of 0
+    /// or one that leaves no batch, and for an order of another length or with samples that there are not.
     Batches(const Dataset<T, Target>& samples, std::size_t batch_size, std::vector<std::int64_t> order,
             BatchOptions options);
 

@@ -374,7 +374,7 @@ template <class T> bool all_finite(const T* x, std::size_t n, Level at) {
     template T dot(const T*, const T*, std::size_t, Level);                                                      \
     template T squared_norm(const T*, std::size_t, Level);                                                       \
     template void add_in_place(T*, const T*, std::size_t, Level);                                                \
-    template void divide_in_place(T*, T, std::size_t, Level);                                                     \
+    template void divide_in_place(T*, T, std::size_t, Level);                                                    \
     template bool all_finite(const T*, std::size_t, Level);
 XGRAD_REDUCE(float)
 XGRAD_REDUCE(double)

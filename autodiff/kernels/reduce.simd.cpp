@@ -250,7 +250,8 @@ template <class T> XGRAD_FLATTEN void add_in_place(T* target, const T* source, s
 }
 
 template <class T> XGRAD_FLATTEN void divide_in_place(T* target, T divisor, std::size_t n) {
-    each_lane<T>(n, [&](std::size_t i, auto part) { part.store(part.load(target + i) / Lane<T>(divisor), target + i); });
+    each_lane<T>(n,
+                 [&](std::size_t i, auto part) { part.store(part.load(target + i) / Lane<T>(divisor), target + i); });
 }
 
 template <class T> XGRAD_FLATTEN bool all_finite(const T* x, std::size_t n) {

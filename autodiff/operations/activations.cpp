@@ -20,7 +20,8 @@ template <class T> Variable<T> prelu(Variable<T> x, const std::type_identity_t<V
 
 template <class T> Variable<T> hardtanh(Variable<T> x, double minimum, double maximum) {
     if (!(minimum <= maximum))
-        throw Error(fmt::format("hardtanh: the bounds are {} and {}; expected a lower and an upper one", minimum, maximum));
+        throw Error(
+            fmt::format("hardtanh: the bounds are {} and {}; expected a lower and an upper one", minimum, maximum));
     return detail::elementwise_operation("hardtanh", formulas::Clip{minimum, maximum}, std::move(x));
 }
 

@@ -67,7 +67,6 @@ template <class T> Variable<T> take(const Variable<T>&, const NoIndices auto&, s
 /// or one is out of range.
 template <class T>
 Variable<T> take_along_axis(const Variable<T>& x, const Array<std::int64_t>& indices, std::ptrdiff_t axis);
-template <class T>
-Variable<T> take_along_axis(const Variable<T>&, const NoIndices auto&, std::ptrdiff_t) = delete;
+template <class T> Variable<T> take_along_axis(const Variable<T>&, const NoIndices auto&, std::ptrdiff_t) = delete;
 
 }  // namespace xgrad

@@ -248,15 +248,24 @@ bool add_short_rows(const Rows& rows, T* whole, const T* part, std::size_t heigh
     return true;
 }
 
+// Adds neighbours to neighbours. For few of them a call would take longer than the numbers.
+template <class T> class AddNeighbours {
+public:
+    void operator()(T* to, const T* from, std::size_t n) const {
+        if (n >= few) return add_(to, from, n);
+        for (std::size_t i = 0; i < n; ++i) to[i] += from[i];
+    }
+
+private:
+    void (*add_)(T* to, const T* from, std::size_t n) = kernels::reduce_kernels<T>(level()).add_in_place;
+};
+
 // Of short rows, one place of many rows after the other.
 template <class T> void add_rows(const Rows& rows, T* whole, const T* part, std::size_t height, std::size_t width) {
     const auto add = [](T* to, std::ptrdiff_t to_step, const T* from, std::size_t from_step, std::size_t n) {
         for (; n > 0; --n, to += to_step, from += from_step) *to += *from;
     };
-    const auto add_neighbours = [](T* to, const T* from, std::size_t n) {
-        if (n >= 4 * few) return kernels::add_in_place(to, from, n);
-        for (std::size_t i = 0; i < n; ++i) to[i] += from[i];  // as vectors, where the stride is known
-    };
+    const AddNeighbours<T> add_neighbours;
     if (width >= few / 2 && rows.stride == 1)
         for (std::size_t row = 0; row < height; ++row)
             add_neighbours(whole + rows.place(row, 0), part + row * width, width);
@@ -407,13 +416,13 @@ template <class T> void add_at(Array<T>& target, const Array<T>& part, const Pla
     const std::size_t positions = runs.indices.size();
     const T* const from = part.data();
     T* const to = target.data();
-    const auto add_row = kernels::reduce_kernels<T>(level()).add_in_place;
+    const AddNeighbours<T> add_neighbours;
     const auto add = [&](std::size_t first, std::size_t count, std::size_t begin, std::size_t end) {
         if (runs.length == 1)
             runs.each(first, count, [=](std::size_t at, std::size_t whole) { to[whole] += from[at]; });
         else
             runs.each(first, count, [=](std::size_t at, std::size_t whole) {
-                add_row(to + whole + begin, from + at + begin, end - begin);
+                add_neighbours(to + whole + begin, from + at + begin, end - begin);
             });
     };
     if (add_numbers(runs, from, to)) return;

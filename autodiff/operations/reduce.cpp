@@ -235,15 +235,15 @@ template <Real T> Array<std::int64_t> argmin(const Variable<T>& x, std::ptrdiff_
     return where_extremum<T>("argmin", x, axis, kernels::argmin<T>);
 }
 
-#define XGRAD_INSTANTIATE(T) \
-    template Variable<T> sum(const Variable<T>&, const Axes&, KeepDims); \
-    template Variable<T> mean(const Variable<T>&, const Axes&, KeepDims); \
+#define XGRAD_INSTANTIATE(T)                                                               \
+    template Variable<T> sum(const Variable<T>&, const Axes&, KeepDims);                   \
+    template Variable<T> mean(const Variable<T>&, const Axes&, KeepDims);                  \
     template Variable<T> variance(const Variable<T>&, const Axes&, KeepDims, std::size_t); \
-    template Variable<T> prod(const Variable<T>&, const Axes&, KeepDims); \
-    template Variable<T> max(const Variable<T>&, const Axes&, KeepDims); \
-    template Variable<T> min(const Variable<T>&, const Axes&, KeepDims); \
-    template Variable<T> logsumexp(const Variable<T>&, const Axes&, KeepDims); \
-    template Array<std::int64_t> argmax(const Variable<T>&, std::ptrdiff_t); \
+    template Variable<T> prod(const Variable<T>&, const Axes&, KeepDims);                  \
+    template Variable<T> max(const Variable<T>&, const Axes&, KeepDims);                   \
+    template Variable<T> min(const Variable<T>&, const Axes&, KeepDims);                   \
+    template Variable<T> logsumexp(const Variable<T>&, const Axes&, KeepDims);             \
+    template Array<std::int64_t> argmax(const Variable<T>&, std::ptrdiff_t);               \
     template Array<std::int64_t> argmin(const Variable<T>&, std::ptrdiff_t);
 XGRAD_INSTANTIATE(float)
 XGRAD_INSTANTIATE(double)
