@@ -2,7 +2,6 @@
 #include <bit>
 #include <cmath>
 #include <numeric>
-#include <string>
 #include <utility>
 
 #include <fmt/format.h>

@@ -5,7 +5,6 @@
 #include <cmath>
 #include <concepts>
 #include <cstddef>
-#include <type_traits>
 
 #include <xgrad/autodiff/kernels/level.hpp>
 #include <xgrad/autodiff/lane_math.hpp>

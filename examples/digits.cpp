@@ -11,7 +11,7 @@ using namespace xgrad;
 int main(int argc, char** argv) {
     int epochs = 5;
     Program program("Trains a classifier of handwritten digits and prints its accuracy on unseen ones.");
-    program.option("--epochs", epochs, "passes over the training data");
+    program.option("--epochs", epochs, "passes over the training data", {.least = 0});
     DigitsOptions options(program);
     return program.run(argc, argv, [&] {
         const auto [train, test] = options.load();

@@ -29,10 +29,11 @@ int main(int argc, char** argv) {
     std::uint64_t seed = 1;
     double noise = 0.1;
     Program program("Fits a function of two variables to noisy samples and compares the error with the noise.");
-    program.option("--epochs", epochs, "passes over the training data");
+    program.option("--epochs", epochs, "passes over the training data", {.least = 1});
     program.option("--seed", seed, "of the initial weights and the samples");
-    program.option("--noise", noise, "standard deviation of the noise");
+    program.option("--noise", noise, "standard deviation of the noise, above 0");
     return program.run(argc, argv, [&] {
+        if (!(noise > 0)) throw Error(fmt::format("--noise is {}; expected a number above 0", noise));
         xgrad::seed(seed);
         Generator generator(seed);
         const auto train = samples(8000, static_cast<float>(noise), generator);

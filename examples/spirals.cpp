@@ -43,7 +43,7 @@ int main(int argc, char** argv) {
     int epochs = 60;
     std::uint64_t seed = 1;
     Program program("Separates two spirals, with a straight line and with a network.");
-    program.option("--epochs", epochs, "passes over the training data");
+    program.option("--epochs", epochs, "passes over the training data", {.least = 0});
     program.option("--seed", seed, "of the initial weights and the points");
     return program.run(argc, argv, [&] {
         xgrad::seed(seed);

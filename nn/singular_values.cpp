@@ -1,5 +1,4 @@
 // The spectrum of a Jacobian, in a file of its own: programs that do not ask for it carry no linear algebra.
-#include <algorithm>
 #include <cmath>
 
 #include <xtensor-blas/xlinalg.hpp>

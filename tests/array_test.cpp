@@ -1,6 +1,5 @@
 #include <limits>
 #include <memory>
-#include <numeric>
 #include <vector>
 
 #if __has_include(<xtensor/core/xmath.hpp>)

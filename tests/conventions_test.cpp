@@ -115,6 +115,12 @@ TEST_CASE("NaN comes through, and a branch that is not taken may bring one into 
     CHECK(gradient([](const V& x) { return relu(x); }, {none}) == std::vector<double>{1});  // as in a formula
     CHECK(gradient([](const V& x) { return elementwise([](auto z) { return relu(z); })(x); }, {none}) ==
           std::vector<double>{1});
+    const V one = {{1}};
+    CHECK(gradient([&](const V& x) { return sum(linear(reshape(x, {1, 1}), one, V(), Activation::relu)); }, {none}) ==
+          std::vector<double>{1});
+    CHECK(gradient([&](const V& x) {
+              return sum(batch_norm_inference(reshape(x, {1, 1}), V{0}, V{1}, V{2}, V{0}, 0, Activation::relu));
+          }, {none}) == std::vector<double>{2});
     CHECK(argmax(number({1, none, 5}))() == 1);
     CHECK_FALSE((V(none) == V(none))());
     CHECK_FALSE((V(none) < V(1.0))());

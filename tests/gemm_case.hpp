@@ -1,7 +1,6 @@
 // What the tests of products share: levels, numbers, and a product beside the triple loop.
 #pragma once
 
-#include <cmath>
 #include <cstddef>
 #include <cstdint>
 #include <limits>

@@ -1,5 +1,4 @@
 #include <cmath>
-#include <cstdint>
 #include <limits>
 #include <string>
 #include <vector>

@@ -1,6 +1,4 @@
 // The layers: their derivatives, what they are named, and what is particular to each.
-#include <cmath>
-#include <string>
 #include <vector>
 
 #include "catch.hpp"

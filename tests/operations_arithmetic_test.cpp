@@ -2,7 +2,6 @@
 #include <functional>
 #include <limits>
 #include <numeric>
-#include <type_traits>
 #include <utility>
 #include <vector>
 

@@ -424,3 +424,12 @@ TEST_CASE("an empty part adds nothing, wherever it is said to be", "[operations]
     const auto place = make_place(Region{{0, 9}, {-1, 0}, 0});  // names its one place again and again
     CHECK((scatter(Variable<>(full(Shape{0, 9}, 1.f)), place, Shape{8}).value() == full(Shape{8}, 0.f)));
 }
+
+TEST_CASE("rows of an array are taken without a copy of the array", "[operations][index]") {
+    const Array<> data = {{1, 2}, {3, 4}, {5, 6}};
+    const auto before = memory::statistics().bytes_from_system;
+    CHECK((take(data, Array<std::int64_t>{2, -3}).value() == Array<>{{5, 6}, {1, 2}}));
+    const Array<> large(Shape{1000, 10'000});
+    CHECK(take(large, Array<std::int64_t>{7}).shape() == Shape{1, 10'000});
+    CHECK(memory::statistics().bytes_from_system - before < 60'000'000);  // 40 of them are the array's
+}

@@ -1,7 +1,6 @@
 #include <pthread.h>
 
 #include <functional>
-#include <memory>
 #include <stdexcept>
 #include <string>
 #include <vector>

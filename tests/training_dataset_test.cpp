@@ -138,6 +138,7 @@ TEST_CASE("A subset has the samples that it names, and memory of its own", "[dat
     const auto subset = set.subset(samples);
     CHECK((subset.inputs() == Array<>{{5, 6}, {1, 2}, {5, 6}}));
     CHECK((subset.targets() == Array<std::int64_t>{2, 0, 2}));
+    CHECK_FALSE(subset.batches(3)[0].inputs.value().data() == set.batches(3)[0].inputs.value().data());
     CHECK_THROWS_AS(set.subset(std::span<const std::int64_t>()), Error);
 }
 

@@ -1,5 +1,4 @@
 #include <catch.hpp>
-#include <cmath>
 #include <cstdlib>
 #include <filesystem>
 #include <fstream>

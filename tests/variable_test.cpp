@@ -1,5 +1,4 @@
 // Variables: how they are made, shared and changed. What is recorded about them is tape_test.cpp's.
-#include <limits>
 #include <memory>
 #include <numeric>
 #include <span>

@@ -1,7 +1,5 @@
 #include <algorithm>
-#include <array>
 #include <atomic>
-#include <cmath>
 #include <cstring>
 
 #include <xgrad/autodiff/kernels/broadcast.hpp>

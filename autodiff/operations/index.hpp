@@ -59,8 +59,13 @@ auto view(X&& x, Slices&&... slices) {
 /// Elements of x along an axis by their indices, of any shape, which may repeat; the indices' shape stands in place of
 /// the axis (np.take). Negative indices count from the end. Throws Error when one is out of range.
 template <class T> Variable<T> take(const Variable<T>& x, const Array<std::int64_t>& indices, std::ptrdiff_t axis = 0);
+/// The same of an Array, which is not copied first: some rows of a data set.
+template <Real T> Variable<T> take(const Array<T>& x, const Array<std::int64_t>& indices, std::ptrdiff_t axis = 0) {
+    return take(Variable<T>(share(x, x.shape())), indices, axis);
+}
 // Fractions would be cut off to integers, and of a mask 0 and 1 be taken; `where` is for masks.
 template <class T> Variable<T> take(const Variable<T>&, const NoIndices auto&, std::ptrdiff_t = 0) = delete;
+template <Real T> Variable<T> take(const Array<T>&, const NoIndices auto&, std::ptrdiff_t = 0) = delete;
 
 /// Of each row along an axis the elements that its own row of indices names (np.take_along_axis, torch.gather): indices
 /// have x's shape but for the size of that axis. Negative ones count from the end. Throws Error when shapes do not fit,

@@ -4,7 +4,6 @@
 #include <cstddef>
 #include <tuple>
 #include <utility>
-#include <vector>
 
 #include <fmt/format.h>
 
