@@ -48,7 +48,7 @@ constexpr std::size_t largest_carved = large_page / 8;
 constexpr bool says_its_size(std::size_t bytes) { return bytes > largest_carved && bytes >= large; }
 
 // Own blocks that are given back are kept, as the next step mostly asks for the same sizes. Where each step asks for
-// others, blocks of all sizes would gather: no more is kept than was ever in use at a time, and this.
+// others, blocks of all sizes would gather: no more is kept than was once in use, and this.
 constexpr std::size_t always_kept = 32u << 20;
 
 struct FreeBlock {
@@ -179,13 +179,17 @@ void trim_chunks() {
     }
 }
 
-// Where a block that says its size does.
+// The size, where a block says it: just before it begins.
 std::size_t& own_size(void* block) { return static_cast<std::size_t*>(block)[-1]; }
 
 // Memory that goes back to the system as soon as it is given back, where malloc would keep it. (A sanitizer is to see
 // what is lost.)
 #if defined(__unix__) && !defined(__SANITIZE_ADDRESS__)
-void* map(std::size_t bytes, std::size_t alignment) {
+// Whole pages, which have up to 64 kB elsewhere.
+std::size_t mapped(std::size_t bytes) { return (bytes + 0xffff) / 0x10000 * 0x10000; }
+
+void* map(std::size_t asked, std::size_t alignment) {
+    const std::size_t bytes = mapped(asked);
     const std::size_t surplus = alignment > page ? alignment - page : 0;
     void* const memory = mmap(nullptr, bytes + surplus, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     if (memory == MAP_FAILED) return nullptr;
@@ -195,7 +199,7 @@ void* map(std::size_t bytes, std::size_t alignment) {
     if (before < surplus) munmap(first + before + bytes, surplus - before);
     return first + before;
 }
-void unmap(void* memory, std::size_t bytes) { munmap(memory, bytes); }
+void unmap(void* memory, std::size_t bytes) { munmap(memory, mapped(bytes)); }
 #else
 void* map(std::size_t bytes, std::size_t alignment) {
     void* memory = nullptr;
