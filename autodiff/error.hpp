@@ -9,9 +9,9 @@
 namespace xgrad {
 
 /// What the library throws when it is given something wrong: the message names the operation, the offending shapes or
-/// values, and what was expected. What a call is given is checked before anything is changed. Only what goes through
-/// several things may have changed some: a backward that meets a wrong vjp has added to the gradients that were
-/// complete, and the assignment of a module has written the members before the one that does not fit.
+/// values, and what was expected. What a call is given is checked before anything is changed. Two may stop half-way: a
+/// backward that meets something wrong has added to the gradients that were complete by then, and the assignment of a
+/// module has written the members before the one that does not fit.
 class Error : public std::runtime_error {
 public:
     using std::runtime_error::runtime_error;

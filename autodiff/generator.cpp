@@ -95,10 +95,8 @@ kernels::RandomBlocks Generator::take_words(std::size_t count) {
 template <class T>
 void Generator::fill_uniform(std::span<T> values, std::type_identity_t<T> low, std::type_identity_t<T> high) {
     if (!(low <= high && std::isfinite(high - low)))
-        throw Error(
-            fmt::format("fill_uniform: the bounds are {} and {}; expected a lower and an upper one a finite number "
-                        "apart",
-                        low, high));
+        throw Error(fmt::format("fill_uniform: the bounds are {} and {}; expected low ≤ high, and a finite high − low",
+                                low, high));
     kernels::fill_uniform<T>(take_words(values.size() * kernels::words_each<T>), low, high, values.data(),
                              values.size());
 }

@@ -7,6 +7,7 @@
 #include <limits>
 #include <mutex>
 #include <new>
+#include <utility>
 
 #if defined(__unix__)
 #include <pthread.h>
@@ -16,6 +17,14 @@
 #include <xgrad/autodiff/memory.hpp>
 
 #if defined(__SANITIZE_ADDRESS__)
+#define XGRAD_ADDRESS_SANITIZER 1
+#elif defined(__has_feature)
+#if __has_feature(address_sanitizer)  // as Clang says it
+#define XGRAD_ADDRESS_SANITIZER 1
+#endif
+#endif
+
+#if defined(XGRAD_ADDRESS_SANITIZER)
 #include <sanitizer/asan_interface.h>
 #else
 #define ASAN_POISON_MEMORY_REGION(address, size) ((void)(address), (void)(size))
@@ -37,7 +46,7 @@ constexpr std::size_t page = 4096, large = 16 * page, before_page = page - unit;
 
 // Blocks of up to so many bytes are carved from large pages, which they share. (Not where a sanitizer is to see the end
 // of each block, and whether it is lost.)
-#if defined(__SANITIZE_ADDRESS__)
+#if defined(XGRAD_ADDRESS_SANITIZER)
 constexpr std::size_t largest_carved = 0;
 #else
 constexpr std::size_t largest_carved = large_page / 8;
@@ -48,7 +57,7 @@ constexpr std::size_t largest_carved = large_page / 8;
 constexpr bool says_its_size(std::size_t bytes) { return bytes > largest_carved && bytes >= large; }
 
 // Own blocks that are given back are kept, as the next step mostly asks for the same sizes. Where each step asks for
-// others, blocks of all sizes would gather: no more is kept than was once in use, and this.
+// others, blocks of all sizes would gather: while as much is free as was once in use, and this, no more is asked for.
 constexpr std::size_t always_kept = 32u << 20;
 
 struct FreeBlock {
@@ -104,7 +113,8 @@ constinit std::mutex shared_mutex;
 #endif
 constinit std::atomic<std::size_t> system_allocations{0};
 constinit std::atomic<std::size_t> bytes_from_system{0};
-// Bytes of blocks that say their size: of all, of those in use now, and the most that were since the last trim.
+// Bytes of blocks that say their size: of all, of those in use now, and of the most that were in use at a time since
+// the last trim.
 constinit std::atomic<std::size_t> own_bytes{0}, own_in_use{0}, own_most_in_use{0};
 
 std::size_t bytes_of_class(std::size_t index) {
@@ -179,24 +189,24 @@ void trim_chunks() {
     }
 }
 
-// The size, where a block says it: just before it begins.
+// The size that stands before a block that says it.
 std::size_t& own_size(void* block) { return static_cast<std::size_t*>(block)[-1]; }
 
 // Memory that goes back to the system as soon as it is given back, where malloc would keep it. (A sanitizer is to see
 // what is lost.)
-#if defined(__unix__) && !defined(__SANITIZE_ADDRESS__)
+#if defined(__unix__) && !defined(XGRAD_ADDRESS_SANITIZER)
 // Whole pages, which have up to 64 kB elsewhere.
 std::size_t mapped(std::size_t bytes) { return (bytes + 0xffff) / 0x10000 * 0x10000; }
 
 void* map(std::size_t asked, std::size_t alignment) {
     const std::size_t bytes = mapped(asked);
-    const std::size_t surplus = alignment > page ? alignment - page : 0;
-    void* const memory = mmap(nullptr, bytes + surplus, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    const std::size_t spare = alignment > page ? alignment - page : 0;
+    void* const memory = mmap(nullptr, bytes + spare, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     if (memory == MAP_FAILED) return nullptr;
     char* const first = static_cast<char*>(memory);
     const std::size_t before = (alignment - reinterpret_cast<std::uintptr_t>(first) % alignment) % alignment;
     if (before > 0) munmap(first, before);
-    if (before < surplus) munmap(first + before + bytes, surplus - before);
+    if (before < spare) munmap(first + before + bytes, spare - before);
     return first + before;
 }
 void unmap(void* memory, std::size_t bytes) { munmap(memory, mapped(bytes)); }
@@ -271,17 +281,16 @@ void* from_system(std::size_t bytes, std::size_t asked) {
     return block;
 }
 
-// A free block that is larger than one of this class, but not by more than twice.
+// A free block that is larger than those of this class, at most twice as large.
 void* take_larger(std::size_t index) {
     const std::size_t end = std::min(index + 9, class_count);
     std::lock_guard lock(shared_mutex);
     while (++index < end)
-        for (FreeLists* lists : {&thread_lists, &shared_lists})
-            if (void* block = (*lists)[index].pop(bytes_of_class(index))) return block;
+        if (void* block = shared_lists[index].pop(bytes_of_class(index))) return block;
     return nullptr;
 }
 
-// How many bytes more are kept than may be.
+// By how many bytes more is free than may be.
 std::size_t surplus() {
     const std::size_t in_use = own_in_use.load(std::memory_order_relaxed);
     const std::size_t all = own_bytes.load(std::memory_order_relaxed);
@@ -289,14 +298,22 @@ std::size_t surplus() {
     return all > most ? all - most : 0;
 }
 
-// Frees so many bytes of own blocks, the largest first; of other threads only what they share.
-void free_own_blocks(std::size_t bytes) {
+// The largest own block that is free, and its size.
+std::pair<void*, std::size_t> take_largest() {
     std::lock_guard lock(shared_mutex);
-    std::size_t freed = 0;
     for (std::size_t index = class_count; index-- > 0 && bytes_of_class(index) > largest_carved;)
-        for (FreeLists* lists : {&shared_lists, &thread_lists})
-            for (; freed < bytes && (*lists)[index].count() > 0; freed += bytes_of_class(index))
-                free_to_system((*lists)[index].pop(bytes_of_class(index)), bytes_of_class(index));
+        if (void* block = shared_lists[index].pop(bytes_of_class(index))) return {block, bytes_of_class(index)};
+    return {};
+}
+
+// Frees so many bytes of own blocks, if there are as many.
+void free_own_blocks(std::size_t bytes) {
+    for (std::size_t freed = 0; freed < bytes;) {
+        const auto [block, size] = take_largest();
+        if (!block) return;
+        free_to_system(block, size);
+        freed += size;
+    }
 }
 
 void* allocate_shared_or_new(const SizeClass& size, std::size_t asked) {
@@ -346,12 +363,11 @@ void* allocate(std::size_t bytes) {
 
 void deallocate(void* block, std::size_t bytes) noexcept {
     SizeClass size = size_class(bytes);
-    if (says_its_size(size.bytes)) {
+    if (says_its_size(size.bytes)) {  // any thread may take these, so that it is known how much is free
         size = size_class(own_size(block));
         own_in_use.fetch_sub(size.bytes, std::memory_order_relaxed);
-    }
-    FreeList& mine = thread_lists[size.index];
-    if (cache_is_open() && (mine.count() + 1) * size.bytes <= cached_bytes_per_class) {
+    } else if (FreeList& mine = thread_lists[size.index];
+               cache_is_open() && (mine.count() + 1) * size.bytes <= cached_bytes_per_class) {
         mine.push(block, size.bytes);
         return;
     }

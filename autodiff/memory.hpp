@@ -16,9 +16,9 @@ namespace xgrad::memory {
 inline constexpr std::size_t large_page = 2u << 20;
 
 /// Memory of at least `bytes` bytes, aligned to 64. Blocks come from the calling thread's cache, then from the blocks
-/// that all threads share, then from the system; when that has no more, after a trim. Of blocks of more than an eighth
-/// of a large page no more are kept free than were in use at any time since the last trim, and 32 MB: beyond that a
-/// request is served by a larger block, or others go back to the system first. Throws std::bad_alloc.
+/// that all threads share, then from the system; when that has no more, after a trim. Those of more than an eighth of a
+/// large page are all shared. While as much of them is free as was in use at any time since the last trim, and 32 MB,
+/// a request is served by a larger one, or others go back to the system first. Throws std::bad_alloc.
 void* allocate(std::size_t bytes);
 
 /// Gives back what allocate(bytes) returned, from any thread, also while the program or a thread is being torn down.

@@ -65,7 +65,7 @@ private:
 };
 
 /// A setting that an operation tells, or an input of it that is no Variable (labels, conditions, statistics). It need
-/// not tell all: a number in a formula or the place of a slice are not told.
+/// not tell all: neither a number in a formula nor the place of a slice is told.
 struct Attribute {
     using Value = std::variant<bool, std::int64_t, double, std::string_view, std::vector<std::int64_t>,
                                const Array<std::int64_t>*, const Array<bool>*, const Array<float>*,
@@ -83,7 +83,7 @@ struct Recorded {
 };
 
 /// Sees every operation of the thread on which it lives, also under NoGrad: pictures of graphs, summaries. Observers
-/// nest; the innermost one is told first. Must end on the thread on which it was made.
+/// nest; the innermost one is told first. It must end on the thread on which it was made.
 class Observer {
 public:
     Observer() noexcept : outer_(detail::thread_state.observer) { detail::thread_state.observer = this; }

@@ -343,7 +343,7 @@ template <class E>
 Variable(Array<E>&&) -> Variable<float>;
 Variable(std::initializer_list<detail::Braces>) -> Variable<float>;
 // Clang converts no element when it deduces from `= {…}`, so numbers of one type have guides of their own, to a depth
-// of four.
+// of four; others, `{1, 2.5}`, need `Variable<>` there.
 template <Number N> Variable(std::initializer_list<N>) -> Variable<float>;
 template <Number N> Variable(std::initializer_list<std::initializer_list<N>>) -> Variable<float>;
 template <Number N> Variable(std::initializer_list<std::initializer_list<std::initializer_list<N>>>) -> Variable<float>;

@@ -50,7 +50,7 @@ template <class L> bool is_exactly(const L& layer) noexcept { return typeid(laye
 }  // namespace detail
 
 /// A module that maps one Variable to another, ŷ = F(x). A subclass defines `forward` (and `fields`); users call the
-/// layer itself, which runs hooks and adds to an Error in which layer it arose.
+/// layer itself, which runs hooks and adds to an Error (of no other class) in which layer it arose.
 template <class T = float> class Layer : public Module<T> {
 public:
     /// The layer's output, recorded for backward.
@@ -74,8 +74,8 @@ public:
 
     /// For containers that fuse neighbours: which activation this layer is, if it is one.
     virtual Activation activation() const { return Activation::none; }
-    /// The output of this layer followed by an activation layer: one operation where `forward_with` has one, unless one
-    /// of both is watched.
+    /// The output of this layer followed by an activation layer: one operation where `forward_with` has one, unless
+    /// either is watched.
     Variable<T> call_with(Layer& activation_layer, const Variable<T>& x);
 
 protected:
@@ -90,8 +90,8 @@ private:
     detail::Hooks<T> hooks_;
 };
 
-/// While it lives, sees every call of every layer in its thread, with no change to a model: summaries, probes. Must end
-/// on the thread on which it was made.
+/// While it lives, sees every call of every layer in its thread, with no change to a model: summaries, probes. It must
+/// end on the thread on which it was made.
 template <class T = float> class LayerWatcher {
 public:
     LayerWatcher() noexcept : outer_(innermost_) { innermost_ = this; }

@@ -94,19 +94,24 @@ template <class T> std::size_t Module<T>::parameter_count(bool all) const {
     return count;
 }
 
-template <class T> std::size_t Module<T>::set_trained(const char* operation, std::string_view pattern, bool trained) {
-    auto chosen = named_parameters(pattern);
+namespace {
+
+template <class T>
+std::size_t set_trained(const char* operation, const Module<T>& module, std::string_view pattern, bool trained) {
+    auto chosen = module.named_parameters(pattern);
     if (chosen.empty()) throw Error(fmt::format("{}: no parameter's name matches '{}'", operation, pattern));
     for (auto& [name, parameter] : chosen) parameter.requires_grad(trained);
     return chosen.size();
 }
 
+}  // namespace
+
 template <class T> std::size_t Module<T>::freeze(std::string_view pattern) {
-    return set_trained("freeze", pattern, false);
+    return set_trained("freeze", *this, pattern, false);
 }
 
 template <class T> std::size_t Module<T>::unfreeze(std::string_view pattern) {
-    return set_trained("unfreeze", pattern, true);
+    return set_trained("unfreeze", *this, pattern, true);
 }
 
 template <class T> void Module<T>::zero_grad() {

@@ -150,11 +150,10 @@ protected:
     Module& operator=(Module&&) noexcept { return *this; }
 
 private:
-    // Asks for the fields. Nothing is changed; what may be changed is handed on only to those who may change the
+    // Asks for the fields, which changes no value; what may be changed is handed on only to those who may change the
     // module.
     Fields<T> listed() const;
     Fields<T> listed_by_name() const;
-    std::size_t set_trained(const char* operation, std::string_view pattern, bool trained);
 
     bool training_ = true;
 };

@@ -16,8 +16,8 @@ namespace xgrad::nn {
 ///
 /// Its fields are named "0", "1", …; a Sequential may hold others. Assigning one writes its values into layers of the
 /// same types whose parameters have the same shapes, and throws Error for others; a Sequential without layers takes
-/// them over. ReLU after Linear or BatchNorm is one operation with it, unless one of both is watched, or of a class
-/// derived from these.
+/// them over. ReLU after Linear or BatchNorm is one operation with it, unless either is watched, or of a class derived
+/// from these.
 template <class T = float> class Sequential : public Layer<T> {
 public:
     Sequential() = default;

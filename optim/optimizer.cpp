@@ -185,13 +185,12 @@ template <class T> T Optimizer<T>::minimize(const Variable<T>& loss) {
         throw Error(fmt::format("minimize: the loss has shape {}, not a single element; reduce it (mean, sum)",
                                 describe(loss.shape())));
     const T value = loss.item();
-    const bool is_refused = on_non_finite_ != NonFinite::ignore && !std::isfinite(value);
-    if (!is_refused) xgrad::detail::check_differentiable("minimize", loss);
-    zero_grad();
-    if (is_refused) {
+    if (on_non_finite_ != NonFinite::ignore && !std::isfinite(value)) {
         refuse_step(fmt::format("minimize: the loss is {}; nothing was changed", value));
         return value;
     }
+    xgrad::detail::check_differentiable("minimize", loss);
+    zero_grad();
     loss.backward();
     check_trained();
     check_reached();

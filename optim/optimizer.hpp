@@ -110,9 +110,9 @@ public:
     void zero_grad();
 
     /// One step of training: zero_grad, backward, step. Returns the loss as a number. A loss that is not finite is
-    /// treated as a gradient that is not. Throws Error for a loss that has not exactly one element or that nothing
-    /// trainable has made, with the gradients as they were; after its backward when that has reached no parameter of
-    /// this optimizer; and as `step` and `backward` do.
+    /// treated as a gradient that is not. Throws Error for a loss that has not exactly one element or that depends on
+    /// nothing trainable, with the gradients as they were; after its backward when that has reached no parameter of this
+    /// optimizer; and as `step` and `backward` do.
     T minimize(const Variable<T>& loss);
 
     /// The parameters of all groups, in their order.

@@ -1,6 +1,7 @@
 // What the tests of products share: levels, numbers, and a product beside the triple loop.
 #pragma once
 
+#include <cmath>
 #include <cstddef>
 #include <cstdint>
 #include <limits>

@@ -305,6 +305,10 @@ TEST_CASE("lanes clip, multiply and add, and take roots", "[lane]") {
     CHECK(std::isnan(first(minimum(L(not_a_number), 0))));
     CHECK(first(fma(L(2), L(3), L(4))) == 10);
     CHECK(first(pow(L(9), 0.5)) == 3);
+    CHECK(first(pow(L(4), 1.5)) == 8);
+    CHECK(first(pow(L(4), -2.5)) == 1. / 32);
+    CHECK_FALSE(std::signbit(first(pow(L(-0.), 1.5))));
+    CHECK_FALSE(std::signbit(first(pow(L(-0.), 0.5))));
     CHECK(first(pow(2, L(10))) == Approx(1024).epsilon(1e-14));
     CHECK(first(pow(L(-2), 5)) == -32);
     CHECK(first(pow(L(-2), 9)) == Approx(-512).epsilon(1e-14));

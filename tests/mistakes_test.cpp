@@ -156,7 +156,7 @@ const std::vector<Mistake> mistakes{
     {"an empty function as a learning rate", [] { optim::Schedule(std::function<double(std::int64_t)>()); },
      "Schedule: the function is empty"},
     {"random numbers without an end",
-     [] { Generator(1).fill_uniform(std::span<float>(), -3e38f, 3e38f); }, "a finite number apart"},
+     [] { Generator(1).fill_uniform(std::span<float>(), -3e38f, 3e38f); }, "expected low ≤ high, and a finite high − low"},
     {"bounds the wrong way round", [] { Generator(1).fill_uniform(std::span<float>(), 1, 0); }, "fill_uniform: the bounds are 1"},
     {"a bound that is no number", [] { clip(zeros({2}), NAN, 1); }, "clip: the bounds are nan and 1"},
     {"a sample that there is not",

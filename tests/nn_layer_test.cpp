@@ -207,8 +207,10 @@ TEST_CASE("Watchers may end in any order", "[nn][hooks]") {
     outer.reset();
     layer.predict(x);
     CHECK(inner->calls == 2);
+    Watcher last;
     inner.reset();
     layer.predict(x);
+    CHECK(last.calls == 1);
 }
 
 TEST_CASE("An error of a user's own type comes through a layer as it is", "[nn][errors]") {

@@ -78,6 +78,7 @@ template <class T, class Target> Dataset<T, Target> Dataset<T, Target>::drop(std
 
 template <class T, class Target>
 Dataset<T, Target> Dataset<T, Target>::subset(std::span<const std::int64_t> samples) const {
+    if (samples.empty()) throw Error("subset: the list of samples is empty");
     check_samples("subset", samples, size());
     return Dataset(gather(inputs_, samples.data(), samples.size()), gather(targets_, samples.data(), samples.size()));
 }

@@ -115,7 +115,7 @@ Array<std::uint8_t> read_idx(const fs::path& path) {
         refuse(path, fmt::format("ends inside its header, which should give the sizes of {} dimensions", dimensions));
     Shape shape;
     std::size_t count = 1;
-    std::ptrdiff_t stride = 1;  // also of an array without elements
+    std::ptrdiff_t stride = 1;  // strides are products of the sizes, also where one of these is 0
     bool too_many = false;
     for (std::size_t i = 0; i < dimensions; ++i) {
         shape.push_back(big_endian(sizes.data() + 4 * i));

@@ -8,8 +8,8 @@
 namespace xgrad {
 
 /// How many threads the kernels may use, the calling one included. From the start it is the number of processors that
-/// this process may run on, or what the environment variable XGRAD_THREADS says. Throws Error when that says no number
-/// from 1 on.
+/// this process may run on, or what the environment variable XGRAD_THREADS says. Throws Error when that is not a
+/// whole number from 1 on.
 std::size_t threads();
 
 /// Sets the number of threads for the kernels that start from now on, in the whole process. Results do not depend on

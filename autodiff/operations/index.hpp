@@ -2,6 +2,7 @@
 #pragma once
 
 #include <array>
+#include <concepts>
 #include <span>
 
 #include <xgrad/autodiff/variable.hpp>

@@ -248,10 +248,12 @@ bool add_short_rows(const Rows& rows, T* whole, const T* part, std::size_t heigh
     return true;
 }
 
-// Adds neighbours to neighbours. For few of them a call would take longer than the numbers.
+// Adds neighbours to neighbours. For few of them a call would take longer than the numbers; very many are shared among
+// threads.
 template <class T> class AddNeighbours {
 public:
     void operator()(T* to, const T* from, std::size_t n) const {
+        if (n > kernels::piece_size) return kernels::add_in_place(to, from, n);
         if (n >= few) return add_(to, from, n);
         for (std::size_t i = 0; i < n; ++i) to[i] += from[i];
     }
@@ -261,11 +263,12 @@ private:
 };
 
 // Of short rows, one place of many rows after the other.
-template <class T> void add_rows(const Rows& rows, T* whole, const T* part, std::size_t height, std::size_t width) {
+template <class T>
+void add_rows(const Rows& rows, T* whole, const T* part, std::size_t height, std::size_t width,
+              const AddNeighbours<T>& add_neighbours) {
     const auto add = [](T* to, std::ptrdiff_t to_step, const T* from, std::size_t from_step, std::size_t n) {
         for (; n > 0; --n, to += to_step, from += from_step) *to += *from;
     };
-    const AddNeighbours<T> add_neighbours;
     if (width >= few / 2 && rows.stride == 1)
         for (std::size_t row = 0; row < height; ++row)
             add_neighbours(whole + rows.place(row, 0), part + row * width, width);
@@ -285,10 +288,11 @@ template <class T> void add_region(T* whole, const T* part, const Region& region
     const bool differ = names_each_once(rows.region);
     // What stands between the numbers of short rows is written as well, as it was (but for the sign of a zero).
     const bool may_be_short = differ && rows.has_bands_apart();
+    const AddNeighbours<T> add_neighbours;
     const auto add = [&](std::size_t first, std::size_t count) {
         rows.each_band(first, count, [&](std::size_t from, std::ptrdiff_t to, std::size_t height, std::size_t width) {
             if (may_be_short && add_short_rows(rows, whole + to, part + from, height, width)) return;
-            add_rows(rows, whole + to, part + from, height, width);
+            add_rows(rows, whole + to, part + from, height, width, add_neighbours);
         });
     };
     if (differ)

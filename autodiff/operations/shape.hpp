@@ -2,6 +2,7 @@
 // that are out of range and for shapes that do not fit.
 #pragma once
 
+#include <concepts>
 #include <initializer_list>
 #include <optional>
 #include <span>
