@@ -329,6 +329,15 @@ void* allocate_shared_or_new(const SizeClass& size, std::size_t asked) {
     return from_system(size.bytes, asked);
 }
 
+// A block that says its size is in use from now on.
+void begin_use(void* block, [[maybe_unused]] const SizeClass& asked) {
+    const std::size_t bytes = own_size(block);
+    ASAN_POISON_MEMORY_REGION(static_cast<char*>(block) + asked.bytes, bytes - asked.bytes);
+    const std::size_t in_use = own_in_use.fetch_add(bytes, std::memory_order_relaxed) + bytes;
+    std::size_t most = own_most_in_use.load(std::memory_order_relaxed);
+    while (in_use > most && !own_most_in_use.compare_exchange_weak(most, in_use, std::memory_order_relaxed)) continue;
+}
+
 void* allocate_elsewhere(const SizeClass& size, std::size_t asked) {
     void* block = allocate_shared_or_new(size, asked);
     if (!block) {
@@ -336,13 +345,20 @@ void* allocate_elsewhere(const SizeClass& size, std::size_t asked) {
         block = allocate_shared_or_new(size, asked);
     }
     if (!block) throw std::bad_alloc();
+    if (says_its_size(size.bytes)) begin_use(block, size);
     return block;
 }
 
-void count_as_used(std::size_t bytes) {
-    const std::size_t in_use = own_in_use.fetch_add(bytes, std::memory_order_relaxed) + bytes;
-    std::size_t most = own_most_in_use.load(std::memory_order_relaxed);
-    while (in_use > most && !own_most_in_use.compare_exchange_weak(most, in_use, std::memory_order_relaxed)) continue;
+void give_to_shared(void* block, const SizeClass& size) noexcept {
+    std::lock_guard lock(shared_mutex);
+    shared_lists[size.index].push(block, size.bytes);
+}
+
+// No thread keeps these to itself, so that all that is free can be found.
+void end_use(void* block) noexcept {
+    const SizeClass size = size_class(own_size(block));
+    own_in_use.fetch_sub(size.bytes, std::memory_order_relaxed);
+    give_to_shared(block, size);
 }
 
 }  // namespace
@@ -352,27 +368,19 @@ void* allocate(std::size_t bytes) {
     const SizeClass size = size_class(bytes);
     void* block = thread_lists[size.index].pop(size.bytes);
     if (!block) block = allocate_elsewhere(size, bytes);
-    [[maybe_unused]] std::size_t whole = size.bytes;
-    if (says_its_size(size.bytes)) {
-        whole = own_size(block);
-        count_as_used(whole);
-    }
-    ASAN_POISON_MEMORY_REGION(static_cast<char*>(block) + bytes, whole - bytes);
+    ASAN_POISON_MEMORY_REGION(static_cast<char*>(block) + bytes, size.bytes - bytes);
     return block;
 }
 
 void deallocate(void* block, std::size_t bytes) noexcept {
-    SizeClass size = size_class(bytes);
-    if (says_its_size(size.bytes)) {  // any thread may take these, so that it is known how much is free
-        size = size_class(own_size(block));
-        own_in_use.fetch_sub(size.bytes, std::memory_order_relaxed);
-    } else if (FreeList& mine = thread_lists[size.index];
-               cache_is_open() && (mine.count() + 1) * size.bytes <= cached_bytes_per_class) {
+    const SizeClass size = size_class(bytes);
+    if (says_its_size(size.bytes)) [[unlikely]]
+        return end_use(block);
+    FreeList& mine = thread_lists[size.index];
+    if (cache_is_open() && (mine.count() + 1) * size.bytes <= cached_bytes_per_class)
         mine.push(block, size.bytes);
-        return;
-    }
-    std::lock_guard lock(shared_mutex);
-    shared_lists[size.index].push(block, size.bytes);
+    else
+        give_to_shared(block, size);
 }
 
 Statistics statistics() {
