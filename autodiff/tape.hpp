@@ -64,6 +64,18 @@ private:
     const char* vjp_;
 };
 
+namespace detail {
+
+/// Takes a watcher out of the list from the innermost one outwards. It need not be the first: an outer one may go before
+/// those within.
+template <class Watcher> void unlink(Watcher*& innermost, Watcher& watcher, Watcher* Watcher::*outer) noexcept {
+    Watcher** link = &innermost;
+    while (*link && *link != &watcher) link = &((*link)->*outer);
+    if (*link) *link = watcher.*outer;
+}
+
+}  // namespace detail
+
 /// A setting that an operation tells, or an input of it that is no Variable (labels, conditions, statistics). It need
 /// not tell all: neither a number in a formula nor the place of a slice is told.
 struct Attribute {
@@ -83,15 +95,11 @@ struct Recorded {
 };
 
 /// Sees every operation of the thread on which it lives, also under NoGrad: pictures of graphs, summaries. Observers
-/// nest; the innermost one is told first. It must end on the thread on which it was made.
+/// nest; the innermost one is told first. Each must end on the thread on which it was made.
 class Observer {
 public:
     Observer() noexcept : outer_(detail::thread_state.observer) { detail::thread_state.observer = this; }
-    virtual ~Observer() {
-        Observer** link = &detail::thread_state.observer;  // not the first one, when an outer one goes before it
-        while (*link && *link != this) link = &(*link)->outer_;
-        if (*link) *link = outer_;
-    }
+    virtual ~Observer() { detail::unlink(detail::thread_state.observer, *this, &Observer::outer_); }
     Observer(const Observer&) = delete;
     Observer& operator=(const Observer&) = delete;
 

@@ -10,6 +10,7 @@
 #include <vector>
 
 #include <xgrad/autodiff/operations/matmul.hpp>
+#include <xgrad/autodiff/tape.hpp>
 #include <xgrad/nn/module.hpp>
 
 namespace xgrad::nn {
@@ -95,11 +96,7 @@ private:
 template <class T = float> class LayerWatcher {
 public:
     LayerWatcher() noexcept : outer_(innermost_) { innermost_ = this; }
-    virtual ~LayerWatcher() {
-        LayerWatcher** link = &innermost_;  // not the first one, when an outer one goes before it
-        while (*link && *link != this) link = &(*link)->outer_;
-        if (*link) *link = outer_;
-    }
+    virtual ~LayerWatcher() { xgrad::detail::unlink(innermost_, *this, &LayerWatcher::outer_); }
     LayerWatcher(const LayerWatcher&) = delete;
     LayerWatcher& operator=(const LayerWatcher&) = delete;
 
