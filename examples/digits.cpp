@@ -1,4 +1,6 @@
 // Digits: a classifier ŷ = Softmax(z), with BatchNorm, on digits that it draws itself or on MNIST.
+#include <string>
+
 #include <fmt/format.h>
 
 #include <xgrad/xgrad.hpp>
@@ -10,8 +12,10 @@ using namespace xgrad;
 
 int main(int argc, char** argv) {
     int epochs = 5;
+    std::string file;
     Program program("Trains a classifier of handwritten digits and prints its accuracy on unseen ones.");
     program.option("--epochs", epochs, "passes over the training data", {.least = 0});
+    program.option("--save", file, "file for the trained network, in the format safetensors");
     DigitsOptions options(program);
     return program.run(argc, argv, [&] {
         const auto [train, test] = options.load();
@@ -31,5 +35,6 @@ int main(int argc, char** argv) {
 
         fmt::print("test accuracy {:.4f}\n", training::accuracy(model, test));
         // [training]
+        if (!file.empty()) training::save(model, file);
     });
 }

@@ -1,8 +1,10 @@
 // The code of docs/tutorial.md: from the first Variable to a trained network. What the page says about results is
 // asserted here, between the pieces that it shows.
 #include <cstdint>
+#include <filesystem>
 #include <stdexcept>
 #include <string>
+#include <unistd.h>
 
 #include "common/program.hpp"
 
@@ -205,6 +207,16 @@ void training_loop(int epochs, std::size_t samples) {
     // [accuracy]
     fmt::print("test accuracy {:.4f}\n", training::accuracy(model, test));
     // [accuracy]
+
+    const auto path =
+        std::filesystem::temp_directory_path() / fmt::format("xgrad-tutorial-{}.safetensors", ::getpid());
+    // [save]
+    training::save(model, path);  // parameters and buffers, under their names
+    Classifier loaded(784, 64, 10);
+    training::load(loaded, path);
+    // [save]
+    std::filesystem::remove(path);
+    claim(loaded.predict(images).value() == model.predict(images).value(), "a loaded model predicts the same");
 }
 
 void seeds() {

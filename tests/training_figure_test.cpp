@@ -1,8 +1,8 @@
 #include <catch.hpp>
 #include <cstdlib>
 #include <filesystem>
+#include <folder.hpp>
 #include <fstream>
-#include <iterator>
 #include <limits>
 #include <message.hpp>
 #include <string>
@@ -13,28 +13,14 @@
 #include <xgrad/training/figure.hpp>
 
 namespace fs = std::filesystem;
+using xgrad::testing::content;
+using xgrad::testing::Folder;
 using xgrad::testing::message;
 using xgrad::training::Figure;
 using xgrad::training::Mark;
 using xgrad::training::Panel;
 
 namespace {
-
-// A folder that is gone after the test.
-class Folder {
-public:
-    Folder() {
-        std::string name = (fs::temp_directory_path() / "xgrad-figure-XXXXXX").string();
-        REQUIRE(mkdtemp(name.data()) != nullptr);
-        path_ = name;
-    }
-    ~Folder() { fs::remove_all(path_); }
-    fs::path operator/(const std::string& name) const { return path_ / name; }
-    auto files() const { return std::distance(fs::directory_iterator(path_), fs::directory_iterator()); }
-
-private:
-    fs::path path_;
-};
 
 // An environment variable that has its old value again after the test.
 class Variable {
@@ -48,11 +34,6 @@ private:
     const char* name_;
     std::string old_;
 };
-
-std::string content(const fs::path& path) {
-    std::ifstream in(path, std::ios::binary);
-    return std::string(std::istreambuf_iterator<char>(in), {});
-}
 
 std::size_t count(const std::string& text, const std::string& part) {
     std::size_t found = 0;
@@ -220,7 +201,7 @@ TEST_CASE("A figure refuses what it cannot draw, and leaves the old file as it i
     CHECK(message([&] { simple().save(pdf); }) == "Figure: " + pdf.string() + " must end in .svg or .png");
     const fs::path nowhere = folder / "nowhere/figure.svg";
     CHECK(message([&] { simple().save(nowhere); }) ==
-          "Figure: " + nowhere.string() + " cannot be written: No such file or directory");
+          nowhere.string() + ": cannot be written: No such file or directory");
 
     CHECK(content(folder / "figure.svg") == before);
     CHECK(folder.files() == 1);

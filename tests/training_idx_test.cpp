@@ -1,8 +1,8 @@
 #include <catch.hpp>
 #include <cstdint>
-#include <cstdlib>
 #include <filesystem>
-#include <fstream>
+#include <folder.hpp>
+#include <message.hpp>
 #include <string>
 #include <vector>
 #include <zlib.h>
@@ -12,6 +12,9 @@
 
 namespace fs = std::filesystem;
 using namespace xgrad;
+using testing::content;
+using testing::Folder;
+using testing::message;
 using training::load_mnist;
 using training::read_idx;
 using training::Split;
@@ -20,36 +23,18 @@ namespace {
 
 using Bytes = std::vector<std::uint8_t>;
 
-// A folder that is gone after the test.
-class Folder {
-public:
-    Folder() {
-        std::string name = (fs::temp_directory_path() / "xgrad-idx-XXXXXX").string();
-        REQUIRE(mkdtemp(name.data()) != nullptr);
-        path_ = name;
-    }
-    ~Folder() { fs::remove_all(path_); }
-    operator const fs::path&() const { return path_; }
-
-    fs::path plain(const std::string& name, const Bytes& bytes) const {
-        std::ofstream(path_ / name, std::ios::binary)
-            .write(reinterpret_cast<const char*>(bytes.data()), static_cast<std::streamsize>(bytes.size()));
-        return path_ / name;
-    }
-    fs::path packed(const std::string& name, const Bytes& bytes) const {
-        gzFile file = gzopen((path_ / name).c_str(), "wb");
-        gzwrite(file, bytes.data(), static_cast<unsigned>(bytes.size()));
-        gzclose(file);
-        return path_ / name;
-    }
-
-private:
-    fs::path path_;
-};
-
+fs::path plain(const Folder& folder, const std::string& name, const Bytes& bytes) {
+    return folder.write(name, std::string(bytes.begin(), bytes.end()));
+}
+fs::path packed(const Folder& folder, const std::string& name, const Bytes& bytes) {
+    gzFile file = gzopen((folder / name).c_str(), "wb");
+    gzwrite(file, bytes.data(), static_cast<unsigned>(bytes.size()));
+    gzclose(file);
+    return folder / name;
+}
 Bytes read_file(const fs::path& path) {
-    std::ifstream in(path, std::ios::binary);
-    return Bytes(std::istreambuf_iterator<char>(in), {});
+    const std::string text = content(path);
+    return Bytes(text.begin(), text.end());
 }
 
 Bytes idx(const std::vector<std::uint32_t>& sizes, const Bytes& data, std::uint8_t type = 8) {
@@ -60,28 +45,19 @@ Bytes idx(const std::vector<std::uint32_t>& sizes, const Bytes& data, std::uint8
     return bytes;
 }
 
-std::string message(const auto& action) {
-    try {
-        action();
-    } catch (const Error& error) {
-        return error.what();
-    }
-    return "no error";
-}
-
 // The message for these bytes, without the file's name, which it must begin with.
 std::string complaint(const Bytes& bytes, bool pack = false) {
     Folder folder;
-    const fs::path path = pack ? folder.packed("file", bytes) : folder.plain("file", bytes);
+    const fs::path path = pack ? packed(folder, "file", bytes) : plain(folder, "file", bytes);
     const std::string text = message([&] { read_idx(path); });
-    if (text == "no error") return text;
+    if (text == "no Error was thrown") return text;
     REQUIRE(text.starts_with(path.string() + ": "));
     return text.substr(path.string().size() + 2);
 }
 
 void write_set(const Folder& folder, const std::string& prefix, const Bytes& images, const Bytes& labels) {
-    folder.plain(prefix + "-images-idx3-ubyte", images);
-    folder.plain(prefix + "-labels-idx1-ubyte", labels);
+    plain(folder, prefix + "-images-idx3-ubyte", images);
+    plain(folder, prefix + "-labels-idx1-ubyte", labels);
 }
 
 }  // namespace
@@ -89,22 +65,22 @@ void write_set(const Folder& folder, const std::string& prefix, const Bytes& ima
 TEST_CASE("An IDX file gives its bytes and shape, plain or compressed", "[idx]") {
     Folder folder;
     const Bytes bytes = idx({2, 1, 3}, {0, 1, 2, 253, 254, 255});
-    for (const fs::path& path : {folder.plain("plain", bytes), folder.packed("packed.gz", bytes)}) {
+    for (const fs::path& path : {plain(folder, "plain", bytes), packed(folder, "packed.gz", bytes)}) {
         const Array<std::uint8_t> array = read_idx(path);
         CHECK(array.shape() == Shape{2, 1, 3});
         CHECK(Bytes(array.begin(), array.end()) == Bytes{0, 1, 2, 253, 254, 255});
     }
-    CHECK(read_idx(folder.plain("empty", idx({0, 5}, {}))).shape() == Shape{0, 5});
+    CHECK(read_idx(plain(folder, "empty", idx({0, 5}, {}))).shape() == Shape{0, 5});
 }
 
 TEST_CASE("Images are scaled to [0, 1] and flattened, labels become integers", "[idx]") {
     Folder folder;
-    const auto images = training::read_idx_images<double>(folder.plain("images", idx({2, 1, 2}, {0, 51, 255, 102})));
+    const auto images = training::read_idx_images<double>(plain(folder, "images", idx({2, 1, 2}, {0, 51, 255, 102})));
     CHECK(images.shape() == Shape{2, 2});
     CHECK(images(0, 0) == 0);
     CHECK(images(0, 1) == 0.2);
     CHECK(images(1, 0) == 1);
-    const auto labels = training::read_idx_labels(folder.plain("labels", idx({3}, {7, 0, 9})));
+    const auto labels = training::read_idx_labels(plain(folder, "labels", idx({3}, {7, 0, 9})));
     CHECK(std::vector<std::int64_t>(labels.begin(), labels.end()) == std::vector<std::int64_t>{7, 0, 9});
 }
 
@@ -121,7 +97,7 @@ TEST_CASE("A malformed IDX file is refused in words", "[idx]") {
     CHECK(complaint({0, 0, 8, 255, 0, 0}) == "ends inside its header, which should give the sizes of 255 dimensions");
     CHECK(complaint(idx({7}, six)) == "ends after 6 of the 7 bytes of its array (7,)");
     CHECK(complaint(idx({2, 2}, six)) == "goes on after the 4 bytes of its array (2, 2)");
-    CHECK(complaint(idx({6}, six)) == "no error");
+    CHECK(complaint(idx({6}, six)) == "no Error was thrown");
 }
 
 TEST_CASE("A header that promises more than the file can hold allocates nothing", "[idx]") {
@@ -141,30 +117,30 @@ TEST_CASE("A damaged compressed file is refused, wherever it is cut", "[idx]") {
     Folder folder;
     Bytes data(5000);
     for (std::size_t i = 0; i < data.size(); ++i) data[i] = static_cast<std::uint8_t>(i * i >> 3);
-    const Bytes packed = read_file(folder.packed("whole.gz", idx({50, 100}, data)));
-    for (std::size_t length = 0; length < packed.size(); length += 1 + length / 7) {
-        const fs::path path = folder.plain("cut.gz", Bytes(packed.begin(), packed.begin() + static_cast<long>(length)));
+    const Bytes whole = read_file(packed(folder, "whole.gz", idx({50, 100}, data)));
+    for (std::size_t length = 0; length < whole.size(); length += 1 + length / 7) {
+        const fs::path path = plain(folder, "cut.gz", Bytes(whole.begin(), whole.begin() + static_cast<long>(length)));
         CHECK_THAT(message([&] { read_idx(path); }), Catch::Matchers::StartsWith(path.string()));
     }
     for (std::size_t short_of : {1, 4, 8, 9}) {
-        const fs::path path = folder.plain("cut.gz", Bytes(packed.begin(), packed.end() - static_cast<long>(short_of)));
+        const fs::path path = plain(folder, "cut.gz", Bytes(whole.begin(), whole.end() - static_cast<long>(short_of)));
         CHECK_THAT(message([&] { read_idx(path); }), Catch::Matchers::Contains("cannot be unpacked"));
     }
-    Bytes wrong = packed;
+    Bytes wrong = whole;
     wrong[wrong.size() - 6] ^= 1;  // in the checksum
-    CHECK_THAT(message([&] { read_idx(folder.plain("wrong.gz", wrong)); }),
+    CHECK_THAT(message([&] { read_idx(plain(folder, "wrong.gz", wrong)); }),
                Catch::Matchers::Contains("cannot be unpacked"));
 }
 
 TEST_CASE("Any single byte of an IDX file may be wrong without a crash", "[idx]") {
     Folder folder;
     for (const Bytes& good :
-         {idx({2, 3}, {1, 2, 3, 4, 5, 6}), read_file(folder.packed("good.gz", idx({2, 3}, {1, 2, 3, 4, 5, 6})))})
+         {idx({2, 3}, {1, 2, 3, 4, 5, 6}), read_file(packed(folder, "good.gz", idx({2, 3}, {1, 2, 3, 4, 5, 6})))})
         for (std::size_t i = 0; i < good.size(); ++i)
             for (int value = 0; value < 256; value += 17) {
                 Bytes bytes = good;
                 bytes[i] = static_cast<std::uint8_t>(value);
-                const fs::path path = folder.plain("bad", bytes);
+                const fs::path path = plain(folder, "bad", bytes);
                 try {
                     read_idx(path);
                 } catch (const Error&) {
@@ -178,11 +154,11 @@ TEST_CASE("A missing file, a folder, or the wrong dimensions are refused", "[idx
     const fs::path& path = folder;
     CHECK(message([&] { read_idx(path / "none"); }) == (path / "none").string() + ": there is no such file");
     CHECK(message([&] { read_idx(path); }) == path.string() + ": this is no file");
-    const fs::path flat = folder.plain("flat", idx({2}, {3, 12}));
+    const fs::path flat = plain(folder, "flat", idx({2}, {3, 12}));
     CHECK_THAT(message([&] { training::read_idx_images(flat); }),
                Catch::Matchers::Contains("images have three dimensions"));
     CHECK_THAT(message([&] {
-                   training::read_idx_labels(folder.plain("deep", idx({1, 1}, {3})));
+                   training::read_idx_labels(plain(folder, "deep", idx({1, 1}, {3})));
                }),
                Catch::Matchers::Contains("labels have one dimension"));
     CHECK(message([&] { training::read_idx_labels(flat); }) ==
@@ -198,8 +174,8 @@ TEST_CASE("MNIST's files are found by their names, and must belong together", "[
     CHECK(message([&] { load_mnist(path, Split::train); }) ==
           path.string() + ": has neither train-images-idx3-ubyte nor train-images-idx3-ubyte.gz");
     write_set(folder, "train", idx({2, 1, 2}, {0, 255, 0, 0}), idx({2}, {4, 2}));
-    folder.packed("t10k-images-idx3-ubyte.gz", idx({1, 1, 2}, {255, 255}));
-    folder.packed("t10k-labels-idx1-ubyte.gz", idx({1}, {9}));
+    packed(folder, "t10k-images-idx3-ubyte.gz", idx({1, 1, 2}, {255, 255}));
+    packed(folder, "t10k-labels-idx1-ubyte.gz", idx({1}, {9}));
     const auto train = load_mnist(path, Split::train);
     CHECK(train.inputs().shape() == Shape{2, 2});
     CHECK(train.inputs()(0, 1) == 1);

@@ -3,11 +3,9 @@
 #include <cmath>
 #include <cstdio>
 #include <cstring>
-#include <fcntl.h>
 #include <iterator>
 #include <limits>
 #include <memory>
-#include <random>
 #include <spawn.h>
 #include <string_view>
 #include <sys/stat.h>
@@ -19,6 +17,7 @@
 
 #include <xgrad/autodiff/error.hpp>
 #include <xgrad/training/figure.hpp>
+#include <xgrad/training/files.hpp>
 
 extern "C" char** environ;
 
@@ -111,46 +110,6 @@ std::string content(std::FILE* file) {
     while (const std::size_t count = std::fread(piece.data(), 1, piece.size(), file)) text.append(piece.data(), count);
     return text;
 }
-
-// A file that takes another one's place when it is complete, and is gone when it never is.
-class Replacement {
-public:
-    explicit Replacement(const fs::path& path) : path_(path) {
-        std::random_device random;
-        do {
-            temporary_ = fmt::format("{}.{:08x}", path.string(), random());
-            // The mode of any new file: the kernel takes the process's mask from it.
-            descriptor_ = ::open(temporary_.c_str(), O_CREAT | O_EXCL | O_WRONLY | O_CLOEXEC, 0666);
-        } while (descriptor_ < 0 && errno == EEXIST);
-        if (descriptor_ < 0) refuse();
-        created_ = true;
-    }
-    Replacement(const Replacement&) = delete;
-    Replacement& operator=(const Replacement&) = delete;
-    ~Replacement() {
-        if (descriptor_ >= 0) ::close(descriptor_);
-        if (created_) ::unlink(temporary_.c_str());
-    }
-
-    int descriptor() const { return descriptor_; }
-
-    void commit() {
-        if (::fsync(descriptor_) != 0) refuse();
-        if (::close(std::exchange(descriptor_, -1)) != 0) refuse();
-        if (std::rename(temporary_.c_str(), path_.c_str()) != 0) refuse();
-        created_ = false;
-    }
-
-private:
-    [[noreturn]] void refuse() const {
-        throw Error(fmt::format("Figure: {} cannot be written: {}", path_.string(), std::strerror(errno)));
-    }
-
-    fs::path path_;
-    std::string temporary_;
-    int descriptor_ = -1;
-    bool created_ = false;
-};
 
 // Runs gnuplot with a script as its input and a file for its picture. Both are open files: no name and no text of a
 // figure is ever part of a command.
@@ -288,7 +247,7 @@ void Figure::save(const fs::path& path) const {
     for (const Panel& panel : panels_)
         if (panel.series_.empty()) throw Error(fmt::format("Figure: panel '{}' has no curves", panel.options_.title));
 
-    Replacement file(path);
+    detail::Replacement file(path);
     run_gnuplot(script(ending == ".svg" ? "svg" : "pngcairo"), file.descriptor());
     file.commit();
 }

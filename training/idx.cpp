@@ -3,6 +3,7 @@
 #include <cerrno>
 #include <cstring>
 #include <memory>
+#include <optional>
 #include <string>
 #include <system_error>
 #include <zlib.h>
@@ -10,26 +11,20 @@
 #include <fmt/format.h>
 
 #include <xgrad/autodiff/error.hpp>
+#include <xgrad/training/files.hpp>
 #include <xgrad/training/idx.hpp>
 
 namespace xgrad::training {
 namespace {
 
 namespace fs = std::filesystem;
-
-[[noreturn]] void refuse(const fs::path& path, const std::string& what) {
-    throw Error(fmt::format("{}: {}", path.string(), what));
-}
+using detail::refuse;
 
 // A file, unpacked while it is read when it is compressed.
 class Reader {
 public:
-    explicit Reader(const fs::path& path) : path_(path) {
-        std::error_code code;
-        if (!fs::exists(path, code)) refuse(path, "there is no such file");
-        if (!fs::is_regular_file(path, code)) refuse(path, "this is no file");
-        bytes_ = fs::file_size(path, code);
-        if (!code) file_.reset(gzopen(path.c_str(), "rb"));
+    explicit Reader(const fs::path& path) : path_(path), bytes_(detail::file_size(path)) {
+        file_.reset(gzopen(path.c_str(), "rb"));
         if (!file_) refuse(path, fmt::format("cannot be opened: {}", std::strerror(errno)));
         gzbuffer(file_.get(), 1 << 17);
     }
@@ -63,7 +58,7 @@ private:
     };
 
     fs::path path_;
-    std::uintmax_t bytes_ = 0;
+    std::uintmax_t bytes_;
     std::unique_ptr<std::remove_pointer_t<gzFile>, Close> file_;
 };
 
@@ -114,25 +109,19 @@ Array<std::uint8_t> read_idx(const fs::path& path) {
     if (reader.read(sizes.data(), 4 * dimensions) < 4 * dimensions)
         refuse(path, fmt::format("ends inside its header, which should give the sizes of {} dimensions", dimensions));
     Shape shape;
-    std::size_t count = 1;
-    std::ptrdiff_t stride = 1;  // strides are products of the sizes, also where one of these is 0
-    bool too_many = false;
-    for (std::size_t i = 0; i < dimensions; ++i) {
-        shape.push_back(big_endian(sizes.data() + 4 * i));
-        too_many |= __builtin_mul_overflow(count, shape.back(), &count);
-        too_many |= shape.back() > 0 && __builtin_mul_overflow(stride, shape.back(), &stride);
-    }
-    if (too_many || count > reader.most())
+    for (std::size_t i = 0; i < dimensions; ++i) shape.push_back(big_endian(sizes.data() + 4 * i));
+    const std::optional<std::size_t> count = detail::claimed_count(shape);
+    if (!count || *count > reader.most())
         refuse(path, fmt::format("says that it holds an array {}, which is more than a file of its length can hold",
                                  describe(shape)));
 
     Array<std::uint8_t> array = empty<std::uint8_t>(shape);
-    const std::size_t got = reader.read(array.data(), count);
-    if (got < count)
-        refuse(path, fmt::format("ends after {} of the {} bytes of its array {}", got, count, describe(shape)));
+    const std::size_t got = reader.read(array.data(), *count);
+    if (got < *count)
+        refuse(path, fmt::format("ends after {} of the {} bytes of its array {}", got, *count, describe(shape)));
     std::uint8_t beyond = 0;
     if (reader.read(&beyond, 1) != 0)
-        refuse(path, fmt::format("goes on after the {} bytes of its array {}", count, describe(shape)));
+        refuse(path, fmt::format("goes on after the {} bytes of its array {}", *count, describe(shape)));
     return array;
 }
 
