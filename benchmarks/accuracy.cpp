@@ -133,11 +133,23 @@ private:
 
 constexpr std::size_t block = 1 << 14;
 
+// A formula's kernel at all levels.
+template <class Formula, class T, std::size_t N> auto kernels_at_levels() {
+    const Level before = level();
+    std::vector<const kernels::ElementwiseKernel<T, N>*> result;
+    for (const Level at : levels()) {
+        set_level(at);
+        result.push_back(&kernels::elementwise_kernel<Formula, T, N>());
+    }
+    set_level(before);
+    return result;
+}
+
 // One function at all levels, block by block.
 template <class T, class Formula, class F>
 std::vector<Worst> sweep(const Settings& settings, const Formula& formula, F reference) {
     const Arguments<T> arguments(settings);
-    const auto at = levels();
+    const auto at = kernels_at_levels<Formula, T, 1>();
     std::vector<Worst> worst(at.size());
     std::mutex mutex;
     const std::uint64_t count = arguments.size();
@@ -153,8 +165,7 @@ std::vector<Worst> sweep(const Settings& settings, const Formula& formula, F ref
         for (std::size_t l = 0; l < at.size(); ++l) {
             const T* inputs[] = {x.data()};
             const std::size_t shape[] = {size};
-            kernels::elementwise_kernel<Formula, T, 1>(at[l]).forward(&formula, kernels::Broadcast(shape, {shape}),
-                                                                      y.data(), inputs);
+            at[l]->forward(&formula, kernels::Broadcast(shape, {shape}), y.data(), inputs);
             Worst found;
             for (std::size_t i = 0; i < size; ++i) compare(found, y[i], exact[i], x[i], T(0));
             const std::lock_guard lock(mutex);
@@ -167,7 +178,7 @@ std::vector<Worst> sweep(const Settings& settings, const Formula& formula, F ref
 // xʸ for x of all magnitudes, and y such that the result has one of all magnitudes, too.
 template <class T> std::vector<Worst> sweep_pow(const Settings& settings) {
     using R = Reference<T>;
-    const auto at = levels();
+    const auto at = kernels_at_levels<formulas::Pow, T, 2>();
     std::vector<Worst> worst(at.size());
     std::mutex mutex;
     kernels::parallel((settings.doubles + block - 1) / block, [&](std::size_t piece) {
@@ -186,8 +197,7 @@ template <class T> std::vector<Worst> sweep_pow(const Settings& settings) {
             const T* inputs[] = {x.data(), y.data()};
             const std::size_t shape[] = {block};
             const formulas::Pow formula;
-            kernels::elementwise_kernel<formulas::Pow, T, 2>(at[l]).forward(
-                &formula, kernels::Broadcast(shape, {shape, shape}), z.data(), inputs);
+            at[l]->forward(&formula, kernels::Broadcast(shape, {shape, shape}), z.data(), inputs);
             Worst found;
             for (std::size_t i = 0; i < block; ++i) compare(found, z[i], exact[i], x[i], y[i]);
             const std::lock_guard lock(mutex);

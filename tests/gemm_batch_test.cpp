@@ -16,7 +16,7 @@ using xgrad::kernels::gemm_batch;
 using xgrad::testing::Threads;
 
 TEMPLATE_TEST_CASE("a batch of products equals its products", "[gemm]", float, double) {
-    for (Level level : best_levels())
+    for (const Level level : best_levels())
         for (auto [rows, columns, depth, transpose_b] :
              {std::tuple(5, 8, 6, true), {40, 43, 41, true}, {130, 133, 131, true}, {20, 400, 60, false},
               {9, 30, 4200, false}, {183, 1024, 129, false}}) {
@@ -28,10 +28,10 @@ TEMPLATE_TEST_CASE("a batch of products equals its products", "[gemm]", float, d
             std::vector<TestType> c(count * c_step), expected = c;
             Gemm<TestType> g = one.g;
             g.a = a.data(), g.c = c.data();
-            gemm_batch(g, count, a_step, 0, c_step, level);
+            gemm_batch(g, count, a_step, 0, c_step);
             for (std::size_t i = 0; i < count; ++i) {
                 g.a = a.data() + i * a_step, g.c = expected.data() + i * c_step;
-                gemm(g, level);
+                gemm(g);
             }
             CHECK(c == expected);
         }
@@ -52,11 +52,11 @@ template <class T> void check_batch(std::size_t count, std::size_t rows, std::si
                 const auto a = numbers<T>(one_a ? one.a.size() : count * a_step, 5),
                            b = numbers<T>(one_b ? one.b.size() : count * b_step, 6),
                            before = numbers<T>(count * c_step, 7);
-                for (Level level : levels()) {
+                for (const Level level : levels()) {
                     auto c = before;
                     Gemm<T> g = one.g;
                     g.a = a.data(), g.b = b.data(), g.c = c.data();
-                    gemm_batch(g, count, a_step, b_step, c_step, level);
+                    gemm_batch(g, count, a_step, b_step, c_step);
                     double worst = 0;
                     for (std::size_t i = 0; i < count; ++i) {
                         const auto part = [i](const auto& all, std::size_t step, std::size_t size) {

@@ -8,20 +8,16 @@
 #include <string>
 #include <vector>
 
+#include "levels.hpp"
 #include <xgrad/autodiff/kernels/gemm.hpp>
 
 namespace xgrad::products {
 
 /// The levels that this processor can run, the matrix unit's too.
-inline std::vector<Level> levels() {
-    std::vector<Level> found;
-    for (Level at : {Level::portable, Level::avx2, Level::avx512, Level::amx})
-        if (available(at)) found.push_back(at);
-    return found;
-}
+inline testing::Levels levels() { return {Level::portable, Level::avx2, Level::avx512, Level::amx}; }
 
 /// The best level, and the best one without a matrix unit.
-inline std::vector<Level> best_levels() {
+inline testing::Levels best_levels() {
     if (level() != Level::amx) return {level()};
     return {Level::amx, Level::avx512};
 }
@@ -57,11 +53,11 @@ template <class T> struct Case {
     }
     void connect() { g.a = a.data(), g.b = b.data(), g.c = c.data(); }
 
-    std::vector<T> run(Level level) const {
+    std::vector<T> run() const {
         std::vector<T> result = c;
         kernels::Gemm<T> product = g;
         product.c = result.data();
-        kernels::gemm(product, level);
+        kernels::gemm(product);
         return result;
     }
 

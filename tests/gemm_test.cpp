@@ -23,8 +23,8 @@ namespace {
 // At every level.
 template <class T> void check(const Case<T>& product) {
     const auto expected = product.expected();
-    for (Level level : levels()) {
-        const double error = product.error(product.run(level), expected);
+    for (const Level level : levels()) {
+        const double error = product.error(product.run(), expected);
         if (!(error < 4)) FAIL_CHECK(product.describe(level) << ": error of " << error << " units");
     }
 }
@@ -109,28 +109,28 @@ TEMPLATE_TEST_CASE("a depth of 0 gives zeros or the bias", "[gemm]", float, doub
     for (auto [rows, columns] : {std::array{20, 40}, {20, 300}, {200, 100}, {500, 100}, {60, 1100}})
         for (bool transpose_b : {false, true}) {
             Case<TestType> product(rows, columns, 0, false, transpose_b);
-            CHECK(product.run(xgrad::level()) == std::vector<TestType>(rows * columns, 0));
+            CHECK(product.run() == std::vector<TestType>(rows * columns, 0));
             product.g.bias = product.bias.data();
-            const auto result = product.run(xgrad::level());
+            const auto result = product.run();
             for (std::size_t i = 0; i < result.size(); ++i) REQUIRE(result[i] == product.bias[i % columns]);
         }
 }
 
 TEMPLATE_TEST_CASE("matrices need no alignment", "[gemm]", float, double) {
-    for (Level level : levels())
+    for (const Level level : levels())
         for (bool transpose : {false, true})
             for (auto [rows, columns, depth] : {std::array{37, 45, 21}, {20, 300, 50}, {40, 70, 9}}) {
                 Case<TestType> product(rows, columns, depth, transpose, transpose), shifted = product;
                 for (auto* matrix : {&shifted.a, &shifted.b}) matrix->insert(matrix->begin(), 1, 0);
                 shifted.g.a = shifted.a.data() + 1, shifted.g.b = shifted.b.data() + 1;
-                CHECK(product.run(level) == shifted.run(level));
+                CHECK(product.run() == shifted.run());
             }
 }
 
 TEMPLATE_TEST_CASE("NaN and infinity go through a product as arithmetic has it", "[gemm]", float, double) {
     constexpr TestType nan = std::numeric_limits<TestType>::quiet_NaN();
     constexpr TestType infinity = std::numeric_limits<TestType>::infinity();
-    for (Level level : levels())
+    for (const Level level : levels())
         for (auto [columns, depth] : {std::array<std::size_t, 2>{1, 20}, {17, 20}, {32, 20}, {40, 20}, {300, 20}, {40, 6}}) {
             Case<TestType> product(16, columns, depth, false, false);
             std::fill(product.b.begin(), product.b.end(), TestType(0));
@@ -139,7 +139,7 @@ TEMPLATE_TEST_CASE("NaN and infinity go through a product as arithmetic has it",
             std::fill_n(product.b.begin() + 5 * columns, columns, TestType(1));
             product.a[2 * depth + 5] = infinity;  // row 2: ∞·1
             product.g.activation = Activation::relu;
-            const auto result = product.run(level);
+            const auto result = product.run();
             for (std::size_t j = 0; j < columns; ++j) {
                 REQUIRE(std::isnan(result[j]));
                 REQUIRE(std::isnan(result[columns + j]));
@@ -151,7 +151,7 @@ TEMPLATE_TEST_CASE("NaN and infinity go through a product as arithmetic has it",
 
 TEST_CASE("infinity, NaN and the largest numbers go through large products as arithmetic has it", "[gemm]") {
     constexpr float infinity = std::numeric_limits<float>::infinity(), largest = std::numeric_limits<float>::max();
-    for (Level level : levels())
+    for (const Level level : levels())
         for (std::size_t depth : {40, 300, 1200})
             for (int options = 0; options < 8; ++options) {
                 Case<float> product(130, 140, depth, false, true);
@@ -165,7 +165,7 @@ TEST_CASE("infinity, NaN and the largest numbers go through large products as ar
                 product.a[40 * depth + 7] = largest;
                 std::fill_n(product.b.begin() + 35 * depth, depth, 0.25f);
                 std::fill_n(product.b.begin() + 100 * depth, depth, 8.0f);
-                const auto result = product.run(level);
+                const auto result = product.run();
                 INFO(product.describe(level));
                 for (std::size_t j = 0; j < 140; ++j) {
                     const bool vanishes = product.b[j * depth + 2] < 0 && product.g.activation == Activation::relu;
@@ -183,15 +183,15 @@ TEST_CASE("infinity, NaN and the largest numbers go through large products as ar
 
 TEST_CASE("a product does not depend on what its workspace held before", "[gemm]") {
     const Threads scope(1);  // which keeps its workspace for the next product
-    for (Level level : levels())
+    for (const Level level : levels())
         for (auto [rows, columns, depth] : {std::array{128, 129, 300}, {1030, 1023, 5}}) {
             const Case<float> product(rows, columns, depth, false, true);
             Case<double> other(200, 300, 300, false, true);
-            const auto expected = product.run(level);
+            const auto expected = product.run();
             for (double fill : {1.0, std::numeric_limits<double>::quiet_NaN()}) {
                 std::fill(other.b.begin(), other.b.end(), fill);
-                other.run(level);
-                CHECK(product.run(level) == expected);
+                other.run();
+                CHECK(product.run() == expected);
             }
         }
 }
@@ -206,8 +206,8 @@ TEST_CASE("the entries of a product are as exact as sums of single precision can
                 seed = seed * 1664525u + 1013904223u;
                 x = std::ldexp(x, static_cast<int>(seed >> 27) - 16);
             }
-        for (Level level : levels()) {
-            const auto result = product.run(level);
+        for (const Level level : levels()) {
+            const auto result = product.run();
             double squares = 0;
             for (std::size_t i = 0; i < 120; ++i)
                 for (std::size_t j = 0; j < 110; ++j) {
@@ -225,23 +225,23 @@ TEST_CASE("the entries of a product are as exact as sums of single precision can
 }
 
 TEST_CASE("a matrix unit takes what is below the normal numbers for zero, and nothing larger", "[gemm]") {
-    if (!available(Level::amx)) return;
     const std::size_t depth = 64;
-    for (auto [a_exponent, b_exponent] : {std::array{-100, 0}, {-120, 0}, {0, -100}, {-55, -50}, {-63, -63}}) {
-        Case<float> product(128, 128, depth, false, false);
-        for (float& x : product.a) x = std::ldexp(x, a_exponent);
-        for (float& x : product.b) x = std::ldexp(x, b_exponent);
-        const auto result = product.run(Level::amx);
-        INFO("factors of 2^" << a_exponent << " and 2^" << b_exponent);
-        for (std::size_t i = 0; i < 128; ++i)
-            for (std::size_t j = 0; j < 128; ++j)
-                REQUIRE(std::fabs(result[i * 128 + j] - product.entry(i, j)) < std::ldexp(6 * depth, -126));
-    }
+    for (const Level level : xgrad::testing::Levels{Level::amx})
+        for (auto [a_exponent, b_exponent] : {std::array{-100, 0}, {-120, 0}, {0, -100}, {-55, -50}, {-63, -63}}) {
+            Case<float> product(128, 128, depth, false, false);
+            for (float& x : product.a) x = std::ldexp(x, a_exponent);
+            for (float& x : product.b) x = std::ldexp(x, b_exponent);
+            const auto result = product.run();
+            INFO(product.describe(level) << ", factors of 2^" << a_exponent << " and 2^" << b_exponent);
+            for (std::size_t i = 0; i < 128; ++i)
+                for (std::size_t j = 0; j < 128; ++j)
+                    REQUIRE(std::fabs(result[i * 128 + j] - product.entry(i, j)) < std::ldexp(6 * depth, -126));
+        }
 }
 
 // Products of every transpose, added to what C holds, beside BLAS; rows are so many numbers further apart than they are
 // long.
-void check_against_blas(Level level, int rows, int columns, int depth, std::size_t padding) {
+void check_against_blas(int rows, int columns, int depth, std::size_t padding) {
     for (bool transpose_a : {false, true})
         for (bool transpose_b : {false, true}) {
             Case<float> product(static_cast<std::size_t>(rows), static_cast<std::size_t>(columns),
@@ -252,7 +252,7 @@ void check_against_blas(Level level, int rows, int columns, int depth, std::size
                         transpose_b ? CblasTrans : CblasNoTrans, rows, columns, depth, 1, product.g.a,
                         static_cast<int>(product.g.a_stride), product.g.b, static_cast<int>(product.g.b_stride), 1,
                         expected.data(), static_cast<int>(product.g.c_stride));
-            const auto result = product.run(level);
+            const auto result = product.run();
             float worst = 0;
             for (std::size_t i = 0; i < result.size(); ++i)
                 worst = std::max(worst, std::fabs(result[i] - expected[i]));
@@ -262,20 +262,20 @@ void check_against_blas(Level level, int rows, int columns, int depth, std::size
 }
 
 TEST_CASE("large products equal BLAS", "[gemm]") {
-    for (Level level : levels())
+    for (const Level level : levels())
         for (auto [rows, columns, depth] :
              {std::array{257, 300, 500}, {128, 256, 784}, {600, 70, 129}, {20, 520, 1030}, {60, 1030, 2100}, {350, 380, 2100},
               {12, 1501, 2101}, {10, 700, 1500}, {75, 410, 600}, {400, 90, 2300}, {1, 700, 784}, {40, 520, 1030},
               {120, 110, 4200}, {2101, 10, 1030}, {100, 300, 1023}, {90, 400, 1023}, {100, 2048, 130}, {40, 600, 2048},
               {700, 130, 900}, {170, 610, 300}, {150, 129, 200}, {26, 1000, 400}})
-            check_against_blas(level, rows, columns, depth, 1);
+            check_against_blas(rows, columns, depth, 1);
 }
 
 TEST_CASE("large products whose rows are whole pages apart equal BLAS", "[gemm]") {
-    for (Level level : levels())
+    for (const Level level : levels())
         for (auto [rows, columns, depth] :
              {std::array{183, 16, 1024}, {183, 384, 1024}, {29, 384, 1024}, {57, 2048, 129}, {25, 512, 2048}})
-            check_against_blas(level, rows, columns, depth, 0);
+            check_against_blas(rows, columns, depth, 0);
 }
 
 TEMPLATE_TEST_CASE("any number of threads gives bitwise the same product", "[gemm][threads]", float, double) {
@@ -287,12 +287,12 @@ TEMPLATE_TEST_CASE("any number of threads gives bitwise the same product", "[gem
         for (bool transpose_a : {false, true})
             for (bool transpose_b : {false, true}) {
                 const Case<TestType> product(rows, columns, depth, transpose_a, transpose_b);
-                for (Level level : best_levels()) {
+                for (const Level level : best_levels()) {
                     const Threads scope(1);
-                    const auto expected = product.run(level);
+                    const auto expected = product.run();
                     for (std::size_t threads : {2, 3, 4}) {
                         xgrad::set_threads(threads);
-                        CHECK(product.run(level) == expected);
+                        CHECK(product.run() == expected);
                     }
                 }
             }
@@ -301,10 +301,10 @@ TEMPLATE_TEST_CASE("any number of threads gives bitwise the same product", "[gem
 TEST_CASE("several user threads may multiply at the same time", "[gemm][threads]") {
     const Threads scope(3);
     const Case<float> product(150, 160, 170, false, true);
-    const auto expected = product.run(xgrad::level());
+    const auto expected = product.run();
     std::vector<std::vector<float>> results(3);
     std::vector<std::thread> users;
-    for (auto& result : results) users.emplace_back([&] { result = product.run(xgrad::level()); });
+    for (auto& result : results) users.emplace_back([&] { result = product.run(); });
     for (auto& user : users) user.join();
     for (const auto& result : results) CHECK(result == expected);
 }

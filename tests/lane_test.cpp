@@ -16,22 +16,22 @@ namespace {
 constexpr double infinity = std::numeric_limits<double>::infinity();
 constexpr double not_a_number = std::numeric_limits<double>::quiet_NaN();
 
-template <class Formula, class T> std::vector<T> run(Level level, const Formula& formula, const std::vector<T>& x) {
+template <class Formula, class T> std::vector<T> run(const Formula& formula, const std::vector<T>& x) {
     std::vector<T> y(x.size());
     const T* inputs[] = {x.data()};
     const std::size_t shape[] = {x.size()};
-    kernels::elementwise_kernel<Formula, T, 1>(level).forward(&formula, kernels::Broadcast(shape, {shape}), y.data(),
-                                                              inputs);
+    kernels::elementwise_kernel<Formula, T, 1>().forward(&formula, kernels::Broadcast(shape, {shape}), y.data(),
+                                                         inputs);
     return y;
 }
 
 template <class Formula, class T>
-std::vector<T> run(Level level, const Formula& formula, const std::vector<T>& a, const std::vector<T>& b) {
+std::vector<T> run(const Formula& formula, const std::vector<T>& a, const std::vector<T>& b) {
     std::vector<T> y(a.size());
     const T* inputs[] = {a.data(), b.data()};
     const std::size_t shape[] = {a.size()};
-    kernels::elementwise_kernel<Formula, T, 2>(level).forward(&formula, kernels::Broadcast(shape, {shape, shape}),
-                                                              y.data(), inputs);
+    kernels::elementwise_kernel<Formula, T, 2>().forward(&formula, kernels::Broadcast(shape, {shape, shape}), y.data(),
+                                                         inputs);
     return y;
 }
 
@@ -65,9 +65,9 @@ template <class T> double ulps(T value, long double reference) {
 template <class T, class Formula>
 void check_one(const std::string& name, const Formula& formula, long double (*reference)(long double), double low,
                double high, double bound) {
-    for (Level level : levels()) {
+    for (const Level level : levels()) {
         const auto x = sweep<T>(low, high);
-        const auto y = run(level, formula, x);
+        const auto y = run(formula, x);
         double worst = 0;
         T where = 0;
         for (std::size_t i = 0; i < x.size(); ++i)
@@ -125,7 +125,7 @@ TEST_CASE("lanes raise to powers, whole and broken, small and large", "[lane]") 
         check_one<double>(name, formulas::PowNumber{p}, power, 1e-4, 1e4, bound);
         if (p == std::trunc(p)) check_one<double>(name, formulas::PowNumber{p}, power, -12, -0.01, bound);
     }
-    for (Level level : levels()) {  // both operands vary, and their power spans the whole range
+    for (const Level level : levels()) {  // both operands vary, and their power spans the whole range
         std::vector<double> x, y;
         std::vector<float> xf, yf;
         for (int i = 0; i < 20000; ++i) {
@@ -133,8 +133,8 @@ TEST_CASE("lanes raise to powers, whole and broken, small and large", "[lane]") 
             xf.push_back(static_cast<float>(std::exp(i % 141 / 50.0 - 1.4))),
                 yf.push_back(static_cast<float>(y.back()));
         }
-        const auto z = run(level, formulas::Pow(), x, y);
-        const auto zf = run(level, formulas::Pow(), xf, yf);
+        const auto z = run(formulas::Pow(), x, y);
+        const auto zf = run(formulas::Pow(), xf, yf);
         double worst = 0, worst_float = 0;
         for (std::size_t i = 0; i < x.size(); ++i) {
             worst = std::max(worst, ulps(z[i], std::pow<long double>(x[i], y[i])));
@@ -157,8 +157,8 @@ TEMPLATE_TEST_CASE("lanes treat special values as C's functions do", "[lane]", f
         return std::isnan(b) ? std::isnan(a) : a == Approx(b).epsilon(1e-6).margin(Limits::min()) || a == b;
     };
     const auto agree = [&](const char* what, auto formula, T (*reference)(T)) {
-        for (Level level : levels()) {
-            const auto y = run(level, formula, x);
+        for (const Level level : levels()) {
+            const auto y = run(formula, x);
             for (std::size_t i = 0; i < x.size(); ++i) {
                 INFO(what << " of " << x[i] << " is " << y[i] << " at level " << name(level));
                 CHECK(same(y[i], reference(x[i])));
@@ -189,9 +189,9 @@ TEMPLATE_TEST_CASE("lanes treat special values as C's functions do", "[lane]", f
     const std::vector<T> exponents{0, 1, -1, 2, 3, -3, T(0.5), T(-1.5), 77, inf, -inf, none};
     for (T base : {T(0), T(-0.0), T(1), T(-1), T(2), T(-2), T(0.3), T(-0.3), inf, -inf, none, small})
         for (T exponent : exponents) a.push_back(base), b.push_back(exponent);
-    for (Level level : levels()) {
-        const auto power = run(level, formulas::Pow(), a, b), larger = run(level, formulas::Maximum(), a, b),
-                   smaller = run(level, formulas::Minimum(), a, b);
+    for (const Level level : levels()) {
+        const auto power = run(formulas::Pow(), a, b), larger = run(formulas::Maximum(), a, b),
+                   smaller = run(formulas::Minimum(), a, b);
         for (std::size_t i = 0; i < a.size(); ++i) {
             INFO(a[i] << " and " << b[i] << " at level " << name(level));
             CHECK(same(power[i], std::pow(a[i], b[i])));
@@ -204,30 +204,30 @@ TEMPLATE_TEST_CASE("lanes treat special values as C's functions do", "[lane]", f
 
 TEST_CASE("activations neither overflow nor lose their tails", "[lane]") {
     const std::vector<float> x{-1e4f, -100, -20, 20, 100, 1e4f};
-    for (Level level : levels()) {
+    for (const Level level : levels()) {
         INFO(name(level));
-        CHECK(run(level, formulas::Sigmoid(), x)[0] == 0);
-        CHECK(run(level, formulas::Sigmoid(), x)[2] == Approx(std::exp(-20.0)).epsilon(1e-5));
-        CHECK(run(level, formulas::Sigmoid(), x)[5] == 1);
-        CHECK(run(level, formulas::Tanh(), x)[0] == -1);
-        CHECK(run(level, formulas::Tanh(), x)[5] == 1);
-        CHECK(run(level, formulas::Gelu(), x)[0] == 0);
-        CHECK(run(level, formulas::Gelu(), x)[5] == 1e4f);
-        CHECK(run(level, formulas::Softplus(), x)[0] == 0);
-        CHECK(run(level, formulas::Softplus(), x)[2] == Approx(std::exp(-20.0)).epsilon(1e-5));
-        CHECK(run(level, formulas::Softplus(), x)[5] == 1e4f);
-        CHECK(run(level, formulas::LogSigmoid(), x)[0] == -1e4f);
-        CHECK(run(level, formulas::LogSigmoid(), x)[3] == Approx(-std::exp(-20.0)).epsilon(1e-5));
-        CHECK(run(level, formulas::LogSigmoid(), x)[5] == 0);
-        CHECK(run(level, formulas::Silu(), x)[0] == 0);
-        CHECK(run(level, formulas::Silu(), x)[5] == 1e4f);
-        CHECK(run(level, formulas::Mish(), x)[0] == 0);
-        CHECK(run(level, formulas::Mish(), x)[2] == Approx(-20 * std::exp(-20.0)).epsilon(1e-5));
-        CHECK(run(level, formulas::Mish(), x)[5] == 1e4f);
-        CHECK(run(level, formulas::Elu(), x)[0] == -1);
-        CHECK(run(level, formulas::Gelu(), x)[0] == 0);
-        CHECK(run(level, formulas::GeluTanh(), x)[0] == 0);
-        CHECK(run(level, formulas::GeluTanh(), x)[5] == 1e4f);
+        CHECK(run(formulas::Sigmoid(), x)[0] == 0);
+        CHECK(run(formulas::Sigmoid(), x)[2] == Approx(std::exp(-20.0)).epsilon(1e-5));
+        CHECK(run(formulas::Sigmoid(), x)[5] == 1);
+        CHECK(run(formulas::Tanh(), x)[0] == -1);
+        CHECK(run(formulas::Tanh(), x)[5] == 1);
+        CHECK(run(formulas::Gelu(), x)[0] == 0);
+        CHECK(run(formulas::Gelu(), x)[5] == 1e4f);
+        CHECK(run(formulas::Softplus(), x)[0] == 0);
+        CHECK(run(formulas::Softplus(), x)[2] == Approx(std::exp(-20.0)).epsilon(1e-5));
+        CHECK(run(formulas::Softplus(), x)[5] == 1e4f);
+        CHECK(run(formulas::LogSigmoid(), x)[0] == -1e4f);
+        CHECK(run(formulas::LogSigmoid(), x)[3] == Approx(-std::exp(-20.0)).epsilon(1e-5));
+        CHECK(run(formulas::LogSigmoid(), x)[5] == 0);
+        CHECK(run(formulas::Silu(), x)[0] == 0);
+        CHECK(run(formulas::Silu(), x)[5] == 1e4f);
+        CHECK(run(formulas::Mish(), x)[0] == 0);
+        CHECK(run(formulas::Mish(), x)[2] == Approx(-20 * std::exp(-20.0)).epsilon(1e-5));
+        CHECK(run(formulas::Mish(), x)[5] == 1e4f);
+        CHECK(run(formulas::Elu(), x)[0] == -1);
+        CHECK(run(formulas::Gelu(), x)[0] == 0);
+        CHECK(run(formulas::GeluTanh(), x)[0] == 0);
+        CHECK(run(formulas::GeluTanh(), x)[5] == 1e4f);
     }
 }
 

@@ -25,13 +25,14 @@ using namespace xgrad::twins;
 
 namespace {
 
-// run(level) returns numbers.
+// run() returns numbers.
 template <class Run>
-void check_levels(const Run& run, long double tolerance = 64, const std::vector<Level>& among = levels()) {
-    const auto expected = reals(run(Level::portable));
+void check_levels(const Run& run, long double tolerance = 64, const testing::Levels& among = levels()) {
+    set_level(Level::portable);  // `among` sets back what was before
+    const auto expected = reals(run());
     for (const Level at : among) {
         INFO(name(at));
-        check_close(run(at), expected, tolerance);
+        check_close(run(), expected, tolerance);
     }
 }
 
@@ -106,17 +107,17 @@ template <class Formula, class T> void check_formula(Draw& draw) {
     }
     const kernels::Broadcast loop(result, spans);
     const auto g = draw.numbers<T>(count(result));
-    check_levels([&](Level at) {
+    check_levels([&] {
         std::vector<T> y(count(result));
-        kernels::elementwise_kernel<Formula, T, N>(at).forward(&formula, loop, y.data(), data.data());
+        kernels::elementwise_kernel<Formula, T, N>().forward(&formula, loop, y.data(), data.data());
         return y;
     });
     check_levels(
-        [&](Level at) {
+        [&] {
             std::array<std::vector<T>, N> gradients;
             std::array<T*, N> places;
             for (std::size_t k = 0; k < N; ++k) gradients[k].resize(count(result)), places[k] = gradients[k].data();
-            const auto& kernel = kernels::elementwise_kernel<Formula, T, N>(at);
+            const auto& kernel = kernels::elementwise_kernel<Formula, T, N>();
             kernel.backward(&formula, loop, g.data(), plain_data.data(), places.data());
             // Each on its own is as it is beside the others.
             for (std::size_t k = 0; N > 1 && k < N; ++k) {
@@ -161,8 +162,8 @@ template <class Loss, class T> void check_loss(Draw& draw) {
         std::apply([](const auto&... each) { return std::array{std::span<const std::size_t>(each)...}; }, shapes);
     const kernels::Broadcast loop(result, std::span(spans).template first<N>()), with_cotangent(result, spans);
     check_levels(
-        [&](Level at) {
-            const auto& kernel = kernels::loss_kernel<Loss, T>(at);
+        [&] {
+            const auto& kernel = kernels::loss_kernel<Loss, T>();
             const std::size_t blocks = (loop.size + kernels::loss_block - 1) / kernels::loss_block;
             std::vector<T> values(loop.size), sums(blocks), by_prediction(loop.size), by_target(loop.size);
             kernel.values.forward(&loss, loop, values.data(), data.data());
@@ -207,8 +208,8 @@ TEMPLATE_TEST_CASE("all levels compute the same formulas", "[levels]", float, do
 
 TEMPLATE_TEST_CASE("all levels compute the same products", "[levels]", float, double) {
     using T = TestType;
-    std::vector<Level> among = levels();
-    if (available(Level::amx)) among.push_back(Level::amx);  // which has kernels of its own for products only
+    // The last has kernels of its own for products only.
+    const testing::Levels among{Level::portable, Level::avx2, Level::avx512, Level::amx};
     for (unsigned seed = 0; seed < 150; ++seed) {
         Draw draw(seed);
         INFO("seed " << seed);
@@ -224,10 +225,10 @@ TEMPLATE_TEST_CASE("all levels compute the same products", "[levels]", float, do
         const auto c = draw.numbers<T>(g.rows * g.c_stride), bias = draw.numbers<T>(g.columns);
         g.a = a.data(), g.b = b.data(), g.bias = draw.coin() ? bias.data() : nullptr;
         check_levels(
-            [&](Level at) {
+            [&] {
                 std::vector<T> result = c;
                 g.c = result.data();
-                kernels::gemm(g, at);
+                kernels::gemm(g);
                 return result;
             },
             64, among);
@@ -241,34 +242,33 @@ TEMPLATE_TEST_CASE("all levels compute the same along rows and columns", "[level
         INFO("seed " << seed);
         const kernels::Slices slices{draw.size(5), 1 + draw.size(70), draw.coin() ? 1 : draw.size(40)};
         const auto x = draw.numbers<T>(slices.size()), g = draw.numbers<T>(slices.size());
-        using Reduction = void (*)(const T*, const kernels::Slices&, T*, Level);
+        using Reduction = void (*)(const T*, const kernels::Slices&, T*);
         for (const Reduction reduction : {kernels::sum<T>, kernels::max<T>, kernels::min<T>,
                                           kernels::logsumexp<T>, kernels::softmax<T>, kernels::log_softmax<T>})
-            check_levels([&](Level at) {
+            check_levels([&] {
                 std::vector<T> y(slices.size());
-                reduction(x.data(), slices, y.data(), at);
+                reduction(x.data(), slices, y.data());
                 return y;
             });
-        check_levels([&](Level at) {
+        check_levels([&] {
             std::vector<T> mean(slices.results()), variance(slices.results());
-            kernels::mean_and_variance(x.data(), slices, 0, mean.data(), variance.data(), at);
+            kernels::mean_and_variance(x.data(), slices, 0, mean.data(), variance.data());
             return joined(mean, variance);
         });
-        using Backward = void (*)(const T*, const T*, const kernels::Slices&, T*, Level);
+        using Backward = void (*)(const T*, const T*, const kernels::Slices&, T*);
         for (const Backward backward : {kernels::softmax_backward<T>, kernels::log_softmax_backward<T>})
-            check_levels([&](Level at) {
+            check_levels([&] {
                 std::vector<T> dx(slices.size());
-                backward(x.data(), g.data(), slices, dx.data(), at);
+                backward(x.data(), g.data(), slices, dx.data());
                 return dx;
             });
         std::vector<std::int64_t> labels(slices.results());
         for (auto& label : labels) label = static_cast<std::int64_t>(draw.size(slices.count - 1));
         const kernels::CrossEntropyTarget<T> target{labels.data(), nullptr, T(0.1)};
-        check_levels([&](Level at) {
+        check_levels([&] {
             std::vector<T> losses(slices.results()), probabilities(slices.size()), dx(slices.size());
-            kernels::softmax_cross_entropy(x.data(), slices, target, {losses.data(), probabilities.data()}, at);
-            kernels::softmax_cross_entropy_backward(probabilities.data(), slices, target, g.data(), false, dx.data(),
-                                                    at);
+            kernels::softmax_cross_entropy(x.data(), slices, target, {losses.data(), probabilities.data()});
+            kernels::softmax_cross_entropy_backward(probabilities.data(), slices, target, g.data(), false, dx.data());
             return joined(losses, probabilities, dx);
         });
     }
@@ -284,31 +284,27 @@ TEMPLATE_TEST_CASE("all levels normalise the same way", "[levels]", float, doubl
         const auto weight = draw.numbers<T>(shape.channels), bias = draw.numbers<T>(shape.channels);
         const bool relu = draw.coin();
         check_levels(
-            [&](Level at) {
+            [&] {
                 std::vector<T> y(shape.size()), mean(shape.channels), rstd(shape.channels), dx(shape.size()),
                     dweight(shape.channels), dbias(shape.channels);
                 kernels::batch_norm({shape, x.data(), weight.data(), bias.data(), T(1e-3), relu, y.data()},
-                                    kernels::BatchStatistics<T>{mean.data(), rstd.data()}, at);
-                kernels::batch_norm_backward(
-                    kernels::BatchNormBackward<T>{shape, x.data(), mean.data(), rstd.data(), weight.data(), g.data(),
-                                                  relu ? y.data() : nullptr, false, dx.data(), dweight.data(),
-                                                  dbias.data()},
-                    at);
+                                    kernels::BatchStatistics<T>{mean.data(), rstd.data()});
+                kernels::batch_norm_backward(kernels::BatchNormBackward<T>{
+                    shape, x.data(), mean.data(), rstd.data(), weight.data(), g.data(), relu ? y.data() : nullptr,
+                    false, dx.data(), dweight.data(), dbias.data()});
                 return joined(y, mean, rstd, dx, dweight, dbias);
             },
             2048);
         const std::size_t rows = 1 + draw.size(9), count = shape.size() / rows;
         const auto gain = draw.numbers<T>(count), shift = draw.numbers<T>(count);
         check_levels(
-            [&](Level at) {
+            [&] {
                 std::vector<T> y(rows * count), mean(rows), rstd(rows), dx(rows * count), dweight(count), dbias(count);
                 kernels::layer_norm(kernels::LayerNorm<T>{rows, count, x.data(), gain.data(), shift.data(), T(1e-3),
-                                                          y.data(), mean.data(), rstd.data()},
-                                    at);
-                kernels::layer_norm_backward(
-                    kernels::LayerNormBackward<T>{rows, count, x.data(), mean.data(), rstd.data(), gain.data(),
-                                                  g.data(), dx.data(), dweight.data(), dbias.data()},
-                    at);
+                                                          y.data(), mean.data(), rstd.data()});
+                kernels::layer_norm_backward(kernels::LayerNormBackward<T>{rows, count, x.data(), mean.data(),
+                                                                           rstd.data(), gain.data(), g.data(),
+                                                                           dx.data(), dweight.data(), dbias.data()});
                 return joined(y, mean, rstd, dx, dweight, dbias);
             },
             2048);

@@ -33,10 +33,10 @@ TEMPLATE_TEST_CASE("copies and fills write what they should and nothing beyond",
             CAPTURE(name(at), n);
             const auto x = numbers<T>(n, n);
             Target<T> copied(n), filled(n);
-            kernels::Copy<T>{at}(x.data(), n, copied.data());
+            kernels::Copy<T>()(x.data(), n, copied.data());
             CHECK(copied.numbers() == x);
             CHECK(copied.is_intact());
-            kernels::move_kernels<T>(at).fill(filled.data(), T(3.5), n);
+            kernels::move_kernels<T>().fill(filled.data(), T(3.5), n);
             CHECK(filled.numbers() == std::vector<T>(n, T(3.5)));
             CHECK(filled.is_intact());
         }
@@ -55,7 +55,7 @@ TEMPLATE_TEST_CASE("a transpose has each number in its place, whatever the strid
                     std::vector<T> expected = y.numbers();
                     for (std::size_t r = 0; r < rows; ++r)
                         for (std::size_t c = 0; c < columns; ++c) expected[r * y_stride + c] = x[c * x_stride + r];
-                    kernels::transpose(x.data(), x_stride, rows, columns, y.data(), y_stride, at);
+                    kernels::transpose(x.data(), x_stride, rows, columns, y.data(), y_stride);
                     CHECK(y.numbers() == expected);
                     CHECK(y.is_intact());
                 }
@@ -86,7 +86,7 @@ TEMPLATE_TEST_CASE("short rows get each number from its source", "[move]", float
                         for (std::size_t i = 0; i < n; ++i)
                             if (from(i) >= 0)
                                 expected[i] = (adds ? T(77) : T(0)) + x[static_cast<std::size_t>(from(i))];
-                        kernels::rearrange({source.data(), width, x_width}, x.data(), y.data(), n, adds, at);
+                        kernels::rearrange({source.data(), width, x_width}, x.data(), y.data(), n, adds);
                         CHECK(y.numbers() == expected);
                         CHECK(y.is_intact());
                     }
@@ -130,8 +130,8 @@ TEMPLATE_TEST_CASE("a selection takes each number from where its condition says"
                     const auto condition = std::make_unique<bool[]>(n + 1);
                     for (std::size_t i = 0; i < n; ++i) condition[i] = i % 3 == 1 || i % 7 == 5;
                     Target<T> y(n);
-                    kernels::move_kernels<T>(at).select(condition.get(), {a.data(), one_a}, {b.data(), one_b}, y.data(),
-                                                        n);
+                    kernels::move_kernels<T>().select(condition.get(), {a.data(), one_a}, {b.data(), one_b}, y.data(),
+                                                      n);
                     std::size_t wrong = 0;
                     const auto result = y.numbers();
                     for (std::size_t i = 0; i < n; ++i) {

@@ -109,7 +109,7 @@ template <class T, class Body> void everywhere(const Body& body) {
     for (const Level at : levels())
         for (const Channels& s : shapes) {
             CAPTURE(name(at), s.batch, s.channels, s.inner);
-            body(at, s, numbers<T>(s.size(), s.size() + s.inner), numbers<T>(s.channels, 3, 0.5, 2),
+            body(s, numbers<T>(s.size(), s.size() + s.inner), numbers<T>(s.channels, 3, 0.5, 2),
                  numbers<T>(s.channels, 4));
         }
 }
@@ -118,39 +118,39 @@ template <class T, class Body> void everywhere(const Body& body) {
 
 TEMPLATE_TEST_CASE("batch_norm normalises each channel and saves its statistics", "[normalization]", float, double) {
     using T = TestType;
-    everywhere<T>([](Level at, const Channels& s, const std::vector<T>& x, const std::vector<T>& weight,
-                     const std::vector<T>& bias) {
-        const Arrays exact{reals(x), reals(weight), reals(bias)};
-        Trial<T> trial{s, x, weight, bias, {}};
-        for (const bool relu : {false, true}) {
-            kernels::batch_norm(trial.forward(relu), trial.statistics(), at);
-            const Reals exact_variance = variance_of(exact.x, s);
-            check_close(trial.mean, mean_of(exact.x, s), 16);
-            check_close(trial.variance, exact_variance, 32);
-            Reals exact_rstd;
-            for (const Real v : exact_variance) exact_rstd.push_back(1 / std::sqrt(v + epsilon));
-            check_close(trial.rstd, exact_rstd, 32);
-            check_close(trial.y, batch_norm_of(exact, s, relu), 64);
+    everywhere<T>(
+        [](const Channels& s, const std::vector<T>& x, const std::vector<T>& weight, const std::vector<T>& bias) {
+            const Arrays exact{reals(x), reals(weight), reals(bias)};
+            Trial<T> trial{s, x, weight, bias, {}};
+            for (const bool relu : {false, true}) {
+                kernels::batch_norm(trial.forward(relu), trial.statistics());
+                const Reals exact_variance = variance_of(exact.x, s);
+                check_close(trial.mean, mean_of(exact.x, s), 16);
+                check_close(trial.variance, exact_variance, 32);
+                Reals exact_rstd;
+                for (const Real v : exact_variance) exact_rstd.push_back(1 / std::sqrt(v + epsilon));
+                check_close(trial.rstd, exact_rstd, 32);
+                check_close(trial.y, batch_norm_of(exact, s, relu), 64);
 
-            // In place, without weight and bias.
-            auto z = x;
-            kernels::batch_norm<T>({.shape = s, .x = z.data(), .epsilon = T(epsilon), .relu = relu, .y = z.data()},
-                                   trial.statistics(), at);
-            check_close(z, batch_norm_of({exact.x, Reals(s.channels, 1), Reals(s.channels, 0)}, s, relu), 64);
+                // In place, without weight and bias.
+                auto z = x;
+                kernels::batch_norm<T>({.shape = s, .x = z.data(), .epsilon = T(epsilon), .relu = relu, .y = z.data()},
+                                       trial.statistics());
+                check_close(z, batch_norm_of({exact.x, Reals(s.channels, 1), Reals(s.channels, 0)}, s, relu), 64);
 
-            kernels::batch_norm_inference(trial.forward(relu), bias.data(), weight.data(), at);
-            check_close(trial.y, normalized(exact, s, exact.bias, exact.weight, relu), 16);
-        }
-    });
+                kernels::batch_norm_inference(trial.forward(relu), bias.data(), weight.data());
+                check_close(trial.y, normalized(exact, s, exact.bias, exact.weight, relu), 16);
+            }
+        });
 }
 
 TEMPLATE_TEST_CASE("batch_norm keeps a small variance beside a large mean", "[normalization]", float, double) {
     using T = TestType;
-    everywhere<T>([](Level at, const Channels& s, std::vector<T> x, const std::vector<T>&, const std::vector<T>&) {
+    everywhere<T>([](const Channels& s, std::vector<T> x, const std::vector<T>&, const std::vector<T>&) {
         for (T& number : x) number += 1000;
         std::vector<T> y(x.size()), mean(s.channels), rstd(s.channels), variance(s.channels);
         kernels::batch_norm<T>({.shape = s, .x = x.data(), .epsilon = T(epsilon), .y = y.data()},
-                               {mean.data(), rstd.data(), variance.data()}, at);
+                               {mean.data(), rstd.data(), variance.data()});
         check_close(mean, mean_of(reals(x), s), 4);
         check_close(variance, variance_of(reals(x), s), 32);
     });
@@ -158,7 +158,7 @@ TEMPLATE_TEST_CASE("batch_norm keeps a small variance beside a large mean", "[no
 
 TEMPLATE_TEST_CASE("batch_norm passes its cotangents back", "[normalization]", float, double) {
     using T = TestType;
-    everywhere<T>([](Level at, const Channels& s, const std::vector<T>& x, const std::vector<T>& weight,
+    everywhere<T>([](const Channels& s, const std::vector<T>& x, const std::vector<T>& weight,
                      const std::vector<T>& bias) {
         if (s.size() > 150) return;
         const Arrays exact{reals(x), reals(weight), reals(bias)};
@@ -166,7 +166,7 @@ TEMPLATE_TEST_CASE("batch_norm passes its cotangents back", "[normalization]", f
         Trial<T> trial{s, x, weight, bias, g};
         for (const bool relu : {false, true}) {
             CAPTURE(relu);
-            kernels::batch_norm(trial.forward(relu), trial.statistics(), at);
+            kernels::batch_norm(trial.forward(relu), trial.statistics());
             const auto derivatives = [&](Reals Arrays::*member) {
                 return central_differences(
                     [&](const Reals& value) {
@@ -175,7 +175,7 @@ TEMPLATE_TEST_CASE("batch_norm passes its cotangents back", "[normalization]", f
                     exact.*member);
             };
             kernels::BatchNormBackward<T> backward = trial.backward(relu);
-            kernels::batch_norm_backward(backward, at);
+            kernels::batch_norm_backward(backward);
             check_close(trial.dx, derivatives(&Arrays::x), derivative_tolerance<T>);
             check_close(trial.dweight, derivatives(&Arrays::weight), derivative_tolerance<T>);
             check_close(trial.dbias, derivatives(&Arrays::bias), derivative_tolerance<T>);
@@ -184,14 +184,14 @@ TEMPLATE_TEST_CASE("batch_norm passes its cotangents back", "[normalization]", f
             auto alone = g;
             backward.g = backward.dx = alone.data();
             backward.dweight = backward.dbias = nullptr;
-            kernels::batch_norm_backward(backward, at);
+            kernels::batch_norm_backward(backward);
             CHECK(alone == trial.dx);
         }
 
         // With constant statistics y is linear in x.
         auto linear = trial.backward(false);
         linear.constant_statistics = true;
-        kernels::batch_norm_backward(linear, at);
+        kernels::batch_norm_backward(linear);
         Reals exact_dx(x.size()), exact_dweight(s.channels), exact_dbias(s.channels);
         for (std::size_t i = 0; i < x.size(); ++i) {
             const std::size_t c = i / s.inner % s.channels;
@@ -213,8 +213,8 @@ TEMPLATE_TEST_CASE("batch_norm passes the cotangents of many rows back", "[norma
                 CAPTURE(name(at), s.batch, relu);
                 Trial<T> trial{s, numbers<T>(s.size(), 1), numbers<T>(s.channels, 3), numbers<T>(s.channels, 4),
                                numbers<T>(s.size(), 2)};
-                kernels::batch_norm(trial.forward(relu), trial.statistics(), at);
-                kernels::batch_norm_backward(trial.backward(relu), at);
+                kernels::batch_norm(trial.forward(relu), trial.statistics());
+                kernels::batch_norm_backward(trial.backward(relu));
                 Reals exact_dx(s.size()), exact_dweight(s.channels), exact_dbias(s.channels);
                 const auto cotangent = [&](std::size_t i) {
                     return relu && !(trial.y[i] > 0) ? Real(0) : Real(trial.g[i]);
@@ -245,7 +245,7 @@ TEMPLATE_TEST_CASE("relu after batch_norm lets NaN through", "[normalization]", 
         std::vector<T> y(4);
         kernels::batch_norm_inference<T>(
             {.shape = {2, 2, 1}, .x = x.data(), .epsilon = T(0), .relu = true, .y = y.data()}, mean.data(),
-            variance.data(), at);
+            variance.data());
         check_close(y, Reals{1, nan, 3, 4});
     }
 }
@@ -281,8 +281,7 @@ TEMPLATE_TEST_CASE("layer_norm normalises each row and passes its cotangents bac
                                     .epsilon = T(epsilon),
                                     .y = y.data(),
                                     .mean = mean.data(),
-                                    .rstd = rstd.data()},
-                                   at);
+                                    .rstd = rstd.data()});
             check_close(y, layer_norm_of(exact, rows, count), 32);
 
             std::vector<T> dx(x.size()), dweight(count), dbias(count);
@@ -295,8 +294,7 @@ TEMPLATE_TEST_CASE("layer_norm normalises each row and passes its cotangents bac
                                              .g = g.data(),
                                              .dx = dx.data(),
                                              .dweight = dweight.data(),
-                                             .dbias = dbias.data()},
-                                            at);
+                                             .dbias = dbias.data()});
             Reals exact_dweight(count), exact_dbias(count);
             for (std::size_t i = 0; i < x.size(); ++i) {
                 exact_dweight[i % count] += Real(g[i]) * (Real(x[i]) - mean[i / count]) * rstd[i / count];
@@ -312,8 +310,7 @@ TEMPLATE_TEST_CASE("layer_norm normalises each row and passes its cotangents bac
                                              .rstd = rstd.data(),
                                              .weight = weight.data(),
                                              .g = alone.data(),
-                                             .dx = alone.data()},
-                                            at);
+                                             .dx = alone.data()});
             CHECK(alone == dx);
             if (x.size() > 150) continue;
             check_close(dx,
@@ -337,15 +334,14 @@ TEMPLATE_TEST_CASE("batch_norm does not depend on the number of threads", "[norm
             check_any_threads([&] {
                 std::vector<T> y(x.size()), mean(s.channels), rstd(s.channels), dx(x.size()), dweight(s.channels);
                 kernels::batch_norm<T>({.shape = s, .x = x.data(), .epsilon = T(1e-5), .y = y.data()},
-                                       {mean.data(), rstd.data()}, at);
+                                       {mean.data(), rstd.data()});
                 kernels::batch_norm_backward<T>({.shape = s,
                                                  .x = x.data(),
                                                  .mean = mean.data(),
                                                  .rstd = rstd.data(),
                                                  .g = g.data(),
                                                  .dx = dx.data(),
-                                                 .dweight = dweight.data()},
-                                                at);
+                                                 .dweight = dweight.data()});
                 return std::array{y, mean, rstd, dx, dweight};
             });
         }

@@ -54,10 +54,9 @@ Real logsumexp_of(const Reals& slice) {
     return slice.empty() ? top : top + std::log(sum);
 }
 
-template <class T, class Kernel>
-std::vector<T> run(const Kernel& kernel, const std::vector<T>& x, const Slices& s, Level at) {
+template <class T, class Kernel> std::vector<T> run(const Kernel& kernel, const std::vector<T>& x, const Slices& s) {
     std::vector<T> y(s.results(), T(77));
-    kernel(x.data(), s, y.data(), at);
+    kernel(x.data(), s, y.data());
     return y;
 }
 
@@ -66,7 +65,7 @@ template <class T, class Body> void everywhere(const Body& body) {
     for (const Level at : levels())
         for (const Slices& s : shapes) {
             CAPTURE(name(at), s.outer, s.count, s.inner);
-            body(at, s, numbers<T>(s.size(), s.size() + s.inner));
+            body(s, numbers<T>(s.size(), s.size() + s.inner));
         }
 }
 
@@ -74,13 +73,13 @@ template <class T, class Body> void everywhere(const Body& body) {
 
 TEMPLATE_TEST_CASE("sums and products of slices equal their twins", "[reduce]", float, double) {
     using T = TestType;
-    everywhere<T>([](Level at, const Slices& s, const std::vector<T>& x) {
+    everywhere<T>([](const Slices& s, const std::vector<T>& x) {
         const Reals exact = reals(x);
         const Real roots = 4 + std::sqrt(static_cast<Real>(s.count));  // sums near 0 have errors of their terms' size
-        check_close(run<T>(kernels::sum<T>, x, s, at), folded(exact, s, sum_of), roots);
+        check_close(run<T>(kernels::sum<T>, x, s), folded(exact, s, sum_of), roots);
         auto near_one = x;
         for (T& number : near_one) number = 1 + number / 1000;
-        check_close(run<T>(kernels::prod<T>, near_one, s, at),
+        check_close(run<T>(kernels::prod<T>, near_one, s),
                     folded(reals(near_one), s,
                            [](const Reals& slice) {
                                Real product = 1;
@@ -132,12 +131,12 @@ TEST_CASE("products of others in a long row do not overflow where the whole prod
 
 TEMPLATE_TEST_CASE("max and min find the extremes of slices", "[reduce]", float, double) {
     using T = TestType;
-    everywhere<T>([](Level at, const Slices& s, const std::vector<T>& x) {
+    everywhere<T>([](const Slices& s, const std::vector<T>& x) {
         const Reals expected = folded(reals(x), s, largest_of<T>);
-        check_close(run<T>(kernels::max<T>, x, s, at), expected, 0);
+        check_close(run<T>(kernels::max<T>, x, s), expected, 0);
         auto negative = x;
         for (T& number : negative) number = -number;
-        auto smallest = run<T>(kernels::min<T>, negative, s, at);
+        auto smallest = run<T>(kernels::min<T>, negative, s);
         for (T& number : smallest) number = -number;
         check_close(smallest, expected, 0);
     });
@@ -157,11 +156,11 @@ TEMPLATE_TEST_CASE("max, min and their positions let NaN win wherever it stands"
                         x[(o * s.count + s.count - 1) * s.inner + i] = std::numeric_limits<T>::quiet_NaN();
                     }
                 const Reals nan(s.results(), NAN);
-                check_close(run<T>(kernels::max<T>, x, s, at), nan);
-                check_close(run<T>(kernels::min<T>, x, s, at), nan);
+                check_close(run<T>(kernels::max<T>, x, s), nan);
+                check_close(run<T>(kernels::min<T>, x, s), nan);
                 std::vector<std::int64_t> largest(s.results()), smallest(s.results());
-                kernels::argmax(x.data(), s, largest.data(), at);
-                kernels::argmin(x.data(), s, smallest.data(), at);
+                kernels::argmax(x.data(), s, largest.data());
+                kernels::argmin(x.data(), s, smallest.data());
                 const std::vector<std::int64_t> expected(s.results(), static_cast<std::int64_t>(place));
                 CHECK(largest == expected);
                 CHECK(smallest == expected);
@@ -170,12 +169,12 @@ TEMPLATE_TEST_CASE("max, min and their positions let NaN win wherever it stands"
 
 TEMPLATE_TEST_CASE("argmax and argmin give the first of equals", "[reduce]", float, double) {
     using T = TestType;
-    everywhere<T>([](Level at, const Slices& s, std::vector<T> x) {
+    everywhere<T>([](const Slices& s, std::vector<T> x) {
         if (s.count == 0) return;
         for (T& number : x) number = std::round(4 * number);  // many ties
         std::vector<std::int64_t> largest(s.results(), -1), smallest(s.results(), -1);
-        kernels::argmax(x.data(), s, largest.data(), at);
-        kernels::argmin(x.data(), s, smallest.data(), at);
+        kernels::argmax(x.data(), s, largest.data());
+        kernels::argmin(x.data(), s, smallest.data());
         const Reals first_largest = folded(reals(x), s, [](const Reals& slice) {
             return static_cast<Real>(std::max_element(slice.begin(), slice.end()) - slice.begin());
         });
@@ -196,13 +195,13 @@ TEMPLATE_TEST_CASE("argmax finds the first of infinities, too", "[reduce]", floa
                 CAPTURE(name(at), count, columns);
                 std::vector<T> x(count * columns, -infinity);
                 std::vector<std::int64_t> y(columns, -1);
-                kernels::argmax(x.data(), {1, count, columns}, y.data(), at);
+                kernels::argmax(x.data(), {1, count, columns}, y.data());
                 CHECK(y == std::vector<std::int64_t>(columns, 0));
                 std::fill_n(x.end() - static_cast<std::ptrdiff_t>(columns), columns, T(-7));
-                kernels::argmax(x.data(), {1, count, columns}, y.data(), at);
+                kernels::argmax(x.data(), {1, count, columns}, y.data());
                 CHECK(y == std::vector<std::int64_t>(columns, static_cast<std::int64_t>(count - 1)));
                 std::fill(x.begin(), x.end(), infinity);
-                kernels::argmin(x.data(), {1, count, columns}, y.data(), at);
+                kernels::argmin(x.data(), {1, count, columns}, y.data());
                 CHECK(y == std::vector<std::int64_t>(columns, 0));
             }
 }
@@ -216,7 +215,7 @@ TEST_CASE("argmax counts further than a float does", "[reduce]") {
             std::vector<float> x(many * columns, 1);
             const auto found = [&] {
                 std::vector<std::int64_t> y(columns, -1);
-                kernels::argmax(x.data(), {1, many, columns}, y.data(), at);
+                kernels::argmax(x.data(), {1, many, columns}, y.data());
                 return y.back();
             };
             const auto last_column = [&](std::size_t row) -> float& { return x[row * columns + columns - 1]; };
@@ -229,11 +228,11 @@ TEST_CASE("argmax counts further than a float does", "[reduce]") {
 
 TEMPLATE_TEST_CASE("the variance keeps its digits beside a large mean", "[reduce]", float, double) {
     using T = TestType;
-    everywhere<T>([](Level at, const Slices& s, std::vector<T> x) {
+    everywhere<T>([](const Slices& s, std::vector<T> x) {
         for (T& number : x) number += 1000;
         std::vector<T> mean(s.results()), variance(s.results());
         for (const std::size_t correction : {0, 1}) {
-            kernels::mean_and_variance(x.data(), s, correction, mean.data(), variance.data(), at);
+            kernels::mean_and_variance(x.data(), s, correction, mean.data(), variance.data());
             const Reals exact = reals(x);
             check_close(
                 mean,
@@ -256,16 +255,16 @@ TEMPLATE_TEST_CASE("the variance keeps its digits beside a large mean", "[reduce
 TEMPLATE_TEST_CASE("logsumexp neither overflows nor loses infinities", "[reduce]", float, double) {
     using T = TestType;
     const T infinity = std::numeric_limits<T>::infinity(), nan = std::numeric_limits<T>::quiet_NaN();
-    everywhere<T>([](Level at, const Slices& s, std::vector<T> x) {
-        check_close(run<T>(kernels::logsumexp<T>, x, s, at), folded(reals(x), s, logsumexp_of));
+    everywhere<T>([](const Slices& s, std::vector<T> x) {
+        check_close(run<T>(kernels::logsumexp<T>, x, s), folded(reals(x), s, logsumexp_of));
         for (T& number : x) number = number * 1000;
-        check_close(run<T>(kernels::logsumexp<T>, x, s, at), folded(reals(x), s, logsumexp_of));
+        check_close(run<T>(kernels::logsumexp<T>, x, s), folded(reals(x), s, logsumexp_of));
     });
     for (const Level at : levels()) {
         const std::vector<T> x{-infinity, -infinity, infinity, 0, nan, 1, -infinity, 0};
-        check_close(run<T>(kernels::logsumexp<T>, x, {4, 2, 1}, at), Reals{-infinity, infinity, nan, 0});
+        check_close(run<T>(kernels::logsumexp<T>, x, {4, 2, 1}), Reals{-infinity, infinity, nan, 0});
         const std::vector<T> columns{-infinity, infinity, nan, -infinity, -infinity, 0, 1, 0};
-        check_close(run<T>(kernels::logsumexp<T>, columns, {1, 2, 4}, at), Reals{-infinity, infinity, nan, 0});
+        check_close(run<T>(kernels::logsumexp<T>, columns, {1, 2, 4}), Reals{-infinity, infinity, nan, 0});
     }
 }
 
@@ -274,21 +273,21 @@ TEST_CASE("a float sum of a million numbers is right to a few ulp", "[reduce]") 
         for (const Slices s : {Slices{1, 1000000, 1}, Slices{1, 500000, 2}, Slices{1, 7812, 128}}) {
             CAPTURE(name(at), s.count, s.inner);
             const auto x = numbers<float>(s.size(), 3, 0, 1);
-            check_close(run<float>(kernels::sum<float>, x, s, at), folded(reals(x), s, sum_of), 2);
+            check_close(run<float>(kernels::sum<float>, x, s), folded(reals(x), s, sum_of), 2);
         }
         const auto a = numbers<float>(1000000, 4, 0, 1), b = numbers<float>(1000000, 5, 0, 1);
-        check_close(std::vector{kernels::dot(a.data(), b.data(), a.size(), at)}, {dot(reals(a), reals(b))}, 2);
+        check_close(std::vector{kernels::dot(a.data(), b.data(), a.size())}, {dot(reals(a), reals(b))}, 2);
     }
 }
 
 TEMPLATE_TEST_CASE("the cotangent of an extremum is shared among ties", "[reduce]", float, double) {
     using T = TestType;
-    everywhere<T>([](Level at, const Slices& s, std::vector<T> x) {
+    everywhere<T>([](const Slices& s, std::vector<T> x) {
         for (T& number : x) number = std::round(3 * number);
-        const auto y = run<T>(kernels::max<T>, x, s, at);
+        const auto y = run<T>(kernels::max<T>, x, s);
         const auto g = numbers<T>(s.results(), 9);
         std::vector<T> dx(x.size(), T(77));
-        kernels::extremum_backward(x.data(), s, y.data(), g.data(), dx.data(), at);
+        kernels::extremum_backward(x.data(), s, y.data(), g.data(), dx.data());
         Reals expected(x.size());
         for (std::size_t o = 0; o < s.outer; ++o)
             for (std::size_t i = 0; i < s.inner; ++i) {
@@ -305,7 +304,7 @@ TEMPLATE_TEST_CASE("the cotangent of an extremum is shared among ties", "[reduce
     for (const Level at : levels()) {
         const std::vector<T> x{1, nan, 5, nan}, y{nan}, g{6};
         std::vector<T> dx(4);
-        kernels::extremum_backward(x.data(), {1, 4, 1}, y.data(), g.data(), dx.data(), at);
+        kernels::extremum_backward(x.data(), {1, 4, 1}, y.data(), g.data(), dx.data());
         CHECK(dx == std::vector<T>{0, 3, 0, 3});
     }
 }
@@ -367,13 +366,13 @@ TEMPLATE_TEST_CASE("sum_to and broadcast_to undo and repeat any broadcast", "[re
             Reals sums(size(narrow));
             for (std::size_t flat = 0; flat < origin.size(); ++flat) sums[origin[flat]] += x[flat];
             std::vector<T> y(sums.size(), T(77));
-            kernels::sum_to<T>(x.data(), wide, y.data(), narrow, at);
+            kernels::sum_to<T>(x.data(), wide, y.data(), narrow);
             check_close(y, sums, 20);
 
             const auto small = numbers<T>(size(narrow), 12);
             std::vector<T> repeated(size(wide), T(77)), expected(size(wide));
             for (std::size_t flat = 0; flat < origin.size(); ++flat) expected[flat] = small[origin[flat]];
-            kernels::broadcast_to<T>(small.data(), narrow, repeated.data(), wide, at);
+            kernels::broadcast_to<T>(small.data(), narrow, repeated.data(), wide);
             CHECK(repeated == expected);
         }
 }
@@ -390,20 +389,20 @@ TEMPLATE_TEST_CASE("in-place sums, quotients and checks treat every element", "[
                 divided[i] = a[i] / T(0.3);
             }
             auto x = a;
-            kernels::add_in_place(x.data(), b.data(), n, at);
+            kernels::add_in_place(x.data(), b.data(), n);
             CHECK((x == sum));
             x = a;
-            kernels::divide_in_place(x.data(), T(0.3), n, at);
+            kernels::divide_in_place(x.data(), T(0.3), n);
             CHECK((x == divided));
-            check_close(std::vector{kernels::squared_norm(a.data(), n, at)}, {dot(reals(a), reals(a))}, 4);
-            CHECK(kernels::all_finite(a.data(), n, at));
+            check_close(std::vector{kernels::squared_norm(a.data(), n)}, {dot(reals(a), reals(a))}, 4);
+            CHECK(kernels::all_finite(a.data(), n));
             for (const T bad : {std::numeric_limits<T>::infinity(), -std::numeric_limits<T>::infinity(),
                                 std::numeric_limits<T>::quiet_NaN()})
                 for (const std::size_t place : {std::size_t{0}, n / 2, n - 1}) {
                     if (n == 0) continue;
                     x = a;
                     x[place] = bad;
-                    CHECK_FALSE(kernels::all_finite(x.data(), n, at));
+                    CHECK_FALSE(kernels::all_finite(x.data(), n));
                 }
         }
 }

@@ -97,7 +97,7 @@ template <class T, class Body> void everywhere(const Body& body) {
     for (const Level at : levels())
         for (const Slices& s : shapes) {
             CAPTURE(name(at), s.outer, s.count, s.inner);
-            body(at, s, numbers<T>(s.size(), s.size() + s.inner, -5, 5));
+            body(s, numbers<T>(s.size(), s.size() + s.inner, -5, 5));
         }
 }
 
@@ -105,20 +105,20 @@ template <class T, class Body> void everywhere(const Body& body) {
 
 TEMPLATE_TEST_CASE("softmax and log_softmax equal their twins", "[softmax]", float, double) {
     using T = TestType;
-    everywhere<T>([](Level at, const Slices& s, const std::vector<T>& x) {
+    everywhere<T>([](const Slices& s, const std::vector<T>& x) {
         for (const T shift : {T(0), T(1000), T(-1000)}) {
             auto shifted = x;
             for (T& number : shifted) number += shift;
             std::vector<T> y(x.size()), log_y(x.size());
-            kernels::softmax(shifted.data(), s, y.data(), at);
-            kernels::log_softmax(shifted.data(), s, log_y.data(), at);
+            kernels::softmax(shifted.data(), s, y.data());
+            kernels::log_softmax(shifted.data(), s, log_y.data());
             check_close(y, softmax_of(reals(shifted), s), 8, 0);
             check_close(log_y, log_softmax_of(reals(shifted), s));
             std::vector<T> sums(s.results());
-            kernels::softmax_and_logsumexp(shifted.data(), s, log_y.data(), sums.data(), at);
+            kernels::softmax_and_logsumexp(shifted.data(), s, log_y.data(), sums.data());
             CHECK(log_y == y);
             check_close(sums, logsumexp_of(reals(shifted), s));
-            kernels::softmax(shifted.data(), s, shifted.data(), at);
+            kernels::softmax(shifted.data(), s, shifted.data());
             CHECK(shifted == y);
         }
     });
@@ -140,12 +140,12 @@ TEMPLATE_TEST_CASE("softmax of the largest and of infinite numbers is what PyTor
                 for (std::size_t i = 0; i < two.size(); ++i) two[i] = y[i / 2 * count + i % 2];
                 return two;
             };
-            kernels::softmax(x.data(), {rows, count, 1}, y.data(), at);
+            kernels::softmax(x.data(), {rows, count, 1}, y.data());
             check_close(results(), Reals{1, 0, 1, 0, nan, nan, nan, nan, nan, nan}, 1);
-            kernels::softmax_and_logsumexp(x.data(), {rows, count, 1}, y.data(), sums.data(), at);
+            kernels::softmax_and_logsumexp(x.data(), {rows, count, 1}, y.data(), sums.data());
             check_close(sums, Reals{huge, 0, nan, -infinity, infinity}, 1);
             check_close(results(), Reals{1, 0, 1, 0, nan, nan, nan, nan, nan, 0}, 1);
-            kernels::log_softmax(x.data(), {rows, count, 1}, y.data(), at);
+            kernels::log_softmax(x.data(), {rows, count, 1}, y.data());
             const std::vector<T> logarithms = results();
             check_close(std::vector<T>(logarithms.begin() + 2, logarithms.end()),
                         Reals{0, -infinity, nan, nan, nan, nan, nan, nan}, 1);
@@ -154,15 +154,15 @@ TEMPLATE_TEST_CASE("softmax of the largest and of infinite numbers is what PyTor
 
 TEMPLATE_TEST_CASE("softmax and log_softmax pass their cotangents back", "[softmax]", float, double) {
     using T = TestType;
-    everywhere<T>([](Level at, const Slices& s, const std::vector<T>& x) {
+    everywhere<T>([](const Slices& s, const std::vector<T>& x) {
         const auto g = numbers<T>(x.size(), 99);
         std::vector<T> y(x.size()), dx(x.size());
-        kernels::softmax(x.data(), s, y.data(), at);
-        kernels::softmax_backward(y.data(), g.data(), s, dx.data(), at);
+        kernels::softmax(x.data(), s, y.data());
+        kernels::softmax_backward(y.data(), g.data(), s, dx.data());
         check_close(dx, softmax_cotangent_of(reals(x), reals(g), s), 32);
-        kernels::log_softmax(x.data(), s, y.data(), at);
+        kernels::log_softmax(x.data(), s, y.data());
         dx = g;
-        kernels::log_softmax_backward(y.data(), dx.data(), s, dx.data(), at);
+        kernels::log_softmax_backward(y.data(), dx.data(), s, dx.data());
         check_close(dx, log_softmax_cotangent_of(reals(x), reals(g), s), 32);
     });
 }
@@ -204,18 +204,17 @@ TEMPLATE_TEST_CASE("softmax_cross_entropy equals PyTorch's CrossEntropyLoss", "[
         std::vector<T> losses(shape.results()), only_losses(shape.results()), sample_weights(shape.results());
         std::vector<T> probabilities(x.size()), dx(x.size());
         kernels::softmax_cross_entropy<T>(x.data(), shape, target,
-                                          {losses.data(), probabilities.data(), sample_weights.data()}, at);
+                                          {losses.data(), probabilities.data(), sample_weights.data()});
         check_close(losses, expected_losses);
         check_close(probabilities, expected_p, 8, 0);
         CHECK((sample_weights == expected_weights));
-        kernels::softmax_cross_entropy<T>(x.data(), shape, target, {.losses = only_losses.data()}, at);
+        kernels::softmax_cross_entropy<T>(x.data(), shape, target, {.losses = only_losses.data()});
         CHECK((only_losses == losses));
         if (!small) continue;
-        kernels::softmax_cross_entropy_backward(probabilities.data(), shape, target, scales.data(), false, dx.data(),
-                                                at);
+        kernels::softmax_cross_entropy_backward(probabilities.data(), shape, target, scales.data(), false, dx.data());
         check_close(dx, expected_dx, derivative_tolerance<T>);
         kernels::softmax_cross_entropy_backward(probabilities.data(), shape, target, scales.data(), true,
-                                                probabilities.data(), at);
+                                                probabilities.data());
         check_close(probabilities, expected_dx_of_sum, derivative_tolerance<T>);
     }
 }
@@ -233,20 +232,20 @@ namespace {
 // What the kernels write for some slices, one array after the other.
 template <class T>
 std::vector<std::vector<T>> all_results(const Slices& s, const std::vector<T>& x, const std::vector<T>& g,
-                                        const CrossEntropyTarget<T>& target, bool one_scale, Level at) {
+                                        const CrossEntropyTarget<T>& target, bool one_scale) {
     std::vector<std::vector<T>> results(6, std::vector<T>(s.size()));
     std::vector<T> sums(s.results()), losses(s.results()), weights(s.results());
-    kernels::softmax_and_logsumexp(x.data(), s, results[0].data(), sums.data(), at);
-    kernels::log_softmax(x.data(), s, results[1].data(), at);
-    kernels::softmax_backward(results[0].data(), g.data(), s, results[2].data(), at);
-    kernels::log_softmax_backward(results[1].data(), g.data(), s, results[3].data(), at);
-    kernels::softmax_cross_entropy<T>(x.data(), s, target, {losses.data(), results[4].data(), weights.data()}, at);
+    kernels::softmax_and_logsumexp(x.data(), s, results[0].data(), sums.data());
+    kernels::log_softmax(x.data(), s, results[1].data());
+    kernels::softmax_backward(results[0].data(), g.data(), s, results[2].data());
+    kernels::log_softmax_backward(results[1].data(), g.data(), s, results[3].data());
+    kernels::softmax_cross_entropy<T>(x.data(), s, target, {losses.data(), results[4].data(), weights.data()});
     const T half = T(0.5);
     kernels::softmax_cross_entropy_backward(results[4].data(), s, target, one_scale ? &half : losses.data(), one_scale,
-                                            results[5].data(), at);
+                                            results[5].data());
     std::vector<T> in_place = results[4];
     kernels::softmax_cross_entropy_backward(in_place.data(), s, target, one_scale ? &half : losses.data(), one_scale,
-                                            in_place.data(), at);
+                                            in_place.data());
     CHECK((in_place == results[5]));
     results.insert(results.end(), {sums, losses, weights});
     return results;
@@ -272,8 +271,8 @@ TEMPLATE_TEST_CASE("arrays that are shared among threads have the softmax and cr
             const bool one_scale = s.outer == 7;
             CrossEntropyTarget<T> target{
                 .labels = labels.data(), .class_weights = weights.data(), .label_smoothing = T(0.1)};
-            const auto together = all_results(s, x, g, target, one_scale, at);
-            check_any_threads([&] { return all_results(s, x, g, target, one_scale, at); });
+            const auto together = all_results(s, x, g, target, one_scale);
+            check_any_threads([&] { return all_results(s, x, g, target, one_scale); });
 
             for (std::size_t slice = 0; slice < s.results(); slice += slice % 3 == 0 ? 1 : 5) {
                 const std::size_t first = slice / s.inner * s.count * s.inner + slice % s.inner;
@@ -283,7 +282,7 @@ TEMPLATE_TEST_CASE("arrays that are shared among threads have the softmax and cr
                     return one;
                 };
                 target.labels = labels.data() + slice;
-                const auto expected = all_results({1, s.count, 1}, alone(x), alone(g), target, one_scale, at);
+                const auto expected = all_results({1, s.count, 1}, alone(x), alone(g), target, one_scale);
                 const Real probability = 1 / static_cast<Real>(s.count);  // about
                 for (std::size_t i = 0; i < 6; ++i)
                     check_close(alone(together[i]), reals(expected[i]), 32, probability);

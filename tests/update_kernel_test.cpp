@@ -56,8 +56,8 @@ TEMPLATE_TEST_CASE("steps of SGD equal PyTorch's formula", "[update]", float, do
                 for (int step = 0; step < 3; ++step) {
                     const auto g = numbers<T>(n, static_cast<std::uint64_t>(10 + step));
                     options.first_step = step == 0;
-                    kernels::sgd_update(options, g.data(), p.data(), options.momentum != 0 ? buffer.data() : nullptr, n,
-                                        at);
+                    kernels::sgd_update(options, g.data(), p.data(), options.momentum != 0 ? buffer.data() : nullptr,
+                                        n);
                     for (std::size_t i = 0; i < n; ++i) sgd_twin(options, g[i], exact_p[i], exact_buffer[i]);
                 }
                 check_close(p, exact_p);
@@ -86,7 +86,7 @@ TEMPLATE_TEST_CASE("steps of Adam, AdamW and AMSGrad equal PyTorch's formula", "
                         options.bias_correction1 = 1 - std::pow(options.beta1, step);
                         options.bias_correction2 = 1 - std::pow(options.beta2, step);
                         kernels::adam_update(options, g.data(), p.data(), m.data(), v.data(),
-                                             amsgrad ? largest.data() : nullptr, n, at);
+                                             amsgrad ? largest.data() : nullptr, n);
                         for (std::size_t i = 0; i < n; ++i)
                             adam_twin(options, amsgrad, g[i], exact_p[i], exact_m[i], exact_v[i], exact_largest[i]);
                     }

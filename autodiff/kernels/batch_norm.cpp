@@ -23,26 +23,26 @@ template <class Work> void each_channel_range(const Channels& shape, const Work&
 
 }  // namespace
 
-template <class T> void batch_norm(const BatchNorm<T>& norm, const BatchStatistics<T>& statistics, Level at) {
-    const auto kernel = batch_norm_kernels<T>(at).batch_norm;
+template <class T> void batch_norm(const BatchNorm<T>& norm, const BatchStatistics<T>& statistics) {
+    const auto kernel = batch_norm_kernels<T>().batch_norm;
     each_channel_range(norm.shape, [&](std::size_t first, std::size_t last) { kernel(norm, statistics, first, last); });
 }
 
-template <class T> void batch_norm_inference(const BatchNorm<T>& norm, const T* mean, const T* variance, Level at) {
-    const auto kernel = batch_norm_kernels<T>(at).inference;
+template <class T> void batch_norm_inference(const BatchNorm<T>& norm, const T* mean, const T* variance) {
+    const auto kernel = batch_norm_kernels<T>().inference;
     each_channel_range(norm.shape,
                        [&](std::size_t first, std::size_t last) { kernel(norm, mean, variance, first, last); });
 }
 
-template <class T> void batch_norm_backward(const BatchNormBackward<T>& norm, Level at) {
-    const auto kernel = batch_norm_kernels<T>(at).backward;
+template <class T> void batch_norm_backward(const BatchNormBackward<T>& norm) {
+    const auto kernel = batch_norm_kernels<T>().backward;
     each_channel_range(norm.shape, [&](std::size_t first, std::size_t last) { kernel(norm, first, last); });
 }
 
-#define XGRAD_BATCH_NORM(T)                                                             \
-    template void batch_norm(const BatchNorm<T>&, const BatchStatistics<T>&, Level);    \
-    template void batch_norm_inference(const BatchNorm<T>&, const T*, const T*, Level); \
-    template void batch_norm_backward(const BatchNormBackward<T>&, Level);
+#define XGRAD_BATCH_NORM(T)                                                      \
+    template void batch_norm(const BatchNorm<T>&, const BatchStatistics<T>&);    \
+    template void batch_norm_inference(const BatchNorm<T>&, const T*, const T*); \
+    template void batch_norm_backward(const BatchNormBackward<T>&);
 XGRAD_BATCH_NORM(float)
 XGRAD_BATCH_NORM(double)
 

@@ -37,11 +37,10 @@ template <class T> struct BatchStatistics {
 };
 
 /// Normalises with the statistics of the batch itself and writes them.
-template <class T> void batch_norm(const BatchNorm<T>& norm, const BatchStatistics<T>& statistics, Level at = level());
+template <class T> void batch_norm(const BatchNorm<T>& norm, const BatchStatistics<T>& statistics);
 
 /// Normalises with statistics that are given.
-template <class T>
-void batch_norm_inference(const BatchNorm<T>& norm, const T* mean, const T* variance, Level at = level());
+template <class T> void batch_norm_inference(const BatchNorm<T>& norm, const T* mean, const T* variance);
 
 /// The cotangents of batch_norm or batch_norm_inference, from those of the result. What is null is not computed.
 template <class T> struct BatchNormBackward {
@@ -58,7 +57,7 @@ template <class T> struct BatchNormBackward {
     T* dbias = nullptr;
 };
 
-template <class T> void batch_norm_backward(const BatchNormBackward<T>& norm, Level at = level());
+template <class T> void batch_norm_backward(const BatchNormBackward<T>& norm);
 
 /// The level's share of the work: one thread's piece, a range of channels [first, last).
 template <class T> struct BatchNormKernels {
@@ -71,6 +70,6 @@ template <class T> struct BatchNormKernels {
 XGRAD_AT_EVERY_LEVEL(template <class T> const BatchNormKernels<T>& batch_norm_kernels();)
 
 /// The table of a level.
-template <class T> const BatchNormKernels<T>& batch_norm_kernels(Level at) { XGRAD_SELECT(at, batch_norm_kernels<T>()) }
+template <class T> const BatchNormKernels<T>& batch_norm_kernels() { XGRAD_SELECT(batch_norm_kernels<T>()) }
 
 }  // namespace xgrad::kernels

@@ -133,22 +133,22 @@ struct Recurrence {
 
 }  // namespace
 
-template <class T> bool RecurringOperand<T>::pays(const Broadcast& loop, std::size_t operand, Level at) {
+template <class T> bool RecurringOperand<T>::pays(const Broadcast& loop, std::size_t operand) {
     if (loop.rank == 1 || loop.extent[0] > 16 || loop.is_whole(operand)) return false;
     const Recurrence recurrence(loop, operand);
     if (!recurrence.exists()) return false;
     // As measured: finding the places of a vector takes as long as gathering so many rows.
     const bool is_matrix = loop.rank == 2;  // of long columns, which are gathered well
-    if (is_matrix && (recurrence.is_column() || at == Level::avx2)) return false;
-    if (at == Level::portable && !recurrence.is_column()) return false;
+    if (is_matrix && (recurrence.is_column() || level() == Level::avx2)) return false;
+    if (level() == Level::portable && !recurrence.is_column()) return false;
     const std::size_t rows = loop.size / loop.extent[0];
     const std::size_t vectors = recurrence.block / std::gcd(recurrence.block, std::size_t{16});
     return rows >= 100 + (is_matrix ? 300 : 25) * vectors;
 }
 
 template <class T>
-RecurringOperand<T>::RecurringOperand(const Broadcast& loop, std::size_t operand, const T* from, Level at)
-    : loop_(&loop), operand_(operand), from_(from), kernels_(&move_kernels<T>(at)) {
+RecurringOperand<T>::RecurringOperand(const Broadcast& loop, std::size_t operand, const T* from)
+    : loop_(&loop), operand_(operand), from_(from), kernels_(&move_kernels<T>()) {
     const Recurrence recurrence(loop, operand);
     block_ = recurrence.block, step_ = recurrence.step, is_column_ = recurrence.is_column();
     for (std::size_t d = 0; d < loop.rank; ++d)

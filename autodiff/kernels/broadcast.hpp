@@ -60,12 +60,12 @@ void gather(const Broadcast& loop, std::size_t operand, const T* from, std::size
 template <class T> class RecurringOperand {
 public:
     /// (An operand that does not recur is gathered row by row.)
-    RecurringOperand(const Broadcast& loop, std::size_t operand, const T* from, Level at = level());
+    RecurringOperand(const Broadcast& loop, std::size_t operand, const T* from);
 
     void operator()(std::size_t begin, std::size_t count, T* to) const;
 
     /// Whether the operand recurs so that this is faster than gathering it row by row.
-    static bool pays(const Broadcast& loop, std::size_t operand, Level at = level());
+    static bool pays(const Broadcast& loop, std::size_t operand);
 
     std::size_t operand() const { return operand_; }
 

@@ -283,15 +283,13 @@ inline constexpr ElementwiseKernel<T, N> elementwise_kernel{{&Elementwise<Formul
 }  // namespace XGRAD_LEVEL
 
 /// The kernel of a formula of N operands. A formula of the library has one for each instruction-set level.
-template <class Formula, class T, std::size_t N> const ElementwiseKernel<T, N>& elementwise_kernel(Level at) {
-    static_assert(formulas::Formulas::position<Formula> < formulas::Formulas::size && N == operands_of<Formula>());
-    XGRAD_SELECT(at, formula_kernel<Formula, T>())
-}
 template <class Formula, class T, std::size_t N> const ElementwiseKernel<T, N>& elementwise_kernel() {
-    if constexpr (formulas::Formulas::position<Formula> < formulas::Formulas::size)
-        return elementwise_kernel<Formula, T, N>(level());
-    else
+    if constexpr (formulas::Formulas::position<Formula> < formulas::Formulas::size) {
+        static_assert(N == operands_of<Formula>());
+        XGRAD_SELECT(formula_kernel<Formula, T>())
+    } else {
         return XGRAD_LEVEL::elementwise_kernel<Formula, T, N>;
+    }
 }
 
 }  // namespace xgrad::kernels

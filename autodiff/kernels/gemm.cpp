@@ -117,7 +117,7 @@ template <class T> struct Batch {
 
 template <class T> class Multiplication {
 public:
-    Multiplication(const Gemm<T>& g, Level at) : kernels_(gemm_kernels<T>(at)), plan_(choose_plan(g, kernels_, at)) {}
+    explicit Multiplication(const Gemm<T>& g) : kernels_(gemm_kernels<T>()), plan_(choose_plan(g, kernels_)) {}
 
     void run(const Batch<T>& batch) const {
         const Gemm<T>& g = batch.first;
@@ -284,15 +284,15 @@ template <class T> Gemm<T> transposed(const Gemm<T>& g) {
     return other;
 }
 
-template <class T> void multiply_transposed(const Gemm<T>& g, Level at) {
+template <class T> void multiply_transposed(const Gemm<T>& g) {
     const memory::Scratch<T> transposed_c(g.rows * g.columns);
     Gemm<T> other = transposed(g);
     other.c = transposed_c.data(), other.c_stride = g.rows, other.accumulate = false;
-    gemm(other, at);
+    gemm(other);
     in_pieces(g.rows, g.columns, [&](std::size_t first, std::size_t rows) {
         const T* const sums = transposed_c.data() + first;
         T* const c = g.c + first * g.c_stride;
-        if (!g.accumulate) return transpose(sums, g.rows, rows, g.columns, c, g.c_stride, at);
+        if (!g.accumulate) return transpose(sums, g.rows, rows, g.columns, c, g.c_stride);
         for (std::size_t row = 0; row < rows; ++row)
             for (std::size_t j = 0; j < g.columns; ++j) c[row * g.c_stride + j] += sums[j * g.rows + row];
     });
@@ -304,12 +304,12 @@ template <class T> bool suits_rows_of_b(const Gemm<T>& g, const GemmKernels<T>& 
            g.depth >= std::max<std::size_t>(24, 4 * g.columns);
 }
 
-template <class T> void multiply_rows_of_b(const Gemm<T>& g, Level at) {
+template <class T> void multiply_rows_of_b(const Gemm<T>& g) {
     const memory::Scratch<T> rows(g.columns * g.depth);
-    transpose(g.b, g.b_stride, g.columns, g.depth, rows.data(), g.depth, at);
+    transpose(g.b, g.b_stride, g.columns, g.depth, rows.data(), g.depth);
     Gemm<T> other = g;
     other.b = rows.data(), other.b_stride = g.depth, other.transpose_b = true;
-    gemm(other, at);
+    gemm(other);
 }
 
 // Where multiply_tiny is as fast as products one by one: finding its permutations takes as long as some of them.
@@ -348,28 +348,27 @@ template <class T> void multiply_vectors(const Batch<T>& batch, const GemmKernel
 }  // namespace
 
 template <class T>
-void gemm_batch(const Gemm<T>& first, std::size_t count, std::size_t a_step, std::size_t b_step, std::size_t c_step,
-                Level at) {
+void gemm_batch(const Gemm<T>& first, std::size_t count, std::size_t a_step, std::size_t b_step, std::size_t c_step) {
     if (first.rows == 0 || first.columns == 0 || count == 0) return;
-    const GemmKernels<T>& kernels = gemm_kernels<T>(at);
+    const GemmKernels<T>& kernels = gemm_kernels<T>();
     const Batch<T> batch{first, count, a_step, b_step, c_step};
     if (is_tiny(batch, kernels)) return multiply_tiny(batch, kernels);
     if (are_vectors(batch, kernels)) return multiply_vectors(batch, kernels);
-    if (b_is_column(first)) return gemm_batch(with_row(first), count, a_step, b_step, c_step, at);
-    if (is_row_on_end(first)) return gemm_batch(transposed(first), count, b_step, a_step, c_step, at);
-    if (count == 1 && suits_transposing(first, kernels)) return multiply_transposed(first, at);
-    if (count == 1 && suits_rows_of_b(first, kernels)) return multiply_rows_of_b(first, at);
+    if (b_is_column(first)) return gemm_batch(with_row(first), count, a_step, b_step, c_step);
+    if (is_row_on_end(first)) return gemm_batch(transposed(first), count, b_step, a_step, c_step);
+    if (count == 1 && suits_transposing(first, kernels)) return multiply_transposed(first);
+    if (count == 1 && suits_rows_of_b(first, kernels)) return multiply_rows_of_b(first);
     // (A plan would take as long as multiplying 8³.)
     if (count == 1 && is_small(first) && !suits_dots(first, kernels))
         return is_shallow(first, kernels) ? kernels.multiply_shallow(first) : kernels.multiply_small(first);
-    Multiplication<T>(first, at).run(batch);
+    Multiplication<T>(first).run(batch);
 }
 
-template <class T> void gemm(const Gemm<T>& product, Level at) { gemm_batch(product, 1, 0, 0, 0, at); }
+template <class T> void gemm(const Gemm<T>& product) { gemm_batch(product, 1, 0, 0, 0); }
 
-template void gemm(const Gemm<float>&, Level);
-template void gemm(const Gemm<double>&, Level);
-template void gemm_batch(const Gemm<float>&, std::size_t, std::size_t, std::size_t, std::size_t, Level);
-template void gemm_batch(const Gemm<double>&, std::size_t, std::size_t, std::size_t, std::size_t, Level);
+template void gemm(const Gemm<float>&);
+template void gemm(const Gemm<double>&);
+template void gemm_batch(const Gemm<float>&, std::size_t, std::size_t, std::size_t, std::size_t);
+template void gemm_batch(const Gemm<double>&, std::size_t, std::size_t, std::size_t, std::size_t);
 
 }  // namespace xgrad::kernels

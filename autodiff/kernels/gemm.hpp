@@ -32,13 +32,12 @@ template <class T> struct Gemm {
 };
 
 /// Computes the product, for T = float or double. Bitwise the same for any number of threads.
-template <class T> void gemm(const Gemm<T>& product, Level at = level());
+template <class T> void gemm(const Gemm<T>& product);
 
 /// Computes `count` products of the same sizes. Those after the first have their matrices a_step, b_step and c_step
 /// further on in memory (0 to use one matrix for all); the bias is shared.
 template <class T>
-void gemm_batch(const Gemm<T>& first, std::size_t count, std::size_t a_step, std::size_t b_step, std::size_t c_step,
-                Level at = level());
+void gemm_batch(const Gemm<T>& first, std::size_t count, std::size_t a_step, std::size_t b_step, std::size_t c_step);
 
 // What follows is between gemm.cpp, which plans (gemm_plan.hpp), and gemm.simd.cpp, which multiplies.
 
@@ -108,6 +107,6 @@ template <class T> struct GemmKernels {
 };
 
 XGRAD_AT_EVERY_LEVEL(template <class T> const GemmKernels<T>& gemm_kernels();)
-template <class T> const GemmKernels<T>& gemm_kernels(Level at = level()) { XGRAD_SELECT(at, gemm_kernels<T>()) }
+template <class T> const GemmKernels<T>& gemm_kernels() { XGRAD_SELECT(gemm_kernels<T>()) }
 
 }  // namespace xgrad::kernels

@@ -145,8 +145,8 @@ template <class T> bool fetches_dots(const Gemm<T>& g) {
     return bytes >= (std::min(g.rows, g.columns) < 8 ? beyond_caches : second_level_cache() / 2);
 }
 
-template <class T> GemmPlan choose_plan(const Gemm<T>& g, const GemmKernels<T>& kernels, Level at) {
-    if (at == Level::amx && kernels.multiply_on_unit && suits_unit(g)) return {.method = GemmMethod::unit};
+template <class T> GemmPlan choose_plan(const Gemm<T>& g, const GemmKernels<T>& kernels) {
+    if (level() == Level::amx && kernels.multiply_on_unit && suits_unit(g)) return {.method = GemmMethod::unit};
     if (suits_dots(g, kernels)) {
         if (suits_row(g, kernels)) return {.method = GemmMethod::row};
         return {.method = GemmMethod::dots, .fetch_next = fetches_dots(g), .b_is_longer = g.rows < g.columns};

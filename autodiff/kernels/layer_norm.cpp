@@ -7,8 +7,8 @@
 
 namespace xgrad::kernels {
 
-template <class T> void layer_norm(const LayerNorm<T>& norm, Level at) {
-    const auto kernel = layer_norm_kernels<T>(at).layer_norm;
+template <class T> void layer_norm(const LayerNorm<T>& norm) {
+    const auto kernel = layer_norm_kernels<T>().layer_norm;
     in_pieces(norm.rows, norm.count, [&](std::size_t first, std::size_t n) {
         LayerNorm<T> piece = norm;
         piece.rows = n;
@@ -20,8 +20,8 @@ template <class T> void layer_norm(const LayerNorm<T>& norm, Level at) {
     });
 }
 
-template <class T> void layer_norm_backward(const LayerNormBackward<T>& norm, Level at) {
-    const auto kernel = layer_norm_kernels<T>(at).backward;
+template <class T> void layer_norm_backward(const LayerNormBackward<T>& norm) {
+    const auto kernel = layer_norm_kernels<T>().backward;
     // Each group of rows has its own sums for weight and bias, which are then added up pairwise.
     constexpr std::size_t group = 64;
     const std::size_t groups = ceil_divide(norm.rows, group), count = norm.count;
@@ -47,13 +47,13 @@ template <class T> void layer_norm_backward(const LayerNormBackward<T>& norm, Le
             kernel(piece);
         }
     });
-    if (dweights) sum(dweights.data(), {1, groups, count}, norm.dweight, at);
-    if (dbiases) sum(dbiases.data(), {1, groups, count}, norm.dbias, at);
+    if (dweights) sum(dweights.data(), {1, groups, count}, norm.dweight);
+    if (dbiases) sum(dbiases.data(), {1, groups, count}, norm.dbias);
 }
 
-#define XGRAD_LAYER_NORM(T)                               \
-    template void layer_norm(const LayerNorm<T>&, Level); \
-    template void layer_norm_backward(const LayerNormBackward<T>&, Level);
+#define XGRAD_LAYER_NORM(T)                        \
+    template void layer_norm(const LayerNorm<T>&); \
+    template void layer_norm_backward(const LayerNormBackward<T>&);
 XGRAD_LAYER_NORM(float)
 XGRAD_LAYER_NORM(double)
 

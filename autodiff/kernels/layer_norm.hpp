@@ -20,7 +20,7 @@ template <class T> struct LayerNorm {
     T* rstd;  ///< (rows)
 };
 
-template <class T> void layer_norm(const LayerNorm<T>& norm, Level at = level());
+template <class T> void layer_norm(const LayerNorm<T>& norm);
 
 /// The cotangents of layer_norm, from those of its result. What is null is not computed.
 template <class T> struct LayerNormBackward {
@@ -36,7 +36,7 @@ template <class T> struct LayerNormBackward {
     T* dbias = nullptr;
 };
 
-template <class T> void layer_norm_backward(const LayerNormBackward<T>& norm, Level at = level());
+template <class T> void layer_norm_backward(const LayerNormBackward<T>& norm);
 
 /// The level's share of the work: one thread's piece, a range of rows.
 template <class T> struct LayerNormKernels {
@@ -47,6 +47,6 @@ template <class T> struct LayerNormKernels {
 XGRAD_AT_EVERY_LEVEL(template <class T> const LayerNormKernels<T>& layer_norm_kernels();)
 
 /// The table of a level.
-template <class T> const LayerNormKernels<T>& layer_norm_kernels(Level at) { XGRAD_SELECT(at, layer_norm_kernels<T>()) }
+template <class T> const LayerNormKernels<T>& layer_norm_kernels() { XGRAD_SELECT(layer_norm_kernels<T>()) }
 
 }  // namespace xgrad::kernels

@@ -1,4 +1,5 @@
 #include <array>
+#include <atomic>
 #include <cstdlib>
 #if defined(__x86_64__) && defined(__linux__)
 #include <cpuid.h>
@@ -31,12 +32,16 @@ bool has_matrix_unit() {
 }
 #endif
 
+void check_available(const char* what, Level level) {
+    if (!available(level))
+        throw Error(fmt::format("{}: this processor, system or build has no level '{}'", what, name(level)));
+}
+
 Level choose() {
     if (const char* wanted = std::getenv("XGRAD_LEVEL")) {
         for (Level level : levels) {
             if (name(level) != wanted) continue;
-            if (!available(level))
-                throw Error(fmt::format("XGRAD_LEVEL: this processor, system or build has no level '{}'", wanted));
+            check_available("XGRAD_LEVEL", level);
             return level;
         }
         throw Error(fmt::format("XGRAD_LEVEL: unknown level '{}'; expected portable, avx2, avx512 or amx", wanted));
@@ -46,11 +51,18 @@ Level choose() {
     return Level::portable;
 }
 
+std::atomic<Level>& chosen() {
+    static std::atomic<Level> level = choose();
+    return level;
+}
+
 }  // namespace
 
-Level level() {
-    static const Level chosen = choose();
-    return chosen;
+Level level() { return chosen().load(std::memory_order_relaxed); }
+
+void set_level(Level level) {
+    check_available("set_level", level);
+    chosen().store(level, std::memory_order_relaxed);
 }
 
 std::string_view name(Level level) {

@@ -33,6 +33,9 @@ enum class Level { portable, avx2, avx512, amx };
 /// (portable, avx2, avx512 or amx). Throws Error when it names an unknown level or one that the processor lacks.
 Level level();
 
+/// Chooses another level, for all threads; not while any of them computes. Throws Error when the processor lacks it.
+void set_level(Level level);
+
 /// The level's name, as in XGRAD_LEVEL.
 std::string_view name(Level level);
 
@@ -46,7 +49,7 @@ bool available(Level level);
 //
 //     template <class T> struct ReduceKernels { void (*sum)(…); … };                       the functions, as pointers
 //     XGRAD_AT_EVERY_LEVEL(template <class T> const ReduceKernels<T>& reduce_kernels();)    one table per level
-//     template <class T> const ReduceKernels<T>& reduce_kernels(Level at) { XGRAD_SELECT(at, reduce_kernels<T>()) }
+//     template <class T> const ReduceKernels<T>& reduce_kernels() { XGRAD_SELECT(reduce_kernels<T>()) }
 //
 // and in its *.simd.cpp, in namespace xgrad::kernels::XGRAD_LEVEL, the definition of the table.
 #if defined(__x86_64__)
@@ -54,15 +57,15 @@ bool available(Level level);
     namespace portable { __VA_ARGS__ } \
     namespace avx2 { __VA_ARGS__ } \
     namespace avx512 { __VA_ARGS__ }
-#define XGRAD_SELECT(at, ...) \
-    switch (at) { \
-        case Level::amx: \
+#define XGRAD_SELECT(...)                               \
+    switch (level()) {                                  \
+        case Level::amx:                                \
         case Level::avx512: return avx512::__VA_ARGS__; \
-        case Level::avx2: return avx2::__VA_ARGS__; \
-        case Level::portable: break; \
-    } \
+        case Level::avx2: return avx2::__VA_ARGS__;     \
+        case Level::portable: break;                    \
+    }                                                   \
     return portable::__VA_ARGS__;
 #else
 #define XGRAD_AT_EVERY_LEVEL(...) namespace portable { __VA_ARGS__ }
-#define XGRAD_SELECT(at, ...) return (void)(at), portable::__VA_ARGS__;
+#define XGRAD_SELECT(...) return portable::__VA_ARGS__;
 #endif

@@ -98,8 +98,8 @@ template <class T, std::size_t N> struct LossKernel {
 XGRAD_AT_EVERY_LEVEL(template <class Loss, class T> const LossKernel<T, operands_of<Loss>()>& loss_kernel();)
 
 /// The kernel of one of formulas::Losses.
-template <class Loss, class T> const LossKernel<T, operands_of<Loss>()>& loss_kernel(Level at = level()) {
-    XGRAD_SELECT(at, loss_kernel<Loss, T>())
+template <class Loss, class T> const LossKernel<T, operands_of<Loss>()>& loss_kernel() {
+    XGRAD_SELECT(loss_kernel<Loss, T>())
 }
 
 }  // namespace xgrad::kernels

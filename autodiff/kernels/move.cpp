@@ -6,16 +6,14 @@
 namespace xgrad::kernels {
 
 template <class T>
-void transpose(const T* x, std::size_t x_stride, std::size_t rows, std::size_t columns, T* y, std::size_t y_stride,
-               Level at) {
-    move_kernels<T>(at).transpose(x, x_stride, rows, columns, y, y_stride);
+void transpose(const T* x, std::size_t x_stride, std::size_t rows, std::size_t columns, T* y, std::size_t y_stride) {
+    move_kernels<T>().transpose(x, x_stride, rows, columns, y, y_stride);
 }
 
-template <class T>
-void transpose_each(const T* x, std::size_t count, std::size_t rows, std::size_t columns, T* y, Level at) {
+template <class T> void transpose_each(const T* x, std::size_t count, std::size_t rows, std::size_t columns, T* y) {
     // Bands of the longer side, so that a single matrix can be shared as well.
     constexpr std::size_t longest = 256;
-    const auto transpose = move_kernels<T>(at).transpose;
+    const auto transpose = move_kernels<T>().transpose;
     const bool is_tall = rows > columns;
     const std::size_t length = is_tall ? rows : columns, across = is_tall ? columns : rows, size = rows * columns;
     const std::size_t bands = ceil_divide(length, longest);
@@ -31,26 +29,26 @@ void transpose_each(const T* x, std::size_t count, std::size_t rows, std::size_t
     });
 }
 
-template <class T> void copy(const T* x, std::size_t n, T* y, Level at) {
-    const auto kernel = move_kernels<T>(at).copy;
+template <class T> void copy(const T* x, std::size_t n, T* y) {
+    const auto kernel = move_kernels<T>().copy;
     in_pieces(n, 1, [&](std::size_t begin, std::size_t count) { kernel(x + begin, count, y + begin); });
 }
 
-template <class T> void fill(T* y, T number, std::size_t n, Level at) {
-    const auto kernel = move_kernels<T>(at).fill;
+template <class T> void fill(T* y, T number, std::size_t n) {
+    const auto kernel = move_kernels<T>().fill;
     in_pieces(n, 1, [&](std::size_t begin, std::size_t count) { kernel(y + begin, number, count); });
 }
 
-template <class T> void rearrange(const RowPattern& rows, const T* x, T* y, std::size_t n, bool adds, Level at) {
-    if (n > 0) move_kernels<T>(at).rearrange(rows, x, y, n, adds);
+template <class T> void rearrange(const RowPattern& rows, const T* x, T* y, std::size_t n, bool adds) {
+    if (n > 0) move_kernels<T>().rearrange(rows, x, y, n, adds);
 }
 
-#define XGRAD_MOVE(T)                                                                                 \
-    template void transpose(const T*, std::size_t, std::size_t, std::size_t, T*, std::size_t, Level); \
-    template void transpose_each(const T*, std::size_t, std::size_t, std::size_t, T*, Level);         \
-    template void copy(const T*, std::size_t, T*, Level);                                             \
-    template void fill(T*, T, std::size_t, Level);                                                    \
-    template void rearrange(const RowPattern&, const T*, T*, std::size_t, bool, Level);
+#define XGRAD_MOVE(T)                                                                          \
+    template void transpose(const T*, std::size_t, std::size_t, std::size_t, T*, std::size_t); \
+    template void transpose_each(const T*, std::size_t, std::size_t, std::size_t, T*);         \
+    template void copy(const T*, std::size_t, T*);                                             \
+    template void fill(T*, T, std::size_t);                                                    \
+    template void rearrange(const RowPattern&, const T*, T*, std::size_t, bool);
 XGRAD_MOVE(float)
 XGRAD_MOVE(double)
 

@@ -12,19 +12,17 @@ namespace xgrad::kernels {
 
 /// y[r·y_stride + c] = x[c·x_stride + r] for r below `rows` and c below `columns`.
 template <class T>
-void transpose(const T* x, std::size_t x_stride, std::size_t rows, std::size_t columns, T* y, std::size_t y_stride,
-               Level at = level());
+void transpose(const T* x, std::size_t x_stride, std::size_t rows, std::size_t columns, T* y, std::size_t y_stride);
 
 /// The same for each of `count` matrices of rows × columns, one after the other: y is (count, columns, rows). Large
 /// ones are shared among threads.
-template <class T>
-void transpose_each(const T* x, std::size_t count, std::size_t rows, std::size_t columns, T* y, Level at = level());
+template <class T> void transpose_each(const T* x, std::size_t count, std::size_t rows, std::size_t columns, T* y);
 
 /// y[i] = x[i] for i below n. Large arrays are shared among threads.
-template <class T> void copy(const T* x, std::size_t n, T* y, Level at = level());
+template <class T> void copy(const T* x, std::size_t n, T* y);
 
 /// y[i] = number for i below n. Large arrays are shared among threads.
-template <class T> void fill(T* y, T number, std::size_t n, Level at = level());
+template <class T> void fill(T* y, T number, std::size_t n);
 
 /// What is chosen from: an array, or one number in all places.
 template <class T> struct Choice {
@@ -45,8 +43,7 @@ struct RowPattern {
 
 /// y[r·width + j] = x[r·x_width + source[j]] for the first n numbers of y; each has a source. If `adds`, it is added to
 /// what y holds, and there may be none: that number stays, but for the sign of a zero.
-template <class T>
-void rearrange(const RowPattern& rows, const T* x, T* y, std::size_t n, bool adds = false, Level at = level());
+template <class T> void rearrange(const RowPattern& rows, const T* x, T* y, std::size_t n, bool adds = false);
 
 /// Where the numbers of vectors of y come from, which recurs after some vectors: what a level makes of a RowPattern.
 struct Rearrangement {
@@ -78,13 +75,13 @@ template <class T> struct MoveKernels {
 XGRAD_AT_EVERY_LEVEL(template <class T> const MoveKernels<T>& move_kernels();)
 
 /// The table of a level.
-template <class T> const MoveKernels<T>& move_kernels(Level at) { XGRAD_SELECT(at, move_kernels<T>()) }
+template <class T> const MoveKernels<T>& move_kernels() { XGRAD_SELECT(move_kernels<T>()) }
 
 /// Copies runs of numbers, many of them: what they have in common is looked up once. (Where no near cache holds them,
 /// memcpy takes 2 to 4 times as long for runs of a kilobyte; it reads a run's end before the rest.)
 template <class T> class Copy {
 public:
-    explicit Copy(Level at = level()) : kernel_(move_kernels<T>(at).copy) {}
+    Copy() : kernel_(move_kernels<T>().copy) {}
 
     /// y[i] = x[i] for i below n.
     void operator()(const T* x, std::size_t n, T* y) const {

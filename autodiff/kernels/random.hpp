@@ -20,14 +20,11 @@ template <class T> constexpr std::size_t words_each = sizeof(T) / sizeof(std::ui
 // threads; neither that nor the level has a part in what comes out.
 
 /// Numbers in [low, high).
-template <class T>
-void fill_uniform(const RandomBlocks& blocks, T low, T high, T* y, std::size_t n, Level at = level());
+template <class T> void fill_uniform(const RandomBlocks& blocks, T low, T high, T* y, std::size_t n);
 /// Numbers of the normal distribution.
-template <class T>
-void fill_normal(const RandomBlocks& blocks, T mean, T deviation, T* y, std::size_t n, Level at = level());
+template <class T> void fill_normal(const RandomBlocks& blocks, T mean, T deviation, T* y, std::size_t n);
 /// Each `one` with this probability, in [0, 1], and else 0; a number takes one word.
-template <class T>
-void fill_bernoulli(const RandomBlocks& blocks, double probability, T one, T* y, std::size_t n, Level at = level());
+template <class T> void fill_bernoulli(const RandomBlocks& blocks, double probability, T one, T* y, std::size_t n);
 
 /// The level's share of the work: one thread's piece.
 template <class T> struct RandomKernels {
@@ -41,6 +38,6 @@ template <class T> struct RandomKernels {
 XGRAD_AT_EVERY_LEVEL(template <class T> const RandomKernels<T>& random_kernels();)
 
 /// The table of a level.
-template <class T> const RandomKernels<T>& random_kernels(Level at) { XGRAD_SELECT(at, random_kernels<T>()) }
+template <class T> const RandomKernels<T>& random_kernels() { XGRAD_SELECT(random_kernels<T>()) }
 
 }  // namespace xgrad::kernels

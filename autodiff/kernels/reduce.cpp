@@ -17,24 +17,24 @@ template <class T> using Fold = typename ReduceKernels<T>::Fold;
 using memory::Scratch;
 
 // Short columns that would leave more than half of a lane empty, as measured.
-template <class T> bool suits_transposed_columns(const Slices& slices, Level at) {
-    const std::size_t lanes = (at == Level::portable ? 16 : at == Level::avx2 ? 32 : 64) / sizeof(T);
+template <class T> bool suits_transposed_columns(const Slices& slices) {
+    const std::size_t lanes = (level() == Level::portable ? 16 : level() == Level::avx2 ? 32 : 64) / sizeof(T);
     return are_short_columns(slices) && 2 * slices.inner < lanes && slices.count <= 2 * lanes;
 }
 
 // Folds all slices with `first`; partial results, where slices are long enough to be cut, are put together by `then`.
 template <class T>
-void fold(Fold<T> first, Fold<T> then, const T* x, const T* about, const Slices& slices, T* y, Level at,
+void fold(Fold<T> first, Fold<T> then, const T* x, const T* about, const Slices& slices, T* y,
           std::size_t longest_transposed = longest_transposed_row) {
     // Not structured bindings: lambdas of Clang before 16 cannot capture them.
     const std::size_t outer = slices.outer, count = slices.count, inner = slices.inner;
     if (slices.results() == 0) return;
-    if (suits_transposed_columns<T>(slices, at) && !about)
-        return over_blocks<T, 1>({x}, slices, inner, y, at, [&](auto& transposed) {
+    if (suits_transposed_columns<T>(slices) && !about)
+        return over_blocks<T, 1>({x}, slices, inner, y, [&](auto& transposed) {
             first(transposed.inputs[0], nullptr, transposed.slices, transposed.slices.inner, transposed.results);
         });
     if (are_short_rows(slices, longest_transposed))
-        return over_blocks<T, 1>({x}, slices, 1, nullptr, at, [&](const auto& transposed) {
+        return over_blocks<T, 1>({x}, slices, 1, nullptr, [&](const auto& transposed) {
             first(transposed.inputs[0], about ? about + transposed.first : nullptr, transposed.slices,
                   transposed.slices.inner, y + transposed.first);
         });
@@ -64,12 +64,12 @@ void fold(Fold<T> first, Fold<T> then, const T* x, const T* about, const Slices&
 }
 
 template <class T>
-void find(typename ReduceKernels<T>::Find search, const T* x, const Slices& slices, std::int64_t* y, Level at) {
-    if (are_few_columns(slices)) return find(search, transposed_to_rows(x, slices, at).data(), as_rows(slices), y, at);
+void find(typename ReduceKernels<T>::Find search, const T* x, const Slices& slices, std::int64_t* y) {
+    if (are_few_columns(slices)) return find(search, transposed_to_rows(x, slices).data(), as_rows(slices), y);
     const std::size_t count = slices.count, inner = slices.inner;
     constexpr std::size_t longest = 40;  // at any level: rows as they stand are searched one by one
     if (are_short_rows(slices, longest))
-        return over_blocks<T, 1>({x}, slices, 1, nullptr, at, [&](const auto& transposed) {
+        return over_blocks<T, 1>({x}, slices, 1, nullptr, [&](const auto& transposed) {
             search(transposed.inputs[0], transposed.slices, transposed.slices.inner, y + transposed.first);
         });
     if (slices.outer == 1) {
@@ -111,14 +111,14 @@ std::size_t product(std::span<const Group> groups) {
 
 }  // namespace
 
-template <class T> void sum(const T* x, const Slices& slices, T* y, Level at) {
-    const auto& kernels = reduce_kernels<T>(at);
-    fold<T>(kernels.sum, kernels.sum, x, nullptr, slices, y, at);
+template <class T> void sum(const T* x, const Slices& slices, T* y) {
+    const auto& kernels = reduce_kernels<T>();
+    fold<T>(kernels.sum, kernels.sum, x, nullptr, slices, y);
 }
 
-template <class T> void prod(const T* x, const Slices& slices, T* y, Level at) {
-    const auto& kernels = reduce_kernels<T>(at);
-    fold<T>(kernels.prod, kernels.prod, x, nullptr, slices, y, at);
+template <class T> void prod(const T* x, const Slices& slices, T* y) {
+    const auto& kernels = reduce_kernels<T>();
+    fold<T>(kernels.prod, kernels.prod, x, nullptr, slices, y);
 }
 
 namespace {
@@ -143,14 +143,14 @@ void others_in_columns(const T* __restrict x, std::size_t rows, std::size_t colu
 
 // A long row as the rows of a matrix and a rest: an element's others are those of its column, and the other columns,
 // for which each number of the rest counts as well.
-template <class T> void others_in_long_row(const T* x, std::size_t count, T* y, Level at) {
+template <class T> void others_in_long_row(const T* x, std::size_t count, T* y) {
     constexpr std::size_t columns = 256;
     const std::size_t rows = count / columns, whole = rows * columns, rest = count % columns;
     T products[2 * columns], others[2 * columns];
-    prod(x, {1, rows, columns}, products, at);
+    prod(x, {1, rows, columns}, products);
     std::copy_n(x + whole, rest, products + columns);
-    products_of_others(products, {1, columns + rest, 1}, others, at);
-    products_of_others(x, {1, rows, columns}, y, at);
+    products_of_others(products, {1, columns + rest, 1}, others);
+    products_of_others(x, {1, rows, columns}, y);
     in_pieces(rows, columns, [&](std::size_t begin, std::size_t n) {
         for (std::size_t row = begin; row < begin + n; ++row)
             for (std::size_t i = 0; i < columns; ++i) y[row * columns + i] *= others[i];
@@ -160,13 +160,13 @@ template <class T> void others_in_long_row(const T* x, std::size_t count, T* y, 
 
 }  // namespace
 
-template <class T> void products_of_others(const T* x, const Slices& slices, T* y, Level at) {
+template <class T> void products_of_others(const T* x, const Slices& slices, T* y) {
     // Rows are transposed into columns, some at a time: along a row each product waits for the one before.
     constexpr std::size_t group = 16, longest = 4096;
     const std::size_t outer = slices.outer, count = slices.count, inner = slices.inner, size = count * inner;
     if (size == 0) return;
     if (inner == 1 && count > longest) {
-        for (std::size_t row = 0; row < outer; ++row) others_in_long_row(x + row * count, count, y + row * count, at);
+        for (std::size_t row = 0; row < outer; ++row) others_in_long_row(x + row * count, count, y + row * count);
         return;
     }
     if (inner > 1 && outer == 1)
@@ -184,57 +184,57 @@ template <class T> void products_of_others(const T* x, const Slices& slices, T* 
         const Scratch<T> transposed(count * group), products(count * group), running(group);
         for (std::size_t row = begin * group; row < std::min(outer, (begin + n) * group); row += group) {
             const std::size_t rows = std::min(group, outer - row);
-            transpose(x + row * count, count, count, rows, transposed.data(), rows, at);
+            transpose(x + row * count, count, count, rows, transposed.data(), rows);
             others_in_columns(transposed.data(), count, rows, rows, products.data(), running.data());
-            transpose(products.data(), rows, rows, count, y + row * count, count, at);
+            transpose(products.data(), rows, rows, count, y + row * count, count);
         }
     });
 }
 
-template <class T> void max(const T* x, const Slices& slices, T* y, Level at) {
-    const auto& kernels = reduce_kernels<T>(at);
-    fold<T>(kernels.max, kernels.max, x, nullptr, slices, y, at);
+template <class T> void max(const T* x, const Slices& slices, T* y) {
+    const auto& kernels = reduce_kernels<T>();
+    fold<T>(kernels.max, kernels.max, x, nullptr, slices, y);
 }
 
-template <class T> void min(const T* x, const Slices& slices, T* y, Level at) {
-    const auto& kernels = reduce_kernels<T>(at);
-    fold<T>(kernels.min, kernels.min, x, nullptr, slices, y, at);
+template <class T> void min(const T* x, const Slices& slices, T* y) {
+    const auto& kernels = reduce_kernels<T>();
+    fold<T>(kernels.min, kernels.min, x, nullptr, slices, y);
 }
 
 template <class T>
-void mean_and_variance(const T* x, const Slices& slices, std::size_t correction, T* mean, T* variance, Level at) {
-    const auto& kernels = reduce_kernels<T>(at);
+void mean_and_variance(const T* x, const Slices& slices, std::size_t correction, T* mean, T* variance) {
+    const auto& kernels = reduce_kernels<T>();
     const std::size_t results = slices.results();
     const T count = static_cast<T>(slices.count);
-    fold<T>(kernels.sum, kernels.sum, x, nullptr, slices, mean, at);
-    divide_in_place(mean, count, results, at);
+    fold<T>(kernels.sum, kernels.sum, x, nullptr, slices, mean);
+    divide_in_place(mean, count, results);
     if (!variance) return;
-    fold<T>(kernels.squared_deviations, kernels.sum, x, mean, slices, variance, at);
-    divide_in_place(variance, count - static_cast<T>(correction), results, at);
+    fold<T>(kernels.squared_deviations, kernels.sum, x, mean, slices, variance);
+    divide_in_place(variance, count - static_cast<T>(correction), results);
 }
 
-template <class T> void logsumexp(const T* x, const Slices& slices, T* y, Level at) {
-    const auto kernel = reduce_kernels<T>(at).logsumexp;
+template <class T> void logsumexp(const T* x, const Slices& slices, T* y) {
+    const auto kernel = reduce_kernels<T>().logsumexp;
     if (are_short_columns(slices))
-        return over_blocks<T, 1>({x}, slices, slices.inner, y, at, [&](auto& transposed) {
+        return over_blocks<T, 1>({x}, slices, slices.inner, y, [&](auto& transposed) {
             kernel(transposed.inputs[0], nullptr, transposed.slices, transposed.slices.inner, transposed.results);
         });
-    if (are_few_columns(slices)) return logsumexp(transposed_to_rows(x, slices, at).data(), as_rows(slices), y, at);
-    fold<T>(kernel, kernel, x, nullptr, slices, y, at, longest_transposed_row_at(at, 32));
+    if (are_few_columns(slices)) return logsumexp(transposed_to_rows(x, slices).data(), as_rows(slices), y);
+    fold<T>(kernel, kernel, x, nullptr, slices, y, longest_where_wide(32));
 }
 
-template <class T> void argmax(const T* x, const Slices& slices, std::int64_t* y, Level at) {
-    find<T>(reduce_kernels<T>(at).argmax, x, slices, y, at);
+template <class T> void argmax(const T* x, const Slices& slices, std::int64_t* y) {
+    find<T>(reduce_kernels<T>().argmax, x, slices, y);
 }
 
-template <class T> void argmin(const T* x, const Slices& slices, std::int64_t* y, Level at) {
-    find<T>(reduce_kernels<T>(at).argmin, x, slices, y, at);
+template <class T> void argmin(const T* x, const Slices& slices, std::int64_t* y) {
+    find<T>(reduce_kernels<T>().argmin, x, slices, y);
 }
 
-template <class T> void extremum_backward(const T* x, const Slices& slices, const T* y, const T* g, T* dx, Level at) {
-    const auto backward = reduce_kernels<T>(at).extremum_backward;
-    if (are_short_rows(slices, longest_transposed_row_at(at, 20)))
-        return over_blocks<T, 1>({x}, slices, slices.count, dx, at, [&](auto& transposed) {
+template <class T> void extremum_backward(const T* x, const Slices& slices, const T* y, const T* g, T* dx) {
+    const auto backward = reduce_kernels<T>().extremum_backward;
+    if (are_short_rows(slices, longest_where_wide(20)))
+        return over_blocks<T, 1>({x}, slices, slices.count, dx, [&](auto& transposed) {
             backward(transposed.inputs[0], transposed.slices, y + transposed.first, g + transposed.first,
                      transposed.results);
         });
@@ -245,13 +245,12 @@ template <class T> void extremum_backward(const T* x, const Slices& slices, cons
 }
 
 template <class T>
-void reduce_to(Reduce<T> reduce, const T* x, std::span<const std::size_t> from, T* y, std::span<const std::size_t> to,
-               Level at) {
+void reduce_to(Reduce<T> reduce, const T* x, std::span<const std::size_t> from, T* y, std::span<const std::size_t> to) {
     memory::Vector<Group> left = groups(from, to);
     if (product(left) == 0) {
         std::size_t size = 1;
         for (const std::size_t n : to) size *= n;
-        return reduce(nullptr, {1, 0, size}, y, at);
+        return reduce(nullptr, {1, 0, size}, y);
     }
     // The longest repetition first: what it leaves for the next ones is small.
     Scratch<T> previous;
@@ -268,18 +267,17 @@ void reduce_to(Reduce<T> reduce, const T* x, std::span<const std::size_t> from, 
         }
         const std::span<const Group> all(left);
         const Slices slices{product(all.first(longest)), left[longest].size, product(all.subspan(longest + 1))};
-        if (repetitions == 1) return reduce(x, slices, y, at);
+        if (repetitions == 1) return reduce(x, slices, y);
         Scratch<T> result(slices.results());
-        reduce(x, slices, result.data(), at);
+        reduce(x, slices, result.data());
         previous = std::move(result);
         x = previous.data();
         left.erase(left.begin() + static_cast<std::ptrdiff_t>(longest));
     }
 }
 
-template <class T>
-void sum_to(const T* x, std::span<const std::size_t> from, T* y, std::span<const std::size_t> to, Level at) {
-    reduce_to<T>(sum, x, from, y, to, at);
+template <class T> void sum_to(const T* x, std::span<const std::size_t> from, T* y, std::span<const std::size_t> to) {
+    reduce_to<T>(sum, x, from, y, to);
 }
 
 namespace {
@@ -297,9 +295,9 @@ template <class T> void repeat(const T* row, std::size_t length, std::size_t row
 }  // namespace
 
 template <class T>
-void broadcast_to(const T* x, std::span<const std::size_t> from, T* y, std::span<const std::size_t> to, Level at) {
-    const auto fill = move_kernels<T>(at).fill;
-    const Copy<T> copy(at);
+void broadcast_to(const T* x, std::span<const std::size_t> from, T* y, std::span<const std::size_t> to) {
+    const auto fill = move_kernels<T>().fill;
+    const Copy<T> copy;
     const Broadcast loop(to, {from});
     const Pass<T, 1> pass(loop, &x);
     in_pieces(loop.size, 1, [&](std::size_t first, std::size_t count) {
@@ -320,8 +318,8 @@ void broadcast_to(const T* x, std::span<const std::size_t> from, T* y, std::span
     });
 }
 
-template <class T> T dot(const T* a, const T* b, std::size_t n, Level at) {
-    const auto& kernels = reduce_kernels<T>(at);
+template <class T> T dot(const T* a, const T* b, std::size_t n) {
+    const auto& kernels = reduce_kernels<T>();
     if (n < worth_sharing) return kernels.dot(a, b, n);
     const std::size_t pieces = ceil_divide(n, piece_size);
     const Scratch<T> partial(pieces);
@@ -333,20 +331,20 @@ template <class T> T dot(const T* a, const T* b, std::size_t n, Level at) {
     return result;
 }
 
-template <class T> T squared_norm(const T* a, std::size_t n, Level at) { return dot(a, a, n, at); }
+template <class T> T squared_norm(const T* a, std::size_t n) { return dot(a, a, n); }
 
-template <class T> void add_in_place(T* target, const T* source, std::size_t n, Level at) {
-    const auto add = reduce_kernels<T>(at).add_in_place;
+template <class T> void add_in_place(T* target, const T* source, std::size_t n) {
+    const auto add = reduce_kernels<T>().add_in_place;
     in_pieces(n, 1, [&](std::size_t begin, std::size_t count) { add(target + begin, source + begin, count); });
 }
 
-template <class T> void divide_in_place(T* target, T divisor, std::size_t n, Level at) {
-    const auto divide = reduce_kernels<T>(at).divide_in_place;
+template <class T> void divide_in_place(T* target, T divisor, std::size_t n) {
+    const auto divide = reduce_kernels<T>().divide_in_place;
     in_pieces(n, 1, [&](std::size_t begin, std::size_t count) { divide(target + begin, divisor, count); });
 }
 
-template <class T> bool all_finite(const T* x, std::size_t n, Level at) {
-    const auto are_finite = reduce_kernels<T>(at).all_finite;
+template <class T> bool all_finite(const T* x, std::size_t n) {
+    const auto are_finite = reduce_kernels<T>().all_finite;
     std::atomic<bool> all{true};
     in_pieces(n, 1, [&](std::size_t begin, std::size_t count) {
         if (!are_finite(x + begin, count)) all.store(false, std::memory_order_relaxed);
@@ -354,26 +352,25 @@ template <class T> bool all_finite(const T* x, std::size_t n, Level at) {
     return all;
 }
 
-#define XGRAD_REDUCE(T)                                                                                          \
-    template void sum(const T*, const Slices&, T*, Level);                                                       \
-    template void prod(const T*, const Slices&, T*, Level);                                                      \
-    template void products_of_others(const T*, const Slices&, T*, Level);                                        \
-    template void max(const T*, const Slices&, T*, Level);                                                       \
-    template void min(const T*, const Slices&, T*, Level);                                                       \
-    template void mean_and_variance(const T*, const Slices&, std::size_t, T*, T*, Level);                        \
-    template void logsumexp(const T*, const Slices&, T*, Level);                                                 \
-    template void argmax(const T*, const Slices&, std::int64_t*, Level);                                         \
-    template void argmin(const T*, const Slices&, std::int64_t*, Level);                                         \
-    template void extremum_backward(const T*, const Slices&, const T*, const T*, T*, Level);                     \
-    template void reduce_to(Reduce<T>, const T*, std::span<const std::size_t>, T*, std::span<const std::size_t>, \
-                            Level);                                                                              \
-    template void sum_to(const T*, std::span<const std::size_t>, T*, std::span<const std::size_t>, Level);       \
-    template void broadcast_to(const T*, std::span<const std::size_t>, T*, std::span<const std::size_t>, Level); \
-    template T dot(const T*, const T*, std::size_t, Level);                                                      \
-    template T squared_norm(const T*, std::size_t, Level);                                                       \
-    template void add_in_place(T*, const T*, std::size_t, Level);                                                \
-    template void divide_in_place(T*, T, std::size_t, Level);                                                    \
-    template bool all_finite(const T*, std::size_t, Level);
+#define XGRAD_REDUCE(T)                                                                                           \
+    template void sum(const T*, const Slices&, T*);                                                               \
+    template void prod(const T*, const Slices&, T*);                                                              \
+    template void products_of_others(const T*, const Slices&, T*);                                                \
+    template void max(const T*, const Slices&, T*);                                                               \
+    template void min(const T*, const Slices&, T*);                                                               \
+    template void mean_and_variance(const T*, const Slices&, std::size_t, T*, T*);                                \
+    template void logsumexp(const T*, const Slices&, T*);                                                         \
+    template void argmax(const T*, const Slices&, std::int64_t*);                                                 \
+    template void argmin(const T*, const Slices&, std::int64_t*);                                                 \
+    template void extremum_backward(const T*, const Slices&, const T*, const T*, T*);                             \
+    template void reduce_to(Reduce<T>, const T*, std::span<const std::size_t>, T*, std::span<const std::size_t>); \
+    template void sum_to(const T*, std::span<const std::size_t>, T*, std::span<const std::size_t>);               \
+    template void broadcast_to(const T*, std::span<const std::size_t>, T*, std::span<const std::size_t>);         \
+    template T dot(const T*, const T*, std::size_t);                                                              \
+    template T squared_norm(const T*, std::size_t);                                                               \
+    template void add_in_place(T*, const T*, std::size_t);                                                        \
+    template void divide_in_place(T*, T, std::size_t);                                                            \
+    template bool all_finite(const T*, std::size_t);
 XGRAD_REDUCE(float)
 XGRAD_REDUCE(double)
 

@@ -23,18 +23,18 @@ template <class Work> void each_piece(const Slices& slices, const Work& work) {
 
 // Whether rows are transposed, and transposed back, as measured: exponentials make up for more than a sum does, the
 // more so in wide lanes.
-template <class T> bool are_short_for_softmax(const Slices& slices, Level at) {
-    const bool are_wide = at != Level::portable && (at != Level::avx2 || sizeof(T) == 4);
+template <class T> bool are_short_for_softmax(const Slices& slices) {
+    const bool are_wide = level() != Level::portable && (level() != Level::avx2 || sizeof(T) == 4);
     return are_short_rows(slices, are_wide ? 22 : 14, 5);
 }
 
 // Runs kernel(inputs…, slices, columns, y), with short rows and columns transposed to many columns, and few long
 // columns to rows. y may be the last input.
 template <class T, std::size_t N, class Kernel>
-void run(Kernel kernel, const std::array<const T*, N>& inputs, const Slices& slices, T* y, Level at) {
-    const bool are_short = N == 1 ? are_short_for_softmax<T>(slices, at) : are_short_rows(slices, 6);
+void run(Kernel kernel, const std::array<const T*, N>& inputs, const Slices& slices, T* y) {
+    const bool are_short = N == 1 ? are_short_for_softmax<T>(slices) : are_short_rows(slices, 6);
     if (are_short || are_short_columns(slices))
-        return over_blocks<T, N>(inputs, slices, slices.count * slices.inner, y, at, [&](auto& transposed) {
+        return over_blocks<T, N>(inputs, slices, slices.count * slices.inner, y, [&](auto& transposed) {
             std::apply(
                 [&](const auto&... from) {
                     kernel(from..., transposed.slices, transposed.slices.inner, transposed.results);
@@ -45,11 +45,11 @@ void run(Kernel kernel, const std::array<const T*, N>& inputs, const Slices& sli
         std::array<memory::Scratch<T>, N> transposed;
         std::array<const T*, N> rows;
         for (std::size_t i = 0; i < N; ++i) {
-            transposed[i] = transposed_to_rows(inputs[i], slices, at);
+            transposed[i] = transposed_to_rows(inputs[i], slices);
             rows[i] = transposed[i].data();
         }
-        run(kernel, rows, as_rows(slices), transposed[N - 1].data(), at);
-        return transpose_each(transposed[N - 1].data(), slices.outer, slices.inner, slices.count, y, at);
+        run(kernel, rows, as_rows(slices), transposed[N - 1].data());
+        return transpose_each(transposed[N - 1].data(), slices.outer, slices.inner, slices.count, y);
     }
     each_piece(slices, [&](std::size_t i, std::size_t, const Slices& piece, std::size_t columns) {
         std::apply([&](auto... from) { kernel((from + i)..., piece, columns, y + i); }, inputs);
@@ -58,38 +58,38 @@ void run(Kernel kernel, const std::array<const T*, N>& inputs, const Slices& sli
 
 }  // namespace
 
-template <class T> void softmax(const T* x, const Slices& slices, T* y, Level at) {
-    const auto kernel = [softmax = softmax_kernels<T>(at).softmax](const T* from, const Slices& s, std::size_t columns,
-                                                                   T* to) { softmax(from, s, columns, to, nullptr); };
-    run<T, 1>(kernel, {x}, slices, y, at);
+template <class T> void softmax(const T* x, const Slices& slices, T* y) {
+    const auto kernel = [softmax = softmax_kernels<T>().softmax](const T* from, const Slices& s, std::size_t columns,
+                                                                 T* to) { softmax(from, s, columns, to, nullptr); };
+    run<T, 1>(kernel, {x}, slices, y);
 }
 
-template <class T> void softmax_and_logsumexp(const T* x, const Slices& slices, T* y, T* sums, Level at) {
-    const auto kernel = softmax_kernels<T>(at).softmax;
-    if (are_short_for_softmax<T>(slices, at))
-        return over_blocks<T, 1>({x}, slices, slices.count, y, at, [&](auto& transposed) {
+template <class T> void softmax_and_logsumexp(const T* x, const Slices& slices, T* y, T* sums) {
+    const auto kernel = softmax_kernels<T>().softmax;
+    if (are_short_for_softmax<T>(slices))
+        return over_blocks<T, 1>({x}, slices, slices.count, y, [&](auto& transposed) {
             kernel(transposed.inputs[0], transposed.slices, transposed.slices.inner, transposed.results,
                    sums + transposed.first);
         });
     if (are_short_columns(slices) || are_few_columns(slices)) {  // which are transposed in other ways for either
-        logsumexp(x, slices, sums, at);
-        return softmax(x, slices, y, at);
+        logsumexp(x, slices, sums);
+        return softmax(x, slices, y);
     }
     each_piece(slices, [&](std::size_t i, std::size_t first, const Slices& piece, std::size_t columns) {
         kernel(x + i, piece, columns, y + i, sums + first);
     });
 }
 
-template <class T> void log_softmax(const T* x, const Slices& slices, T* y, Level at) {
-    run<T, 1>(softmax_kernels<T>(at).log_softmax, {x}, slices, y, at);
+template <class T> void log_softmax(const T* x, const Slices& slices, T* y) {
+    run<T, 1>(softmax_kernels<T>().log_softmax, {x}, slices, y);
 }
 
-template <class T> void softmax_backward(const T* y, const T* g, const Slices& slices, T* dx, Level at) {
-    run<T, 2>(softmax_kernels<T>(at).softmax_backward, {y, g}, slices, dx, at);
+template <class T> void softmax_backward(const T* y, const T* g, const Slices& slices, T* dx) {
+    run<T, 2>(softmax_kernels<T>().softmax_backward, {y, g}, slices, dx);
 }
 
-template <class T> void log_softmax_backward(const T* y, const T* g, const Slices& slices, T* dx, Level at) {
-    run<T, 2>(softmax_kernels<T>(at).log_softmax_backward, {y, g}, slices, dx, at);
+template <class T> void log_softmax_backward(const T* y, const T* g, const Slices& slices, T* dx) {
+    run<T, 2>(softmax_kernels<T>().log_softmax_backward, {y, g}, slices, dx);
 }
 
 std::size_t find_invalid_label(const std::int64_t* labels, std::size_t samples, std::size_t classes,
@@ -102,10 +102,10 @@ std::size_t find_invalid_label(const std::int64_t* labels, std::size_t samples, 
 
 template <class T>
 void softmax_cross_entropy(const T* x, const Slices& slices, const CrossEntropyTarget<T>& target,
-                           const CrossEntropyResult<T>& result, Level at) {
-    const auto kernel = softmax_kernels<T>(at).cross_entropy;
-    if (are_short_for_softmax<T>(slices, at))
-        return over_blocks<T, 1>({x}, slices, slices.count, result.probabilities, at, [&](auto& transposed) {
+                           const CrossEntropyResult<T>& result) {
+    const auto kernel = softmax_kernels<T>().cross_entropy;
+    if (are_short_for_softmax<T>(slices))
+        return over_blocks<T, 1>({x}, slices, slices.count, result.probabilities, [&](auto& transposed) {
             kernel(transposed.inputs[0], transposed.slices, transposed.slices.inner, target.from(transposed.first),
                    result.from(transposed.first, result.probabilities ? transposed.results : nullptr));
         });
@@ -117,10 +117,10 @@ void softmax_cross_entropy(const T* x, const Slices& slices, const CrossEntropyT
 
 template <class T>
 void softmax_cross_entropy_backward(const T* probabilities, const Slices& slices, const CrossEntropyTarget<T>& target,
-                                    const T* scales, bool one_scale, T* dx, Level at) {
-    const auto kernel = softmax_kernels<T>(at).cross_entropy_backward;
+                                    const T* scales, bool one_scale, T* dx) {
+    const auto kernel = softmax_kernels<T>().cross_entropy_backward;
     T weight_sum = static_cast<T>(slices.count);
-    if (target.class_weights) sum(target.class_weights, {1, slices.count, 1}, &weight_sum, at);
+    if (target.class_weights) sum(target.class_weights, {1, slices.count, 1}, &weight_sum);
     each_piece(slices, [&](std::size_t i, std::size_t sample, const Slices& piece, std::size_t columns) {
         kernel(probabilities + i, piece, columns, target.from(sample), weight_sum, one_scale ? scales : scales + sample,
                one_scale, dx + i);
@@ -128,15 +128,15 @@ void softmax_cross_entropy_backward(const T* probabilities, const Slices& slices
 }
 
 #define XGRAD_SOFTMAX(T)                                                                                          \
-    template void softmax(const T*, const Slices&, T*, Level);                                                    \
-    template void softmax_and_logsumexp(const T*, const Slices&, T*, T*, Level);                                  \
-    template void log_softmax(const T*, const Slices&, T*, Level);                                                \
-    template void softmax_backward(const T*, const T*, const Slices&, T*, Level);                                 \
-    template void log_softmax_backward(const T*, const T*, const Slices&, T*, Level);                             \
+    template void softmax(const T*, const Slices&, T*);                                                           \
+    template void softmax_and_logsumexp(const T*, const Slices&, T*, T*);                                         \
+    template void log_softmax(const T*, const Slices&, T*);                                                       \
+    template void softmax_backward(const T*, const T*, const Slices&, T*);                                        \
+    template void log_softmax_backward(const T*, const T*, const Slices&, T*);                                    \
     template void softmax_cross_entropy(const T*, const Slices&, const CrossEntropyTarget<T>&,                    \
-                                        const CrossEntropyResult<T>&, Level);                                     \
+                                        const CrossEntropyResult<T>&);                                            \
     template void softmax_cross_entropy_backward(const T*, const Slices&, const CrossEntropyTarget<T>&, const T*, \
-                                                 bool, T*, Level);
+                                                 bool, T*);
 XGRAD_SOFTMAX(float)
 XGRAD_SOFTMAX(double)
 

@@ -11,20 +11,20 @@
 namespace xgrad::kernels {
 
 /// y = exp(x) / sum(exp(x)) over each slice. y may be x.
-template <class T> void softmax(const T* x, const Slices& slices, T* y, Level at = level());
+template <class T> void softmax(const T* x, const Slices& slices, T* y);
 
 /// The same with log(sum(exp(x))) of each slice, (outer, inner), whose derivatives these are. (Where the largest
 /// element is infinite, its own is NaN, and others' are 0 or NaN.)
-template <class T> void softmax_and_logsumexp(const T* x, const Slices& slices, T* y, T* sums, Level at = level());
+template <class T> void softmax_and_logsumexp(const T* x, const Slices& slices, T* y, T* sums);
 
 /// y = x - log(sum(exp(x))) over each slice. y may be x.
-template <class T> void log_softmax(const T* x, const Slices& slices, T* y, Level at = level());
+template <class T> void log_softmax(const T* x, const Slices& slices, T* y);
 
 /// From the result y of softmax and its cotangent g: dx = y·(g - sum(g·y)). dx may be g.
-template <class T> void softmax_backward(const T* y, const T* g, const Slices& slices, T* dx, Level at = level());
+template <class T> void softmax_backward(const T* y, const T* g, const Slices& slices, T* dx);
 
 /// From the result y of log_softmax and its cotangent g: dx = g - exp(y)·sum(g). dx may be g.
-template <class T> void log_softmax_backward(const T* y, const T* g, const Slices& slices, T* dx, Level at = level());
+template <class T> void log_softmax_backward(const T* y, const T* g, const Slices& slices, T* dx);
 
 /// What the labels of a cross-entropy mean. A sample n with label c has the target distribution
 /// q = (1 - label_smoothing)·w[c]·onehot(c) + label_smoothing/count·w, and the loss -sum(q·log_softmax(x)).
@@ -63,13 +63,13 @@ template <class T> struct CrossEntropyResult {
 /// PyTorch's CrossEntropyLoss with reduction none; its mean is sum(losses) / sum(weights).
 template <class T>
 void softmax_cross_entropy(const T* x, const Slices& slices, const CrossEntropyTarget<T>& target,
-                           const CrossEntropyResult<T>& result, Level at = level());
+                           const CrossEntropyResult<T>& result);
 
 /// dx = scale·(probabilities·sum(q) - q) with the sample's scale: `scales` is (outer, inner), or one number for all
 /// samples if `one_scale`. dx may be `probabilities`.
 template <class T>
 void softmax_cross_entropy_backward(const T* probabilities, const Slices& slices, const CrossEntropyTarget<T>& target,
-                                    const T* scales, bool one_scale, T* dx, Level at = level());
+                                    const T* scales, bool one_scale, T* dx);
 
 /// The level's share of the work: one thread's piece, a range of outer, of whose arrays it takes the first columns.
 template <class T> struct SoftmaxKernels {
@@ -87,6 +87,6 @@ template <class T> struct SoftmaxKernels {
 XGRAD_AT_EVERY_LEVEL(template <class T> const SoftmaxKernels<T>& softmax_kernels();)
 
 /// The table of a level.
-template <class T> const SoftmaxKernels<T>& softmax_kernels(Level at) { XGRAD_SELECT(at, softmax_kernels<T>()) }
+template <class T> const SoftmaxKernels<T>& softmax_kernels() { XGRAD_SELECT(softmax_kernels<T>()) }
 
 }  // namespace xgrad::kernels

@@ -16,9 +16,9 @@ namespace xgrad::kernels {
 /// Rows of so many numbers, or fewer: merging across a lane, for each of many, takes longer than all the rest.
 inline constexpr std::size_t longest_transposed_row = 16;
 
-/// The same where more is done with each number than merging it, as measured: at most so many where the lanes are wide.
-inline std::size_t longest_transposed_row_at(Level at, std::size_t longest) {
-    return at == Level::portable ? longest_transposed_row : longest;
+/// The same where more is done with each number than merging it, as measured: `longest` where the lanes are wide.
+inline std::size_t longest_where_wide(std::size_t longest) {
+    return level() == Level::portable ? longest_transposed_row : longest;
 }
 
 inline bool are_short_rows(const Slices& slices, std::size_t longest = longest_transposed_row,
@@ -49,14 +49,14 @@ template <class T, std::size_t N> struct TransposedBlocks {
 /// Calls run(transposed blocks) for some blocks at a time, which threads share, and where y is not null transposes
 /// the results back, `results_each` of a block.
 template <class T, std::size_t N, class Run>
-void over_blocks(const std::array<const T*, N>& inputs, const Slices& slices, std::size_t results_each, T* y, Level at,
+void over_blocks(const std::array<const T*, N>& inputs, const Slices& slices, std::size_t results_each, T* y,
                  const Run& run) {
     using Transposed = TransposedBlocks<T, N>;
     const std::size_t length = slices.count * slices.inner;
     constexpr std::size_t line = 64 / sizeof(T);
     const std::size_t columns = Transposed::size / std::max(slices.count, longest_transposed_row) / line * line;
     const std::size_t most_blocks = columns / slices.inner;
-    const auto transpose = move_kernels<T>(at).transpose;
+    const auto transpose = move_kernels<T>().transpose;
     in_pieces(slices.outer, length, [&](std::size_t begin, std::size_t n) {
         Transposed transposed;
         for (std::size_t blocks; n > 0; begin += blocks, n -= blocks) {
@@ -77,9 +77,9 @@ inline bool are_few_columns(const Slices& slices) {
 }
 
 /// The slices as rows in memory of their own.
-template <class T> memory::Scratch<T> transposed_to_rows(const T* x, const Slices& slices, Level at) {
+template <class T> memory::Scratch<T> transposed_to_rows(const T* x, const Slices& slices) {
     memory::Scratch<T> rows(slices.size());
-    transpose_each(x, slices.outer, slices.count, slices.inner, rows.data(), at);
+    transpose_each(x, slices.outer, slices.count, slices.inner, rows.data());
     return rows;
 }
 inline Slices as_rows(const Slices& slices) { return {slices.outer * slices.inner, slices.count, 1}; }

@@ -19,8 +19,7 @@ struct SgdOptions {
 
 /// A step of stochastic gradient descent. `momentum_buffer` is needed if momentum is not 0, else it may be null.
 template <class T>
-void sgd_update(const SgdOptions& options, const T* gradient, T* parameter, T* momentum_buffer, std::size_t n,
-                Level at = level());
+void sgd_update(const SgdOptions& options, const T* gradient, T* parameter, T* momentum_buffer, std::size_t n);
 
 struct AdamOptions {
     double learning_rate = 1e-3;
@@ -36,7 +35,7 @@ struct AdamOptions {
 /// A step of Adam, AdamW or, if `largest_second_moment` is not null, their AMSGrad variants. The moments start at 0.
 template <class T>
 void adam_update(const AdamOptions& options, const T* gradient, T* parameter, T* first_moment, T* second_moment,
-                 T* largest_second_moment, std::size_t n, Level at = level());
+                 T* largest_second_moment, std::size_t n);
 
 /// The level's share of the work: one thread's piece.
 template <class T> struct UpdateKernels {
@@ -48,6 +47,6 @@ template <class T> struct UpdateKernels {
 XGRAD_AT_EVERY_LEVEL(template <class T> const UpdateKernels<T>& update_kernels();)
 
 /// The table of a level.
-template <class T> const UpdateKernels<T>& update_kernels(Level at) { XGRAD_SELECT(at, update_kernels<T>()) }
+template <class T> const UpdateKernels<T>& update_kernels() { XGRAD_SELECT(update_kernels<T>()) }
 
 }  // namespace xgrad::kernels

@@ -255,7 +255,7 @@ template <class T> Variable<T> select(const Array<bool>& condition, const Variab
     const kernels::Broadcast loop(shape, {a.shape(), b.shape()});
     const T* const inputs[] = {a.value().data(), b.value().data()};
     const kernels::Pass<T, 2> pass(loop, inputs);
-    const auto select_row = kernels::move_kernels<T>(level()).select;
+    const auto select_row = kernels::move_kernels<T>().select;
     kernels::in_pieces(loop.size, 1, [&](std::size_t first, std::size_t count) {
         pass.each_stretch(first, first + count, [&](std::size_t begin, const kernels::Stretch<T, 2>& stretch) {
             for (std::size_t row = 0; row < stretch.rows; ++row, begin += stretch.length) {

@@ -259,7 +259,7 @@ public:
     }
 
 private:
-    void (*add_)(T* to, const T* from, std::size_t n) = kernels::reduce_kernels<T>(level()).add_in_place;
+    void (*add_)(T* to, const T* from, std::size_t n) = kernels::reduce_kernels<T>().add_in_place;
 };
 
 // Of short rows, one place of many rows after the other.

@@ -46,7 +46,7 @@ struct Reduction {
     template <class T> Array<T> reduced(const Variable<T>& x, kernels::Reduce<T> reduce) const {
         Array<T> value = empty<T>(result);
         if (adjacent)
-            reduce(x.value().data(), slices, value.data(), level());
+            reduce(x.value().data(), slices, value.data());
         else
             kernels::reduce_to(reduce, x.value().data(), x.shape(), value.data(), kept);
         return value;
@@ -109,11 +109,11 @@ Variable<T> extremum(const char* operation, const Variable<T>& x, const Axes& ax
 
 template <class T>
 Array<std::int64_t> where_extremum(const char* operation, const Variable<T>& x, std::ptrdiff_t axis,
-                                   void (*kernel)(const T*, const Slices&, std::int64_t*, Level)) {
+                                   void (*kernel)(const T*, const Slices&, std::int64_t*)) {
     const Reduction reduction(operation, x.shape(), axis, false);
     check_not_empty(operation, x.shape(), reduction.slices);
     Array<std::int64_t> result = empty<std::int64_t>(reduction.result);
-    kernel(x.value().data(), reduction.slices, result.data(), level());
+    kernel(x.value().data(), reduction.slices, result.data());
     return result;
 }
 

@@ -10,10 +10,10 @@ namespace {
 // The cotangent of x, over the memory of g when nobody else sees it.
 template <class T>
 Variable<T> backward_in_place(Variable<T>&& g, const Variable<T>& y, const kernels::Slices& slices,
-                              void (*kernel)(const T*, const T*, const kernels::Slices&, T*, Level)) {
+                              void (*kernel)(const T*, const T*, const kernels::Slices&, T*)) {
     const T* const cotangent = g.value().data();
     Variable<T> result = detail::is_sole_owner(g) ? g : Variable<T>(empty<T>(y.shape()));
-    kernel(y.value().data(), cotangent, slices, result.node()->value.data(), level());
+    kernel(y.value().data(), cotangent, slices, result.node()->value.data());
     return result;
 }
 
