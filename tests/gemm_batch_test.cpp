@@ -9,14 +9,13 @@
 #include <xgrad/autodiff/kernels/gemm.hpp>
 
 using namespace xgrad::products;
-using xgrad::Level;
 using xgrad::kernels::Gemm;
 using xgrad::kernels::gemm;
 using xgrad::kernels::gemm_batch;
 using xgrad::testing::Threads;
 
 TEMPLATE_TEST_CASE("a batch of products equals its products", "[gemm]", float, double) {
-    for (const Level level : best_levels())
+    for (const LevelScope at : best_levels())
         for (auto [rows, columns, depth, transpose_b] :
              {std::tuple(5, 8, 6, true), {40, 43, 41, true}, {130, 133, 131, true}, {20, 400, 60, false},
               {9, 30, 4200, false}, {183, 1024, 129, false}}) {
@@ -52,7 +51,7 @@ template <class T> void check_batch(std::size_t count, std::size_t rows, std::si
                 const auto a = numbers<T>(one_a ? one.a.size() : count * a_step, 5),
                            b = numbers<T>(one_b ? one.b.size() : count * b_step, 6),
                            before = numbers<T>(count * c_step, 7);
-                for (const Level level : levels()) {
+                for (const LevelScope at : levels()) {
                     auto c = before;
                     Gemm<T> g = one.g;
                     g.a = a.data(), g.b = b.data(), g.c = c.data();
@@ -69,7 +68,7 @@ template <class T> void check_batch(std::size_t count, std::size_t rows, std::si
                         worst = error <= worst ? worst : error;  // a NaN is worst
                     }
                     if (!(worst < 4))
-                        FAIL_CHECK(one.describe(level) << (one_a ? " one a" : "") << (one_b ? " one b" : "") << " of "
+                        FAIL_CHECK(one.describe() << (one_a ? " one a" : "") << (one_b ? " one b" : "") << " of "
                                                        << count << ": error of " << worst << " units");
                 }
             }

@@ -13,6 +13,8 @@
 
 namespace xgrad::products {
 
+using testing::LevelScope;
+
 /// The levels that this processor can run, the matrix unit's too.
 inline testing::Levels levels() { return {Level::portable, Level::avx2, Level::avx512, Level::amx}; }
 
@@ -90,8 +92,8 @@ template <class T> struct Case {
         return worst;
     }
 
-    std::string describe(Level level) const {
-        return std::string(name(level)) + " " + std::to_string(g.rows) + "x" + std::to_string(g.columns) + "x" +
+    std::string describe() const {
+        return std::string(name(level())) + " " + std::to_string(g.rows) + "x" + std::to_string(g.columns) + "x" +
                std::to_string(g.depth) + (g.transpose_a ? " transpose_a" : "") + (g.transpose_b ? " transpose_b" : "") +
                (g.accumulate ? " accumulate" : "") + (g.bias ? " bias" : "") +
                (g.activation == Activation::relu ? " relu" : "");

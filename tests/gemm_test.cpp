@@ -15,7 +15,6 @@
 
 using namespace xgrad::products;
 using xgrad::Activation;
-using xgrad::Level;
 using xgrad::testing::Threads;
 
 namespace {
@@ -23,9 +22,9 @@ namespace {
 // At every level.
 template <class T> void check(const Case<T>& product) {
     const auto expected = product.expected();
-    for (const Level level : levels()) {
+    for (const LevelScope at : levels()) {
         const double error = product.error(product.run(), expected);
-        if (!(error < 4)) FAIL_CHECK(product.describe(level) << ": error of " << error << " units");
+        if (!(error < 4)) FAIL_CHECK(product.describe() << ": error of " << error << " units");
     }
 }
 
@@ -117,7 +116,7 @@ TEMPLATE_TEST_CASE("a depth of 0 gives zeros or the bias", "[gemm]", float, doub
 }
 
 TEMPLATE_TEST_CASE("matrices need no alignment", "[gemm]", float, double) {
-    for (const Level level : levels())
+    for (const LevelScope at : levels())
         for (bool transpose : {false, true})
             for (auto [rows, columns, depth] : {std::array{37, 45, 21}, {20, 300, 50}, {40, 70, 9}}) {
                 Case<TestType> product(rows, columns, depth, transpose, transpose), shifted = product;
@@ -130,7 +129,7 @@ TEMPLATE_TEST_CASE("matrices need no alignment", "[gemm]", float, double) {
 TEMPLATE_TEST_CASE("NaN and infinity go through a product as arithmetic has it", "[gemm]", float, double) {
     constexpr TestType nan = std::numeric_limits<TestType>::quiet_NaN();
     constexpr TestType infinity = std::numeric_limits<TestType>::infinity();
-    for (const Level level : levels())
+    for (const LevelScope at : levels())
         for (auto [columns, depth] : {std::array<std::size_t, 2>{1, 20}, {17, 20}, {32, 20}, {40, 20}, {300, 20}, {40, 6}}) {
             Case<TestType> product(16, columns, depth, false, false);
             std::fill(product.b.begin(), product.b.end(), TestType(0));
@@ -151,7 +150,7 @@ TEMPLATE_TEST_CASE("NaN and infinity go through a product as arithmetic has it",
 
 TEST_CASE("infinity, NaN and the largest numbers go through large products as arithmetic has it", "[gemm]") {
     constexpr float infinity = std::numeric_limits<float>::infinity(), largest = std::numeric_limits<float>::max();
-    for (const Level level : levels())
+    for (const LevelScope at : levels())
         for (std::size_t depth : {40, 300, 1200})
             for (int options = 0; options < 8; ++options) {
                 Case<float> product(130, 140, depth, false, true);
@@ -166,7 +165,7 @@ TEST_CASE("infinity, NaN and the largest numbers go through large products as ar
                 std::fill_n(product.b.begin() + 35 * depth, depth, 0.25f);
                 std::fill_n(product.b.begin() + 100 * depth, depth, 8.0f);
                 const auto result = product.run();
-                INFO(product.describe(level));
+                INFO(product.describe());
                 for (std::size_t j = 0; j < 140; ++j) {
                     const bool vanishes = product.b[j * depth + 2] < 0 && product.g.activation == Activation::relu;
                     REQUIRE(result[5 * 140 + j] == (vanishes ? 0 : std::copysign(infinity, product.b[j * depth + 2])));
@@ -183,7 +182,7 @@ TEST_CASE("infinity, NaN and the largest numbers go through large products as ar
 
 TEST_CASE("a product does not depend on what its workspace held before", "[gemm]") {
     const Threads scope(1);  // which keeps its workspace for the next product
-    for (const Level level : levels())
+    for (const LevelScope at : levels())
         for (auto [rows, columns, depth] : {std::array{128, 129, 300}, {1030, 1023, 5}}) {
             const Case<float> product(rows, columns, depth, false, true);
             Case<double> other(200, 300, 300, false, true);
@@ -206,7 +205,7 @@ TEST_CASE("the entries of a product are as exact as sums of single precision can
                 seed = seed * 1664525u + 1013904223u;
                 x = std::ldexp(x, static_cast<int>(seed >> 27) - 16);
             }
-        for (const Level level : levels()) {
+        for (const LevelScope at : levels()) {
             const auto result = product.run();
             double squares = 0;
             for (std::size_t i = 0; i < 120; ++i)
@@ -218,7 +217,7 @@ TEST_CASE("the entries of a product are as exact as sums of single precision can
                     squares += error * error;
                 }
             const double typical = std::sqrt(squares / (120 * 110)) / std::numeric_limits<float>::epsilon();
-            INFO(name(level) << " depth " << depth << ": " << typical << " ulp of the sum of magnitudes");
+            INFO(at.name() << " depth " << depth << ": " << typical << " ulp of the sum of magnitudes");
             CHECK(typical < 1.2);
         }
     }
@@ -226,13 +225,13 @@ TEST_CASE("the entries of a product are as exact as sums of single precision can
 
 TEST_CASE("a matrix unit takes what is below the normal numbers for zero, and nothing larger", "[gemm]") {
     const std::size_t depth = 64;
-    for (const Level level : xgrad::testing::Levels{Level::amx})
+    for (const LevelScope at : xgrad::testing::Levels{xgrad::Level::amx})
         for (auto [a_exponent, b_exponent] : {std::array{-100, 0}, {-120, 0}, {0, -100}, {-55, -50}, {-63, -63}}) {
             Case<float> product(128, 128, depth, false, false);
             for (float& x : product.a) x = std::ldexp(x, a_exponent);
             for (float& x : product.b) x = std::ldexp(x, b_exponent);
             const auto result = product.run();
-            INFO(product.describe(level) << ", factors of 2^" << a_exponent << " and 2^" << b_exponent);
+            INFO(product.describe() << ", factors of 2^" << a_exponent << " and 2^" << b_exponent);
             for (std::size_t i = 0; i < 128; ++i)
                 for (std::size_t j = 0; j < 128; ++j)
                     REQUIRE(std::fabs(result[i * 128 + j] - product.entry(i, j)) < std::ldexp(6 * depth, -126));
@@ -256,13 +255,13 @@ void check_against_blas(int rows, int columns, int depth, std::size_t padding) {
             float worst = 0;
             for (std::size_t i = 0; i < result.size(); ++i)
                 worst = std::max(worst, std::fabs(result[i] - expected[i]));
-            INFO(product.describe(level));
+            INFO(product.describe());
             CHECK(worst < 1e-4f);
         }
 }
 
 TEST_CASE("large products equal BLAS", "[gemm]") {
-    for (const Level level : levels())
+    for (const LevelScope at : levels())
         for (auto [rows, columns, depth] :
              {std::array{257, 300, 500}, {128, 256, 784}, {600, 70, 129}, {20, 520, 1030}, {60, 1030, 2100}, {350, 380, 2100},
               {12, 1501, 2101}, {10, 700, 1500}, {75, 410, 600}, {400, 90, 2300}, {1, 700, 784}, {40, 520, 1030},
@@ -272,7 +271,7 @@ TEST_CASE("large products equal BLAS", "[gemm]") {
 }
 
 TEST_CASE("large products whose rows are whole pages apart equal BLAS", "[gemm]") {
-    for (const Level level : levels())
+    for (const LevelScope at : levels())
         for (auto [rows, columns, depth] :
              {std::array{183, 16, 1024}, {183, 384, 1024}, {29, 384, 1024}, {57, 2048, 129}, {25, 512, 2048}})
             check_against_blas(rows, columns, depth, 0);
@@ -287,7 +286,7 @@ TEMPLATE_TEST_CASE("any number of threads gives bitwise the same product", "[gem
         for (bool transpose_a : {false, true})
             for (bool transpose_b : {false, true}) {
                 const Case<TestType> product(rows, columns, depth, transpose_a, transpose_b);
-                for (const Level level : best_levels()) {
+                for (const LevelScope at : best_levels()) {
                     const Threads scope(1);
                     const auto expected = product.run();
                     for (std::size_t threads : {2, 3, 4}) {

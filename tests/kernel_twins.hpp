@@ -18,6 +18,8 @@ namespace xgrad::twins {
 using Real = long double;
 using Reals = std::vector<Real>;
 
+using testing::LevelScope;
+
 /// The levels that this processor can run.
 inline testing::Levels levels() { return {}; }
 

@@ -9,6 +9,7 @@
 #include <xgrad/autodiff/kernels/elementwise.hpp>
 
 using namespace xgrad;
+using testing::LevelScope;
 using twins::levels;
 
 namespace {
@@ -65,14 +66,14 @@ template <class T> double ulps(T value, long double reference) {
 template <class T, class Formula>
 void check_one(const std::string& name, const Formula& formula, long double (*reference)(long double), double low,
                double high, double bound) {
-    for (const Level level : levels()) {
+    for (const LevelScope at : levels()) {
         const auto x = sweep<T>(low, high);
         const auto y = run(formula, x);
         double worst = 0;
         T where = 0;
         for (std::size_t i = 0; i < x.size(); ++i)
             if (const double error = ulps(y[i], reference(x[i])); error > worst) worst = error, where = x[i];
-        INFO(name << " of " << (sizeof(T) == 4 ? "float" : "double") << " at level " << xgrad::name(level) << ": "
+        INFO(name << " of " << (sizeof(T) == 4 ? "float" : "double") << " at level " << at.name() << ": "
                   << worst << " ulp at " << where);
         CHECK(worst <= bound);
     }
@@ -125,7 +126,7 @@ TEST_CASE("lanes raise to powers, whole and broken, small and large", "[lane]") 
         check_one<double>(name, formulas::PowNumber{p}, power, 1e-4, 1e4, bound);
         if (p == std::trunc(p)) check_one<double>(name, formulas::PowNumber{p}, power, -12, -0.01, bound);
     }
-    for (const Level level : levels()) {  // both operands vary, and their power spans the whole range
+    for (const LevelScope at : levels()) {  // both operands vary, and their power spans the whole range
         std::vector<double> x, y;
         std::vector<float> xf, yf;
         for (int i = 0; i < 20000; ++i) {
@@ -140,7 +141,7 @@ TEST_CASE("lanes raise to powers, whole and broken, small and large", "[lane]") 
             worst = std::max(worst, ulps(z[i], std::pow<long double>(x[i], y[i])));
             worst_float = std::max(worst_float, ulps(zf[i], std::pow<long double>(xf[i], yf[i])));
         }
-        INFO(name(level));
+        INFO(at.name());
         CHECK(worst <= 12);
         CHECK(worst_float <= 1);
     }
@@ -157,10 +158,10 @@ TEMPLATE_TEST_CASE("lanes treat special values as C's functions do", "[lane]", f
         return std::isnan(b) ? std::isnan(a) : a == Approx(b).epsilon(1e-6).margin(Limits::min()) || a == b;
     };
     const auto agree = [&](const char* what, auto formula, T (*reference)(T)) {
-        for (const Level level : levels()) {
+        for (const LevelScope at : levels()) {
             const auto y = run(formula, x);
             for (std::size_t i = 0; i < x.size(); ++i) {
-                INFO(what << " of " << x[i] << " is " << y[i] << " at level " << name(level));
+                INFO(what << " of " << x[i] << " is " << y[i] << " at level " << at.name());
                 CHECK(same(y[i], reference(x[i])));
             }
         }
@@ -189,11 +190,11 @@ TEMPLATE_TEST_CASE("lanes treat special values as C's functions do", "[lane]", f
     const std::vector<T> exponents{0, 1, -1, 2, 3, -3, T(0.5), T(-1.5), 77, inf, -inf, none};
     for (T base : {T(0), T(-0.0), T(1), T(-1), T(2), T(-2), T(0.3), T(-0.3), inf, -inf, none, small})
         for (T exponent : exponents) a.push_back(base), b.push_back(exponent);
-    for (const Level level : levels()) {
+    for (const LevelScope at : levels()) {
         const auto power = run(formulas::Pow(), a, b), larger = run(formulas::Maximum(), a, b),
                    smaller = run(formulas::Minimum(), a, b);
         for (std::size_t i = 0; i < a.size(); ++i) {
-            INFO(a[i] << " and " << b[i] << " at level " << name(level));
+            INFO(a[i] << " and " << b[i] << " at level " << at.name());
             CHECK(same(power[i], std::pow(a[i], b[i])));
             const bool either = std::isnan(a[i]) || std::isnan(b[i]);
             CHECK(same(larger[i], either ? none : std::max(a[i], b[i])));
@@ -204,8 +205,8 @@ TEMPLATE_TEST_CASE("lanes treat special values as C's functions do", "[lane]", f
 
 TEST_CASE("activations neither overflow nor lose their tails", "[lane]") {
     const std::vector<float> x{-1e4f, -100, -20, 20, 100, 1e4f};
-    for (const Level level : levels()) {
-        INFO(name(level));
+    for (const LevelScope at : levels()) {
+        INFO(at.name());
         CHECK(run(formulas::Sigmoid(), x)[0] == 0);
         CHECK(run(formulas::Sigmoid(), x)[2] == Approx(std::exp(-20.0)).epsilon(1e-5));
         CHECK(run(formulas::Sigmoid(), x)[5] == 1);

@@ -7,10 +7,12 @@
 #include <cstddef>
 #include <random>
 #include <span>
+#include <string>
 #include <tuple>
 #include <vector>
 
 #include "kernel_twins.hpp"
+#include "message.hpp"
 #include <xgrad/autodiff/kernels/batch_norm.hpp>
 #include <xgrad/autodiff/kernels/broadcast.hpp>
 #include <xgrad/autodiff/kernels/elementwise.hpp>
@@ -28,10 +30,12 @@ namespace {
 // run() returns numbers.
 template <class Run>
 void check_levels(const Run& run, long double tolerance = 64, const testing::Levels& among = levels()) {
-    set_level(Level::portable);  // `among` sets back what was before
-    const auto expected = reals(run());
-    for (const Level at : among) {
-        INFO(name(at));
+    const auto expected = [&] {
+        const LevelScope portable(Level::portable);
+        return reals(run());
+    }();
+    for (const LevelScope at : among) {
+        INFO(at.name());
         check_close(run(), expected, tolerance);
     }
 }
@@ -189,6 +193,18 @@ template <class T, class... Losses> void check_losses(Draw& draw, formulas::List
 }
 
 }  // namespace
+
+TEST_CASE("a level can be chosen, unless the processor lacks it", "[levels]") {
+    const Level before = level();
+    for (const Level at : {Level::portable, Level::avx2, Level::avx512, Level::amx}) {
+        const std::string expected =
+            available(at) ? "no Error was thrown"
+                          : "set_level: this processor, system or build has no level '" + std::string(name(at)) + "'";
+        CHECK(testing::message([&] { set_level(at); }) == expected);
+        CHECK((level() == at) == available(at));
+        set_level(before);
+    }
+}
 
 TEMPLATE_TEST_CASE("all levels compute the same losses", "[levels]", float, double) {
     for (unsigned seed = 0; seed < 20; ++seed) {

@@ -28,9 +28,9 @@ template <class T> struct Target {
 
 TEMPLATE_TEST_CASE("copies and fills write what they should and nothing beyond", "[move]", float, double) {
     using T = TestType;
-    for (const Level at : levels())
+    for (const LevelScope at : levels())
         for (const std::size_t n : sizes) {
-            CAPTURE(name(at), n);
+            CAPTURE(at.name(), n);
             const auto x = numbers<T>(n, n);
             Target<T> copied(n), filled(n);
             kernels::Copy<T>()(x.data(), n, copied.data());
@@ -44,11 +44,11 @@ TEMPLATE_TEST_CASE("copies and fills write what they should and nothing beyond",
 
 TEMPLATE_TEST_CASE("a transpose has each number in its place, whatever the strides", "[move]", float, double) {
     using T = TestType;
-    for (const Level at : levels())
+    for (const LevelScope at : levels())
         for (const std::size_t rows : {0, 1, 2, 3, 4, 5, 8, 9, 13, 15, 16, 17, 33, 70})
             for (const std::size_t columns : {0, 1, 2, 3, 4, 7, 8, 11, 15, 16, 18, 31, 65})
                 for (const std::size_t padding : {0, 3}) {
-                    CAPTURE(name(at), rows, columns, padding);
+                    CAPTURE(at.name(), rows, columns, padding);
                     const std::size_t x_stride = rows + padding, y_stride = columns + 2 * padding;
                     const auto x = numbers<T>(columns * x_stride, rows);
                     Target<T> y(rows * y_stride);
@@ -63,7 +63,7 @@ TEMPLATE_TEST_CASE("a transpose has each number in its place, whatever the strid
 
 TEMPLATE_TEST_CASE("short rows get each number from its source", "[move]", float, double) {
     using T = TestType;
-    for (const Level at : levels())
+    for (const LevelScope at : levels())
         for (const std::size_t width : {1, 2, 3, 5, 8, 10, 15, 16})
             for (const std::size_t x_width : {1, 2, 3, 4, 5, 7, 16, 40})
                 for (const std::size_t n : {std::size_t{0}, std::size_t{1}, width, 31 * width + 1, std::size_t{3007}}) {
@@ -80,7 +80,7 @@ TEMPLATE_TEST_CASE("short rows get each number from its source", "[move]", float
                         for (std::size_t i = 0; i < n; ++i) last = std::max(last, from(i));
                         // The address sanitizer sees what is read beyond.
                         const auto x = numbers<T>(static_cast<std::size_t>(last + 1), n);
-                        CAPTURE(name(at), width, x_width, n, source, adds);
+                        CAPTURE(at.name(), width, x_width, n, source, adds);
                         Target<T> y(n);
                         std::vector<T> expected(n, T(77));
                         for (std::size_t i = 0; i < n; ++i)
@@ -119,11 +119,11 @@ TEMPLATE_TEST_CASE("large arrays are copied, filled and transposed matrix by mat
 
 TEMPLATE_TEST_CASE("a selection takes each number from where its condition says", "[move]", float, double) {
     using T = TestType;
-    for (const Level at : levels())
+    for (const LevelScope at : levels())
         for (const std::size_t n : {0, 1, 5, 15, 16, 17, 64, 67, 40000})
             for (const bool one_a : {false, true})
                 for (const bool one_b : {false, true}) {
-                    CAPTURE(name(at), n, one_a, one_b);
+                    CAPTURE(at.name(), n, one_a, one_b);
                     auto a = numbers<T>(n + 1, 1);
                     const auto b = numbers<T>(n + 1, 2);
                     a[0] = std::numeric_limits<T>::quiet_NaN();  // where it is not taken, it is not heard of

@@ -106,9 +106,9 @@ template <class T> struct Trial {
 };
 
 template <class T, class Body> void everywhere(const Body& body) {
-    for (const Level at : levels())
+    for (const LevelScope at : levels())
         for (const Channels& s : shapes) {
-            CAPTURE(name(at), s.batch, s.channels, s.inner);
+            CAPTURE(at.name(), s.batch, s.channels, s.inner);
             body(s, numbers<T>(s.size(), s.size() + s.inner), numbers<T>(s.channels, 3, 0.5, 2),
                  numbers<T>(s.channels, 4));
         }
@@ -207,10 +207,10 @@ TEMPLATE_TEST_CASE("batch_norm passes its cotangents back", "[normalization]", f
 
 TEMPLATE_TEST_CASE("batch_norm passes the cotangents of many rows back", "[normalization]", float, double) {
     using T = TestType;
-    for (const Level at : levels())
+    for (const LevelScope at : levels())
         for (const Channels s : {Channels{300, 5, 1}, Channels{4200, 65, 1}})
             for (const bool relu : {false, true}) {
-                CAPTURE(name(at), s.batch, relu);
+                CAPTURE(at.name(), s.batch, relu);
                 Trial<T> trial{s, numbers<T>(s.size(), 1), numbers<T>(s.channels, 3), numbers<T>(s.channels, 4),
                                numbers<T>(s.size(), 2)};
                 kernels::batch_norm(trial.forward(relu), trial.statistics());
@@ -240,7 +240,7 @@ TEMPLATE_TEST_CASE("batch_norm passes the cotangents of many rows back", "[norma
 TEMPLATE_TEST_CASE("relu after batch_norm lets NaN through", "[normalization]", float, double) {
     using T = TestType;
     const T nan = std::numeric_limits<T>::quiet_NaN();
-    for (const Level at : levels()) {
+    for (const LevelScope at : levels()) {
         const std::vector<T> x{1, nan, 3, 4}, mean{0, 0}, variance{1, 1};
         std::vector<T> y(4);
         kernels::batch_norm_inference<T>(
@@ -252,7 +252,7 @@ TEMPLATE_TEST_CASE("relu after batch_norm lets NaN through", "[normalization]", 
 
 TEMPLATE_TEST_CASE("layer_norm normalises each row and passes its cotangents back", "[normalization]", float, double) {
     using T = TestType;
-    for (const Level at : levels())
+    for (const LevelScope at : levels())
         for (const auto& [rows, count] : std::vector<std::pair<std::size_t, std::size_t>>{{0, 5},
                                                                                           {3, 1},
                                                                                           {2, 3},
@@ -267,7 +267,7 @@ TEMPLATE_TEST_CASE("layer_norm normalises each row and passes its cotangents bac
                                                                                           {200, 3},
                                                                                           {3, 4999},
                                                                                           {300, 257}}) {
-            CAPTURE(name(at), rows, count);
+            CAPTURE(at.name(), rows, count);
             const auto x = numbers<T>(rows * count, 6), weight = numbers<T>(count, 3, 0.5, 2),
                        bias = numbers<T>(count, 4);
             const auto g = numbers<T>(rows * count, 8);
@@ -325,9 +325,9 @@ TEMPLATE_TEST_CASE("layer_norm normalises each row and passes its cotangents bac
 
 TEMPLATE_TEST_CASE("batch_norm does not depend on the number of threads", "[normalization]", float, double) {
     using T = TestType;
-    for (const Level at : levels())
+    for (const LevelScope at : levels())
         for (const Channels s : {Channels{1000, 192, 1}, Channels{4200, 130, 1}, Channels{10, 192, 100}}) {
-            CAPTURE(name(at), s.batch);
+            CAPTURE(at.name(), s.batch);
             auto x = numbers<T>(s.size(), 1);
             const auto g = numbers<T>(s.size(), 2);
             x[70] = 1000;  // a bad guess at the mean of a channel: its variance is computed again

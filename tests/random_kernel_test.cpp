@@ -10,6 +10,7 @@
 #include <xgrad/autodiff/kernels/random.hpp>
 
 using namespace xgrad;
+using testing::LevelScope;
 
 namespace {
 
@@ -41,9 +42,9 @@ constexpr std::size_t sizes[] = {0, 1, 2, 3, 4, 5, 7, 31, 33, 255, 256, 257, 511
 TEMPLATE_TEST_CASE("random arrays are made of the words of Philox's blocks, one after the other",
                    "[generator][kernels]", float, double) {
     using T = TestType;
-    for (const Level at : twins::levels())
+    for (const LevelScope at : twins::levels())
         for (const std::size_t n : sizes) {
-            INFO(name(at) << ", " << n);
+            INFO(at.name() << ", " << n);
             const auto chosen =
                 filled<T>(n, [&](T* y, std::size_t count) { kernels::fill_bernoulli<T>(sequence, 0.3, 2, y, count); });
             const auto uniforms =
@@ -72,8 +73,8 @@ TEMPLATE_TEST_CASE("random arrays are the same at every level and for any number
     for (const std::size_t n : sizes) {
         INFO(n);
         const auto expected = all(n);
-        for (const Level at : twins::levels()) {
-            INFO(name(at));
+        for (const LevelScope at : twins::levels()) {
+            INFO(at.name());
             CHECK(all(n) == expected);
             twins::check_any_threads([&] { return all(n); });
         }

@@ -62,9 +62,9 @@ template <class T, class Kernel> std::vector<T> run(const Kernel& kernel, const 
 
 // Every combination that the kernels are tried with.
 template <class T, class Body> void everywhere(const Body& body) {
-    for (const Level at : levels())
+    for (const LevelScope at : levels())
         for (const Slices& s : shapes) {
-            CAPTURE(name(at), s.outer, s.count, s.inner);
+            CAPTURE(at.name(), s.outer, s.count, s.inner);
             body(s, numbers<T>(s.size(), s.size() + s.inner));
         }
 }
@@ -144,11 +144,11 @@ TEMPLATE_TEST_CASE("max and min find the extremes of slices", "[reduce]", float,
 
 TEMPLATE_TEST_CASE("max, min and their positions let NaN win wherever it stands", "[reduce]", float, double) {
     using T = TestType;
-    for (const Level at : levels())
+    for (const LevelScope at : levels())
         for (const Slices s : {Slices{1, 1, 1}, Slices{2, 37, 1}, Slices{1, 3000, 1}, Slices{2, 9, 5},
                                Slices{1, 70, 140}, Slices{40, 9, 1}, Slices{2, 80, 3}})
             for (const std::size_t place : {std::size_t{0}, s.count / 2, s.count - 1}) {
-                CAPTURE(name(at), s.outer, s.count, s.inner, place);
+                CAPTURE(at.name(), s.outer, s.count, s.inner, place);
                 auto x = numbers<T>(s.size(), 5);
                 for (std::size_t o = 0; o < s.outer; ++o)
                     for (std::size_t i = 0; i < s.inner; ++i) {
@@ -189,10 +189,10 @@ TEMPLATE_TEST_CASE("argmax and argmin give the first of equals", "[reduce]", flo
 TEMPLATE_TEST_CASE("argmax finds the first of infinities, too", "[reduce]", float, double) {
     using T = TestType;
     constexpr T infinity = std::numeric_limits<T>::infinity();
-    for (const Level at : levels())
+    for (const LevelScope at : levels())
         for (const std::size_t count : {1, 3, 16, 17, 70, 300})
             for (const std::size_t columns : {1, 3, 70}) {
-                CAPTURE(name(at), count, columns);
+                CAPTURE(at.name(), count, columns);
                 std::vector<T> x(count * columns, -infinity);
                 std::vector<std::int64_t> y(columns, -1);
                 kernels::argmax(x.data(), {1, count, columns}, y.data());
@@ -209,9 +209,9 @@ TEMPLATE_TEST_CASE("argmax finds the first of infinities, too", "[reduce]", floa
 TEST_CASE("argmax counts further than a float does", "[reduce]") {
     constexpr std::size_t many = (std::size_t{1} << 24) + 100;
     const std::size_t last = many - 3, before = last - 1;
-    for (const Level at : levels())
+    for (const LevelScope at : levels())
         for (const std::size_t columns : {1, 2}) {
-            CAPTURE(name(at), columns);
+            CAPTURE(at.name(), columns);
             std::vector<float> x(many * columns, 1);
             const auto found = [&] {
                 std::vector<std::int64_t> y(columns, -1);
@@ -260,7 +260,7 @@ TEMPLATE_TEST_CASE("logsumexp neither overflows nor loses infinities", "[reduce]
         for (T& number : x) number = number * 1000;
         check_close(run<T>(kernels::logsumexp<T>, x, s), folded(reals(x), s, logsumexp_of));
     });
-    for (const Level at : levels()) {
+    for (const LevelScope at : levels()) {
         const std::vector<T> x{-infinity, -infinity, infinity, 0, nan, 1, -infinity, 0};
         check_close(run<T>(kernels::logsumexp<T>, x, {4, 2, 1}), Reals{-infinity, infinity, nan, 0});
         const std::vector<T> columns{-infinity, infinity, nan, -infinity, -infinity, 0, 1, 0};
@@ -269,9 +269,9 @@ TEMPLATE_TEST_CASE("logsumexp neither overflows nor loses infinities", "[reduce]
 }
 
 TEST_CASE("a float sum of a million numbers is right to a few ulp", "[reduce]") {
-    for (const Level at : levels()) {
+    for (const LevelScope at : levels()) {
         for (const Slices s : {Slices{1, 1000000, 1}, Slices{1, 500000, 2}, Slices{1, 7812, 128}}) {
-            CAPTURE(name(at), s.count, s.inner);
+            CAPTURE(at.name(), s.count, s.inner);
             const auto x = numbers<float>(s.size(), 3, 0, 1);
             check_close(run<float>(kernels::sum<float>, x, s), folded(reals(x), s, sum_of), 2);
         }
@@ -301,7 +301,7 @@ TEMPLATE_TEST_CASE("the cotangent of an extremum is shared among ties", "[reduce
         check_close(dx, expected, 1);
     });
     const T nan = std::numeric_limits<T>::quiet_NaN();
-    for (const Level at : levels()) {
+    for (const LevelScope at : levels()) {
         const std::vector<T> x{1, nan, 5, nan}, y{nan}, g{6};
         std::vector<T> dx(4);
         kernels::extremum_backward(x.data(), {1, 4, 1}, y.data(), g.data(), dx.data());
@@ -342,9 +342,9 @@ TEMPLATE_TEST_CASE("sum_to and broadcast_to undo and repeat any broadcast", "[re
         {{9000, 15}, {9000, 1}},
         {{90, 40, 5}, {90, 1, 5}},
     };
-    for (const Level at : levels())
+    for (const LevelScope at : levels())
         for (const auto& [wide, narrow] : cases) {
-            CAPTURE(name(at), wide, narrow);
+            CAPTURE(at.name(), wide, narrow);
             const auto size = [](const Shape& shape) {
                 std::size_t n = 1;
                 for (const std::size_t d : shape) n *= d;
@@ -379,9 +379,9 @@ TEMPLATE_TEST_CASE("sum_to and broadcast_to undo and repeat any broadcast", "[re
 
 TEMPLATE_TEST_CASE("in-place sums, quotients and checks treat every element", "[reduce]", float, double) {
     using T = TestType;
-    for (const Level at : levels())
+    for (const LevelScope at : levels())
         for (const std::size_t n : {0, 1, 3, 7, 8, 9, 15, 16, 17, 4097, 70001}) {
-            CAPTURE(name(at), n);
+            CAPTURE(at.name(), n);
             const auto a = numbers<T>(n, 1), b = numbers<T>(n, 2);
             std::vector<T> sum(n), divided(n);
             for (std::size_t i = 0; i < n; ++i) {

@@ -94,9 +94,9 @@ template <class T> Reals losses_of(const Reals& x, const Slices& s, const CrossE
 }
 
 template <class T, class Body> void everywhere(const Body& body) {
-    for (const Level at : levels())
+    for (const LevelScope at : levels())
         for (const Slices& s : shapes) {
-            CAPTURE(name(at), s.outer, s.count, s.inner);
+            CAPTURE(at.name(), s.outer, s.count, s.inner);
             body(s, numbers<T>(s.size(), s.size() + s.inner, -5, 5));
         }
 }
@@ -129,9 +129,9 @@ TEMPLATE_TEST_CASE("softmax of the largest and of infinite numbers is what PyTor
     const T infinity = std::numeric_limits<T>::infinity(), huge = std::numeric_limits<T>::max();
     const T nan = std::numeric_limits<T>::quiet_NaN();
     const Reals numbers{huge, -huge, 0, -infinity, nan, 1, -infinity, -infinity, infinity, 0};
-    for (const Level at : levels())
+    for (const LevelScope at : levels())
         for (const std::size_t count : {2, 20}) {  // rows of two are transposed to columns; others are filled up
-            CAPTURE(name(at), count);
+            CAPTURE(at.name(), count);
             const std::size_t rows = numbers.size() / 2;
             std::vector<T> x(rows * count, -infinity), y(x.size()), sums(rows);
             for (std::size_t i = 0; i < numbers.size(); ++i) x[i / 2 * count + i % 2] = static_cast<T>(numbers[i]);
@@ -199,8 +199,8 @@ TEMPLATE_TEST_CASE("softmax_cross_entropy equals PyTorch's CrossEntropyLoss", "[
             reals(x));
     }
 
-    for (const Level at : levels()) {
-        CAPTURE(name(at));
+    for (const LevelScope at : levels()) {
+        CAPTURE(at.name());
         std::vector<T> losses(shape.results()), only_losses(shape.results()), sample_weights(shape.results());
         std::vector<T> probabilities(x.size()), dx(x.size());
         kernels::softmax_cross_entropy<T>(x.data(), shape, target,
@@ -261,8 +261,8 @@ TEMPLATE_TEST_CASE("arrays that are shared among threads have the softmax and cr
     for (const Slices& s :
          {Slices{60, 1000, 1}, Slices{301, 100, 1}, Slices{1, 2000, 70}, Slices{1, 40, 1001}, Slices{7, 30, 200},
           Slices{1, 9000, 3}, Slices{9000, 3, 1}, Slices{4000, 4, 3}, Slices{7, 6, 1024}, Slices{2, 60, 512}})
-        for (const Level at : levels()) {
-            CAPTURE(name(at), s.outer, s.count, s.inner);
+        for (const LevelScope at : levels()) {
+            CAPTURE(at.name(), s.outer, s.count, s.inner);
             const auto x = numbers<T>(s.size(), 1), g = numbers<T>(s.size(), 2),
                        weights = numbers<T>(s.count, 3, 0.5, 2);
             std::vector<std::int64_t> labels(s.results());

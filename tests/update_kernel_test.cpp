@@ -46,10 +46,10 @@ TEMPLATE_TEST_CASE("steps of SGD equal PyTorch's formula", "[update]", float, do
         {.learning_rate = 0.1, .momentum = 0.9, .dampening = 0.5, .weight_decay = 0.01},
         {.learning_rate = 0.1, .momentum = 0.9, .weight_decay = 0.01, .nesterov = true},
     };
-    for (const Level at : levels())
+    for (const LevelScope at : levels())
         for (SgdOptions options : variants)
             for (const std::size_t n : sizes) {
-                CAPTURE(name(at), n, options.momentum, options.nesterov);
+                CAPTURE(at.name(), n, options.momentum, options.nesterov);
                 auto p = numbers<T>(n, 1);
                 std::vector<T> buffer(n, std::numeric_limits<T>::quiet_NaN());  // the first step must not read it
                 Reals exact_p = reals(p), exact_buffer(n);
@@ -72,11 +72,11 @@ TEMPLATE_TEST_CASE("steps of Adam, AdamW and AMSGrad equal PyTorch's formula", "
         {.learning_rate = 0.01, .beta1 = 0.8, .beta2 = 0.9, .epsilon = 1e-4, .weight_decay = 0.1},
         {.learning_rate = 0.01, .weight_decay = 0.1, .decoupled = true},
     };
-    for (const Level at : levels())
+    for (const LevelScope at : levels())
         for (AdamOptions options : variants)
             for (const bool amsgrad : {false, true})
                 for (const std::size_t n : sizes) {
-                    CAPTURE(name(at), n, options.weight_decay, options.decoupled, amsgrad);
+                    CAPTURE(at.name(), n, options.weight_decay, options.decoupled, amsgrad);
                     auto p = numbers<T>(n, 1);
                     std::vector<T> m(n), v(n), largest(n);
                     Reals exact_p = reals(p), exact_m(n), exact_v(n), exact_largest(n);

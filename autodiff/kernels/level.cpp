@@ -37,7 +37,7 @@ void check_available(const char* what, Level level) {
         throw Error(fmt::format("{}: this processor, system or build has no level '{}'", what, name(level)));
 }
 
-Level choose() {
+Level best_level() {
     if (const char* wanted = std::getenv("XGRAD_LEVEL")) {
         for (Level level : levels) {
             if (name(level) != wanted) continue;
@@ -51,18 +51,20 @@ Level choose() {
     return Level::portable;
 }
 
-std::atomic<Level>& chosen() {
-    static std::atomic<Level> level = choose();
-    return level;
-}
-
 }  // namespace
 
-Level level() { return chosen().load(std::memory_order_relaxed); }
+constinit std::atomic<int> detail::level_in_use{-1};
+
+Level detail::choose_level() {
+    const Level best = best_level();
+    int expected = -1;  // unless another thread, or set_level, has been faster
+    level_in_use.compare_exchange_strong(expected, static_cast<int>(best), std::memory_order_relaxed);
+    return static_cast<Level>(level_in_use.load(std::memory_order_relaxed));
+}
 
 void set_level(Level level) {
     check_available("set_level", level);
-    chosen().store(level, std::memory_order_relaxed);
+    detail::level_in_use.store(static_cast<int>(level), std::memory_order_relaxed);
 }
 
 std::string_view name(Level level) {

@@ -2,6 +2,7 @@
 // level, and the best level that the processor has is chosen on first use.
 #pragma once
 
+#include <atomic>
 #include <string_view>
 
 // The level of the code being compiled, from the compiler's flags. All that a *.simd.cpp defines, and every template
@@ -29,9 +30,20 @@ namespace xgrad {
 /// precision (see kernels/gemm_amx.hpp).
 enum class Level { portable, avx2, avx512, amx };
 
+namespace detail {
+
+/// The level in use as a number; −1 before it is first asked for, which chooses it.
+extern std::atomic<int> level_in_use;
+Level choose_level();
+
+}  // namespace detail
+
 /// The level in use: the best one that this processor has, or the one that the environment variable XGRAD_LEVEL names
 /// (portable, avx2, avx512 or amx). Throws Error when it names an unknown level or one that the processor lacks.
-Level level();
+inline Level level() {
+    const int in_use = detail::level_in_use.load(std::memory_order_relaxed);
+    return in_use >= 0 ? static_cast<Level>(in_use) : detail::choose_level();
+}
 
 /// Chooses another level, for all threads; not while any of them computes. Throws Error when the processor lacks it.
 void set_level(Level level);
