@@ -29,7 +29,7 @@ template <class T = float> using Array = xt::xarray_container<Buffer<T>, xt::lay
 /// An xtensor expression: an array, a view of one, or arithmetic that is not evaluated yet.
 template <class E> concept ArrayExpression = xt::is_xexpression<std::remove_cvref_t<E>>::value;
 
-/// One of fractions, which as labels would be cut off to integers.
+/// One of fractions, which as labels would be truncated.
 template <class E>
 concept FractionalArray = ArrayExpression<E> && std::floating_point<typename std::remove_cvref_t<E>::value_type>;
 /// One that is no list of indices: of fractions, or a mask, whose truths would count as 0 and 1.

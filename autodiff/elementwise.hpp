@@ -279,8 +279,8 @@ private:
 
 /// Makes an operation of a scalar formula: a generic lambda (`auto` parameters, one for each input) written with
 /// arithmetic, the functions of operations/arithmetic.hpp and activations.hpp, and `where(x > 0, a, b)` for branches
-/// (an `if` does not compile). It must not depend on anything that changes: it is run again in backward. A branch that
-/// is not taken must still have finite derivatives: `where(x > 0, x, expm1(minimum(x, 0)))`. The name, a string
+/// (an `if` does not compile). It must not depend on anything that changes: it is run again in backward. For higher
+/// derivatives, those of both branches must be finite: `where(x > 0, x, expm1(minimum(x, 0)))`. The name, a string
 /// literal, stands in error messages.
 template <class Formula> Elementwise<Formula> elementwise(Formula formula, const char* name = "elementwise") {
     return Elementwise<Formula>(std::move(formula), name);

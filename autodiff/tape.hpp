@@ -21,7 +21,7 @@ public:
     /// The calling thread's tape.
     static Tape current() noexcept { return Tape(); }
 
-    /// How many operations are recorded: 0 after each training step, or something still holds a graph.
+    /// How many operations are recorded: 0 after each training step, unless something holds a graph.
     std::size_t size() const noexcept;
 
     /// Whether operations on variables that require a gradient are being recorded.
@@ -76,8 +76,8 @@ template <class Watcher> void unlink(Watcher*& innermost, Watcher& watcher, Watc
 
 }  // namespace detail
 
-/// A setting that an operation tells, or an input of it that is no Variable (labels, conditions, statistics). It need
-/// not tell all: neither a number in a formula nor the place of a slice is told.
+/// A setting that an operation reports, or an input that is no Variable (labels, conditions, statistics). Not all are
+/// reported: a number in a formula is not, nor the place of a slice.
 struct Attribute {
     using Value = std::variant<bool, std::int64_t, double, std::string_view, std::vector<std::int64_t>,
                                const Array<std::int64_t>*, const Array<bool>*, const Array<float>*,

@@ -142,11 +142,11 @@ public:
 
     /// Adds ∂this/∂v to the gradient of every leaf v that requires one. What was saved is freed, unless options say
     /// otherwise. Throws Error when this value has not exactly one element, depends on nothing that requires a
-    /// gradient, was recorded on another thread, or needs something that an earlier backward freed or that was changed
-    /// in place since. Threads whose graphs end in the same leaves must not run backward at the same time.
+    /// gradient, was recorded on another thread, or needs what an earlier backward freed or what was changed in place
+    /// after recording. Threads whose graphs end in the same leaves must not run backward at the same time.
     void backward(BackwardOptions options = {}) const;
-    /// The same with a cotangent of this value's shape in place of the 1: a Variable or what makes one, but no braces,
-    /// which are options.
+    /// The same with a cotangent of this value's shape in place of the 1: a Variable or what converts to one. Braces
+    /// mean the options.
     template <std::convertible_to<Variable> Cotangent>
     void backward(const Cotangent& cotangent, BackwardOptions options = {}) const {
         run_backward(cotangent, options);
@@ -457,8 +457,8 @@ template <Real T> const Array<T>& Variable<T>::value() const {
 extern template class Variable<float>;
 extern template class Variable<double>;
 
-/// The value as text, six digits of each number: `[[1, 2], [3, 4]]`, with a line for each row. Of more than 1000
-/// numbers the first and the last three along each axis. An empty handle is "empty".
+/// The value as text, six digits of each number: `[[1, 2], [3, 4]]`, with a line for each row. Beyond 1000 numbers only
+/// the first and last three along each axis. An empty handle is "empty".
 template <class T> std::string to_string(const Variable<T>& x);
 /// Writes that text.
 template <class T> std::ostream& operator<<(std::ostream& out, const Variable<T>& x);

@@ -24,8 +24,9 @@ struct BatchNormOptions {
 /// form: the update is often written without the factor (1 − β), and would then converge to E(z)/(1 − β). In evaluation
 /// μ* and σ*² are used and nothing is changed.
 ///
-/// The parameters are `weight` γ = 1 and `bias` ξ = 0; the buffers are `running_mean` = 0, `running_var` = 1 and
-/// `num_batches_tracked` = 0. A bias in the layer before is redundant.
+/// A call throws Error for other shapes, and in training for fewer than two values per feature. The parameters are
+/// `weight` γ = 1 and `bias` ξ = 0; the buffers are `running_mean` = 0, `running_var` = 1 and `num_batches_tracked` =
+/// 0. A bias in the layer before is redundant.
 template <class T = float> class BatchNorm : public Layer<T> {
 public:
     /// Throws Error when `features` is 0, epsilon is negative, or momentum is not in [0, 1].

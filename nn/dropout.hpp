@@ -5,8 +5,8 @@
 
 namespace xgrad::nn {
 
-/// In training each element is 0 with this probability, and multiplied by 1/(1 − probability) otherwise; in evaluation
-/// nothing happens. Which elements, the thread's generator decides (xgrad::seed).
+/// In training sets each element to 0 with this probability, and multiplies it by 1/(1 − probability) otherwise; in
+/// evaluation does nothing. Draws from the thread's generator (xgrad::seed).
 template <class T = float> class Dropout : public Layer<T> {
 public:
     /// Throws Error when the probability is not in [0, 1].

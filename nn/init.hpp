@@ -37,9 +37,9 @@ std::size_t fan_in(const Shape& weight);
 /// How many outputs each input goes to.
 std::size_t fan_out(const Shape& weight);
 
-/// The factor for Var(θ)'s root that makes up for an activation, named as its function in xgrad ("relu", "leaky_relu",
-/// with its slope as the setting, "tanh", "selu", "sigmoid", "linear"); torch.nn.init.calculate_gain has the same.
-/// Throws Error for other names.
+/// The factor for θ's standard deviation that makes up for an activation, named as in xgrad ("relu", "leaky_relu", with
+/// its slope as the setting, "tanh", "selu", "sigmoid", "linear"); torch.nn.init.calculate_gain has the same. Throws
+/// Error for other names.
 double gain(std::string_view activation, double setting = 0.01);
 
 /// An activation ψ: a function of each element alone. A function of xgrad, an `elementwise` formula, a lambda or a
@@ -63,10 +63,10 @@ Moments moments(const ActivationFunction& activation, double deviation = 1);
 /// The moments of a layer as it is in evaluation mode, to the layer's own precision.
 template <class T> Moments moments(const Layer<T>& activation, double deviation = 1);
 
-/// 1/√E[ψ(z)²] for z ~ N(0, 1), the factor for Var(θ)'s root that keeps the variance of z through an activation: √2 for
+/// 1/√E[ψ(z)²] for z ~ N(0, 1), the factor for θ's standard deviation that keeps Var(z) through an activation: √2 for
 /// ReLU (He et al. 2015), 1 for SELU (Klambauer et al. 2017, "Self-normalizing neural networks"). It is computed, where
-/// the gain by name is a table that agrees for "relu", "leaky_relu" and "linear" only.
-/// Throws Error when ψ is zero everywhere, and as `moments` does.
+/// the gain by name is a table that agrees for "relu", "leaky_relu" and "linear" only. Throws Error when ψ is zero
+/// everywhere, and as `moments` does.
 double gain(const ActivationFunction& activation);
 template <class T> double gain(const Layer<T>& activation);
 
@@ -87,8 +87,8 @@ template <class T> void he_uniform(Variable<T>& weight, double gain = std::numbe
 template <class T> void glorot_normal(Variable<T>& weight, double gain = 1);
 template <class T> void glorot_uniform(Variable<T>& weight, double gain = 1);
 
-/// Var(θ) = gain²/fan_in with a gain of 1 if none is given (LeCun et al. 1998, "Efficient backprop"): for SELU, and for
-/// layers that no activation follows.
+/// Var(θ) = gain²/fan_in with a gain of 1 if none is given (LeCun et al. 1998, "Efficient backprop"): for layers after
+/// SELU, tanh or no activation.
 template <class T> void lecun_normal(Variable<T>& weight, double gain = 1);
 template <class T> void lecun_uniform(Variable<T>& weight, double gain = 1);
 
@@ -105,11 +105,11 @@ struct UnitVarianceOptions {
 
 /// Layer-sequential unit-variance initialisation from data (Mishkin and Matas 2016, "All you need is a good init"):
 /// makes the weight of each layer orthogonal, then, layer by layer in the order of execution, divides it by the
-/// deviation of the layer's output on this batch until the variance, over all samples and units, is 1. It needs no gain
-/// and no theory, and works through any layers between, in the mode that the model is in. Only weights of two axes and
-/// more are changed, of layers and not frozen; statistics stay as they are. Throws Error, with no weight changed, when
-/// the forward does not reach a layer that has such a weight, or when its output has the variance 0, is not finite, or
-/// does not come near 1 (its bias alone has more).
+/// output's standard deviation on this batch until the variance, over all samples and units, is 1. It needs no gain and
+/// no theory, and works through any layers between, in the mode that the model is in. Only layers' unfrozen weights of
+/// two or more axes are changed; statistics stay as they are. Throws Error, with no weight changed, when the forward
+/// does not reach a layer that has such a weight, or when its output has the variance 0, is not finite, or does not
+/// come near 1 (its bias alone has more).
 template <class T>
 void layer_sequential_unit_variance(Layer<T>& model, const std::type_identity_t<Variable<T>>& x,
                                     UnitVarianceOptions options = {});

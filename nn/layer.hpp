@@ -51,7 +51,7 @@ template <class L> bool is_exactly(const L& layer) noexcept { return typeid(laye
 }  // namespace detail
 
 /// A module that maps one Variable to another, ŷ = F(x). A subclass defines `forward` (and `fields`); users call the
-/// layer itself, which runs hooks and adds to an Error (of no other class) in which layer it arose.
+/// layer itself, which runs hooks and adds the layer's name to an Error (to no subclass of it).
 template <class T = float> class Layer : public Module<T> {
 public:
     /// The layer's output, recorded for backward.
@@ -70,7 +70,7 @@ public:
     void remove_hook(std::size_t id) { hooks_.remove(id); }
 
     /// A table of the layers within, in the order in which an input of this shape passes them: name, kind, output shape
-    /// and number of parameters. One around other layers has a row only for parameters that no row before it has shown.
+    /// and number of parameters. A layer that contains others has a row only for parameters not shown in rows above.
     std::string summary(const Shape& input_shape) const;
 
     /// For containers that fuse neighbours: which activation this layer is, if it is one.

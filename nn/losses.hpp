@@ -114,7 +114,7 @@ template <class T>
 Variable<T> cross_entropy(const Variable<T>& logits, const Array<std::int64_t>& labels,
                           const std::type_identity_t<CrossEntropyOptions<T>>& options = {});
 
-// Labels of other numbers than integers would be cut off to them.
+// Labels of other numbers than integers would be truncated.
 template <class T, FractionalArray Labels>
 Variable<T> nll_loss(const Variable<T>&, const Labels&, const std::type_identity_t<NllOptions<T>>& = {}) = delete;
 template <class T, FractionalArray Labels>

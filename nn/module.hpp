@@ -40,10 +40,10 @@ template <class T> using ConstBufferPointer = std::variant<const Array<T>*, cons
 ///
 ///     void fields(nn::Fields<>& f) override { f("hidden", hidden_)("norm", norm_)("output", output_); }
 ///
-/// For training and files a member has one of three kinds. A Parameter is trained and saved. A buffer (an Array) is
-/// saved but not trained: a statistic. Everything else is a setting, which is not listed: the program that makes the
-/// module states it. Vectors, arrays and optionals of parameters, buffers and modules are listed as they are. Names of
-/// parameters and buffers must differ.
+/// Besides modules, members are of three kinds. A Parameter is trained and saved. A buffer (an Array) is saved but not
+/// trained: a statistic. Everything else is a setting, which is not listed: the program that makes the module states
+/// it. Vectors, arrays and optionals of parameters, buffers and modules are listed as they are. Names of parameters and
+/// buffers must differ.
 template <class T = float> class Fields {
 public:
     /// Whether a member of this type can be listed.
@@ -96,7 +96,7 @@ private:
 /// A part of a network: parameters θ, buffers, other modules, and some call operator that computes with them. A module
 /// is a value: a copy is a deep copy, and `model = best` restores values in place, so that optimizers stay right. Only
 /// where a vector among the members takes over the elements of a temporary, as in `model = Model(…)`, the parameters
-/// are others afterwards, and an optimizer made before says so at its next step.
+/// are new objects, and the next step of an optimizer made before throws Error.
 ///
 /// Derive from Layer instead for one input and one output.
 template <class T = float> class Module {

@@ -14,10 +14,9 @@ namespace xgrad::nn {
 ///
 ///     nn::Sequential net{nn::Linear(784, 256), nn::BatchNorm(256), nn::ReLU(), nn::Linear(256, 10)};
 ///
-/// Its fields are named "0", "1", …; a Sequential may hold others. Assigning one writes its values into layers of the
-/// same types whose parameters have the same shapes, and throws Error for others; a Sequential without layers takes
-/// them over. ReLU after Linear or BatchNorm is one operation with it, unless either is watched, or of a class derived
-/// from these.
+/// Its fields are named "0", "1", …; a Sequential may hold others. Assigning one writes its values into the layers that
+/// are there, and throws Error unless types and shapes are the same; an empty Sequential takes over the layers. ReLU is
+/// fused with a Linear or BatchNorm before it, unless either is watched, or of a class derived from these.
 template <class T = float> class Sequential : public Layer<T> {
 public:
     Sequential() = default;

@@ -15,10 +15,10 @@
 
 namespace xgrad::optim {
 
-/// What `step` does about a gradient that is not finite. Neither `skip` nor `report` changes any parameter or state.
+/// What `step` does about a gradient that is not finite. `skip` and `report` change no parameter and no State.
 enum class NonFinite {
     ignore,  ///< nothing: it is not even looked for
-    skip,    ///< leaves out the step and counts it
+    skip,    ///< no step is made; skipped_steps counts it
     report   ///< throws Error, which says where
 };
 
@@ -118,7 +118,7 @@ public:
     /// The parameters of all groups, in their order.
     const std::vector<Variable<T>>& parameters() const noexcept { return parameters_; }
 
-    /// How many steps were made.
+    /// How many steps were made; the schedule is asked for this number, so that a skipped step does not advance it.
     std::int64_t step_count() const noexcept { return step_count_; }
     /// How many steps were left out because a gradient was not finite.
     std::int64_t skipped_steps() const noexcept { return skipped_steps_; }
@@ -138,7 +138,7 @@ protected:
     Optimizer(std::vector<Variable<T>> parameters, Settings settings, std::vector<std::string> names = {});
     Optimizer(std::vector<Group<T>> groups, Settings settings, std::vector<std::string> names = {});
 
-    /// Changes a parameter (through Variable::update) and its state. It has the gradient's value.
+    /// Changes a parameter (through Variable::update) and its state, by the gradient's value.
     virtual void update(Variable<T>& parameter, const Array<T>& gradient, State<T>& state) = 0;
 
 private:

@@ -60,6 +60,7 @@ TEST_CASE("at kinks derivatives are what the numerics page says", "[conventions]
            {"floor", [](const V& x) { return floor(x) + 0 * x; }, 1, 1, 0},
            {"relu", [](const V& x) { return relu(x); }, 0, 0, 0},
            {"leaky_relu", [](const V& x) { return leaky_relu(x, 0.1); }, 0, 0, 0.1},
+           {"prelu", [](const V& x) { return prelu(x, V{0.1}); }, 0, 0, 0.1},
            {"elu", [](const V& x) { return elu(x, 2); }, 0, 0, 2},
            {"celu", [](const V& x) { return celu(x, 2); }, 0, 0, 1},
            {"hardtanh", [](const V& x) { return hardtanh(x); }, -1, -1, 0},
@@ -136,6 +137,10 @@ TEST_CASE("NaN comes through, and a branch that is not taken may bring one into 
 
 TEST_CASE("softmax takes infinite scores, and logsumexp does not overflow", "[conventions]") {
     CHECK(softmax(number({-infinity, 0})).value() == Array<double>{0, 1});
+    CHECK(log_softmax(number({-infinity, 0})).value() == Array<double>{-infinity, 0});
+    CHECK(gradient([](const V& x) { return sum(softmax(x) * V{1, 2}); }, {-infinity, 0}) == std::vector<double>{0, 0});
+    CHECK(gradient([](const V& x) { return sum(log_softmax(x) * V{1, 2}); }, {-infinity, 0}) ==
+          std::vector<double>{1, -1});
     CHECK(log_softmax(V{-1000, 1000}).value() == Array<double>{-2000, 0});
     CHECK(logsumexp(number({-infinity, -infinity})).item() == -infinity);
     CHECK(logsumexp(V{1000, 1000}).item() == Approx(1000 + std::log(2)));
@@ -146,7 +151,9 @@ TEST_CASE("reductions over no elements and over one are what the numerics page s
     CHECK(sum(nothing).item() == 0);
     CHECK(prod(nothing).item() == 1);
     CHECK_THROWS_AS(mean(nothing), Error);
+    CHECK_THROWS_AS(variance(nothing), Error);
     CHECK_THROWS_AS(max(nothing), Error);
+    CHECK_THROWS_AS(min(nothing), Error);
     CHECK(variance(V{3}).item() == 0);
     CHECK_THROWS_AS(variance(V{3}, {}, false, 1), Error);
 }

@@ -43,7 +43,7 @@ public:
     Dataset(Array<T> inputs, Array<Target> targets);
     Dataset(Array<T> inputs, const FractionalArray auto& labels)
         requires(std::same_as<Target, std::int64_t>)
-    = delete;  // labels would be cut off to integers
+    = delete;  // labels would be truncated
 
     std::size_t size() const { return inputs_.shape()[0]; }
     const Array<T>& inputs() const { return inputs_; }

@@ -35,9 +35,9 @@ public:
     /// for probabilities.
     explicit Accuracy(double threshold = 0) : threshold_(threshold) {}
 
-    /// Counts samples with scores (n, classes), of which the largest decides, so that logits and probabilities are the
-    /// same; or (n) or (n, 1) for two classes. A score that is not a number is a mistake. Throws Error, and counts
-    /// nothing, when there are not as many labels as samples or when a label is out of range.
+    /// Counts samples by scores (n, classes), logits or probabilities, of which the largest decides; for two classes
+    /// (n) or (n, 1) by the threshold. A NaN score counts as a mistake. Throws Error, and counts nothing, when there
+    /// are not as many labels as samples or when a label is out of range.
     template <class T> void add(const Array<T>& scores, const Array<std::int64_t>& labels);
     template <class T> void add(const Variable<T>& scores, const Array<std::int64_t>& labels) {
         add(scores.value(), labels);
@@ -54,9 +54,9 @@ private:
     std::size_t count_ = 0;
 };
 
-/// Whether a probability means what it says: among samples that are told to be of the class 1 with probability p, a
-/// share of p should be. Probabilities are sorted into bins of equal width over [0, 1] (DeGroot and Fienberg 1983, "The
-/// comparison and evaluation of forecasters"; Guo et al. 2017, "On calibration of modern neural networks").
+/// Whether a probability means what it says: of the samples predicted to be of class 1 with probability p, a share of p
+/// should be. Probabilities are sorted into bins of equal width over [0, 1] (DeGroot and Fienberg 1983, "The comparison
+/// and evaluation of forecasters"; Guo et al. 2017, "On calibration of modern neural networks").
 class Calibration {
 public:
     struct Bin {

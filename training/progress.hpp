@@ -89,7 +89,7 @@ private:
 ///     for (auto [images, labels] : bar) bar.loss(optimizer.minimize(…));
 template <class Range> class Progress {
 public:
-    /// Keeps a range that is a temporary; otherwise the range must live as long.
+    /// Keeps a range that is a temporary; otherwise the range must outlive this.
     explicit Progress(Range&& range, ProgressOptions options = {})
         : range_(std::forward<Range>(range)),
           line_(std::ranges::size(range_), detail::work(range_), std::move(options)) {}

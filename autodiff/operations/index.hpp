@@ -64,7 +64,7 @@ template <class T> Variable<T> take(const Variable<T>& x, const Array<std::int64
 template <Real T> Variable<T> take(const Array<T>& x, const Array<std::int64_t>& indices, std::ptrdiff_t axis = 0) {
     return take(Variable<T>(share(x, x.shape())), indices, axis);
 }
-// Fractions would be cut off to integers, and of a mask 0 and 1 be taken; `where` is for masks.
+// Fractions would be truncated, and of a mask 0 and 1 be taken; `where` is for masks.
 template <class T> Variable<T> take(const Variable<T>&, const NoIndices auto&, std::ptrdiff_t = 0) = delete;
 template <Real T> Variable<T> take(const Array<T>&, const NoIndices auto&, std::ptrdiff_t = 0) = delete;
 
