@@ -191,6 +191,7 @@ template <class T> struct Row {
 
     std::size_t count;
 
+    Row in_place(bool = true) const { return *this; }
     /// A number that belongs to the slice, as it is combined with lanes of its numbers.
     static const Lane<T>& spread(const Lane<T>& lane) { return lane; }
     /// A number of the slice, in every place.
@@ -229,6 +230,11 @@ template <class T, class Places> struct Column {
     std::size_t count;
     std::size_t stride;
     Places places;
+    bool takes_turns = false;
+
+    /// The same for numbers that are, if so, changed in place. Where a lane reaches into the next row, reading that one
+    /// would wait until this one is written: rows further apart take turns.
+    Column in_place(bool is_so = true) const { return {count, stride, places, is_so && stride < Lane<T>::width}; }
 
     static const Lane<T>& spread(const Lane<T>& lane) { return lane; }
     /// A number of each slice.
@@ -236,7 +242,12 @@ template <class T, class Places> struct Column {
     void put(const Lane<T>& lane, T* to) const { places.store(lane, to); }
 
     template <class Body> void each(const Body& body) const {
-        for (std::size_t i = 0; i < count; ++i) body(i * stride, places);
+        const std::size_t some = takes_turns ? block : count, step = takes_turns ? 4 : 1;
+        for (std::size_t first = 0; first < count; first += some) {
+            const std::size_t end = first + some < count ? first + some : count;
+            for (std::size_t turn = first; turn < first + step; ++turn)
+                for (std::size_t i = turn; i < end; i += step) body(i * stride, places);
+        }
     }
 
     /// All of value(offset, part) merged, place by place.
@@ -251,15 +262,15 @@ private:
     XGRAD_FLATTEN Lane<T> fold_block(std::size_t first, std::size_t n, const Value& value) const {
         const Lane<T> start(Op::template neutral<T>());
         Ways<Lane<T>> ways{start, start, start, start};
+        const std::size_t fours = n / 4, apart = takes_turns ? fours : 1, step = takes_turns ? 1 : 4;
         std::size_t i = first;
-        const std::size_t end = first + n;
-        for (; i + 4 <= end; i += 4) {
+        for (std::size_t k = 0; k < fours; ++k, i += step) {
             ways.a = Op::merge(ways.a, value(i * stride, places));
-            ways.b = Op::merge(ways.b, value((i + 1) * stride, places));
-            ways.c = Op::merge(ways.c, value((i + 2) * stride, places));
-            ways.d = Op::merge(ways.d, value((i + 3) * stride, places));
+            ways.b = Op::merge(ways.b, value((i + apart) * stride, places));
+            ways.c = Op::merge(ways.c, value((i + 2 * apart) * stride, places));
+            ways.d = Op::merge(ways.d, value((i + 3 * apart) * stride, places));
         }
-        for (; i < end; ++i) ways.a = Op::merge(ways.a, value(i * stride, places));
+        for (i = first + 4 * fours; i < first + n; ++i) ways.a = Op::merge(ways.a, value(i * stride, places));
         return Op::merge(Op::merge(ways.a, ways.b), Op::merge(ways.c, ways.d));
     }
 };
@@ -301,6 +312,7 @@ template <class T> struct Rows {
 
     std::size_t count;  // of numbers in each
 
+    Rows in_place(bool = true) const { return *this; }
     LaneOfEach<T, size> spread(const Lane<T>& lane) const {
         T numbers[Lane<T>::width];
         lane.store(numbers);

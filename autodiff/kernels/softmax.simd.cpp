@@ -22,14 +22,15 @@ XGRAD_FLATTEN void softmax_slices(const T* x, const Slices& slices, std::size_t 
         Lane<T> top = largest(slice, from);
         if (logsumexp) top = where(abs(top) < std::numeric_limits<T>::infinity(), top, Lane<T>(0));
         const auto tops = slice.spread(top);
-        const Lane<T> total = slice.template fold<Sum>([&](std::size_t i, auto part) {
+        // (As if in place even where it is not, so that sums are the same.)
+        const Lane<T> total = slice.in_place().template fold<Sum>([&](std::size_t i, auto part) {
             const auto power = exp(part.load(from + i) - tops);
             part.store(power, to + i);
             return power;
         });
         if (logsumexp) slice.put(top + log(total), logsumexp + result);
         const auto scale = slice.spread(1 / total);
-        slice.each([&](std::size_t i, auto part) { part.store(part.load(to + i) * scale, to + i); });
+        slice.in_place().each([&](std::size_t i, auto part) { part.store(part.load(to + i) * scale, to + i); });
     });
 }
 
@@ -40,7 +41,8 @@ template <class T> XGRAD_FLATTEN void log_softmax_slices(const T* x, const Slice
         const auto top = slice.spread(largest(slice, from));
         const auto log_total = slice.spread(
             log(slice.template fold<Sum>([&](std::size_t i, auto part) { return exp(part.load(from + i) - top); })));
-        slice.each([&](std::size_t i, auto part) { part.store(part.load(from + i) - top - log_total, to + i); });
+        slice.in_place(x == y).each(
+            [&](std::size_t i, auto part) { part.store(part.load(from + i) - top - log_total, to + i); });
     });
 }
 
@@ -51,7 +53,7 @@ XGRAD_FLATTEN void softmax_backward_slices(const T* y, const T* g, const Slices&
         T* to = dx + offset;
         const auto total = slice.spread(slice.template fold<Sum>(
             [&](std::size_t i, auto part) { return part.load(cotangent + i) * part.load(result + i); }));
-        slice.each([&](std::size_t i, auto part) {
+        slice.in_place(dx == g || dx == y).each([&](std::size_t i, auto part) {
             part.store(part.load(result + i) * (part.load(cotangent + i) - total), to + i);
         });
     });
@@ -65,7 +67,7 @@ XGRAD_FLATTEN void log_softmax_backward_slices(const T* y, const T* g, const Sli
         T* to = dx + offset;
         const auto total =
             slice.spread(slice.template fold<Sum>([&](std::size_t i, auto part) { return part.load(cotangent + i); }));
-        slice.each([&](std::size_t i, auto part) {
+        slice.in_place(dx == g || dx == y).each([&](std::size_t i, auto part) {
             part.store(part.load(cotangent + i) - exp(part.load(result + i)) * total, to + i);
         });
     });
@@ -115,7 +117,7 @@ XGRAD_FLATTEN void cross_entropy_slices(const T* x, const Slices& slices, std::s
                 return power;
             });
             const auto scale = slice.spread(1 / total);
-            slice.each([&](std::size_t i, auto part) { part.store(part.load(to + i) * scale, to + i); });
+            slice.in_place().each([&](std::size_t i, auto part) { part.store(part.load(to + i) * scale, to + i); });
         } else {
             total =
                 slice.template fold<Sum>([&](std::size_t i, auto part) { return exp(part.load(from + i) - its_top); });
@@ -171,10 +173,11 @@ XGRAD_FLATTEN void cross_entropy_backward_slices(const T* probabilities, const S
                      scale[k] * weight * (sharp + smooth);
         });
         const Lane<T> factor = slice.get(factors), smoothing = slice.get(scale) * Lane<T>(smooth);
+        const auto changed = slice.in_place(dx == probabilities);
         if (smooth == 0)
-            slice.each([&](std::size_t i, auto part) { part.store(part.load(from + i) * factor, to + i); });
+            changed.each([&](std::size_t i, auto part) { part.store(part.load(from + i) * factor, to + i); });
         else
-            slice.each([&](std::size_t i, auto part) {
+            changed.each([&](std::size_t i, auto part) {
                 const Lane<T> every = weights ? smoothing * class_weight(slice, weights, i, part) : smoothing;
                 part.store(part.load(from + i) * factor - every, to + i);
             });
