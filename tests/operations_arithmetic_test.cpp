@@ -307,7 +307,8 @@ TEST_CASE("where repeats a condition as it does numbers", "[operations][arithmet
     const std::pair<Shape, Shape> shapes[] = {{{4, 3}, {3}},       {{4, 3}, {4, 1}},           {{2, 3, 4}, {3, 1}},
                                               {{2, 3, 4}, {2, 1, 4}}, {{5, 1, 40}, {1, 3, 1}}, {{70, 300}, {300}},
                                               {{70, 300}, {70, 1}}, {{6, 50, 60}, {50, 60}},   {{3, 2}, {}},
-                                              {{0, 3}, {3}},        {{3}, {2, 1}}};
+                                              {{0, 3}, {3}},        {{3}, {2, 1}},             {{40, 10, 7}, {10, 7}},
+                                              {{9, 300}, {1, 300}}, {{3, 1, 70}, {2, 70}},     {{2, 3, 4}, {1, 3, 4}}};
     for (const auto& [shape, of_condition] : shapes) {
         CAPTURE(describe(shape), describe(of_condition));
         const V x = random(shape, 1), numbers = random(of_condition, 2);
@@ -318,6 +319,9 @@ TEST_CASE("where repeats a condition as it does numbers", "[operations][arithmet
     Array<bool> column(Shape{2, 1}, true);
     column(1, 0) = false;
     gradcheck([&](auto& a, auto& b) { return where(column, a, b); }, {random({2, 3}, 1), random({3}, 2)});
+    const Array<bool> row{true, false, true}, long_row = Array<bool>(random({300}, 3).value() > 0);
+    gradcheck([&](auto& a, auto& b) { return square(where(row, a, b)); }, {random({4, 3}, 1), random({4, 1}, 2)});
+    gradcheck([&](auto& a, auto& b) { return square(where(long_row, a, b)); }, {random({3, 300}, 1), random({3, 1}, 2)});
 }
 
 TEST_CASE("the branch that where does not take gets exactly no cotangent", "[operations][arithmetic]") {

@@ -7,6 +7,7 @@
 
 #include <xgrad/autodiff/kernels/move.hpp>
 #include <xgrad/autodiff/kernels/pieces.hpp>
+#include <xgrad/autodiff/kernels/sizes.hpp>
 #include <xgrad/autodiff/operations/arithmetic.hpp>
 #include <xgrad/autodiff/operations/define.hpp>
 
@@ -225,9 +226,24 @@ template <class T> Variable<T> clip(Variable<T>&& x, T low, T high) {
 
 namespace {
 
-// A condition at every place of the shape to which it broadcasts.
-Array<bool> spread(const Array<bool>& condition, const Shape& shape) {
-    if (condition.shape() == shape) return share(condition, shape);
+// Whether an array that broadcasts to a shape is all of its last dimensions, so that it recurs as a whole.
+bool recurs_as_a_whole(const Shape& part, const Shape& shape) {
+    const auto first = std::find_if(part.begin(), part.end(), [](std::size_t size) { return size != 1; });
+    return std::equal(first, part.end(), shape.end() - (part.end() - first));
+}
+
+// A condition that broadcasts to a shape, as what recurs along the elements of that shape: where it recurs as a whole
+// some repetitions of it, else at every place.
+Array<bool> recurring(const Array<bool>& condition, const Shape& shape) {
+    if (condition.size() > 0 && recurs_as_a_whole(condition.shape(), shape)) {
+        constexpr std::size_t is_long = 256;
+        if (condition.size() >= is_long || condition.size() == element_count(shape))
+            return share(condition, condition.shape());
+        Array<bool> some = empty<bool>(Shape{kernels::round_up(is_long, condition.size())});
+        for (std::size_t i = 0; i < some.size(); i += condition.size())
+            std::copy_n(condition.data(), condition.size(), some.data() + i);
+        return some;
+    }
     Array<bool> mask = empty<bool>(shape);
     const kernels::Broadcast loop(shape, {condition.shape()});
     const bool* const from = condition.data();
@@ -246,11 +262,10 @@ Array<bool> spread(const Array<bool>& condition, const Shape& shape) {
     return mask;
 }
 
-}  // namespace
-
-template <class T> Variable<T> select(const Array<bool>& condition, const Variable<T>& a, const Variable<T>& b) {
-    const Shape shape = broadcast_shape("where", condition.shape(), broadcast_shape("where", a.shape(), b.shape()));
-    const Array<bool> mask = spread(condition, shape);
+// Element i of the result, of this shape, is one of a where the mask, which recurs, is true.
+template <class T>
+Variable<T> select_by(const Array<bool>& mask, const Shape& shape, const Array<bool>& condition, const Variable<T>& a,
+                      const Variable<T>& b) {
     Array<T> value = empty<T>(shape);
     const kernels::Broadcast loop(shape, {a.shape(), b.shape()});
     const T* const inputs[] = {a.value().data(), b.value().data()};
@@ -258,17 +273,33 @@ template <class T> Variable<T> select(const Array<bool>& condition, const Variab
     const auto select_row = kernels::move_kernels<T>().select;
     kernels::in_pieces(loop.size, 1, [&](std::size_t first, std::size_t count) {
         pass.each_stretch(first, first + count, [&](std::size_t begin, const kernels::Stretch<T, 2>& stretch) {
-            for (std::size_t row = 0; row < stretch.rows; ++row, begin += stretch.length) {
-                const auto choice = [&](std::size_t k) -> kernels::Choice<T> {
-                    return {stretch.at[k] + row * stretch.row_stride[k], stretch.stride[k] == 0};
-                };
-                select_row(mask.data() + begin, choice(0), choice(1), value.data() + begin, stretch.length);
-            }
+            for (std::size_t row = 0; row < stretch.rows; ++row)
+                for (std::size_t done = 0, n; done < stretch.length; done += n, begin += n) {
+                    const std::size_t place = begin % mask.size();
+                    n = std::min(stretch.length - done, mask.size() - place);
+                    const auto choice = [&](std::size_t k) -> kernels::Choice<T> {
+                        const bool is_one = stretch.stride[k] == 0;
+                        return {stretch.at[k] + row * stretch.row_stride[k] + (is_one ? 0 : done), is_one};
+                    };
+                    select_row(mask.data() + place, choice(0), choice(1), value.data() + begin, n);
+                }
         });
     });
-    return record("where", std::move(value), with("condition", condition),
-                  wrt(a, [m = share(mask, shape)](const Variable<T>& g) { return select(m, g, Variable<T>(0)); }),
-                  wrt(b, [m = share(mask, shape)](const Variable<T>& g) { return select(m, Variable<T>(0), g); }));
+    const auto cotangent = [&](bool of_a) {
+        return [m = share(mask, mask.shape()), shape, of_a](const Variable<T>& g) {
+            const Variable<T> zero(0);
+            return select_by(m, shape, m, of_a ? g : zero, of_a ? zero : g);
+        };
+    };
+    return record("where", std::move(value), with("condition", condition), wrt(a, cotangent(true)),
+                  wrt(b, cotangent(false)));
+}
+
+}  // namespace
+
+template <class T> Variable<T> select(const Array<bool>& condition, const Variable<T>& a, const Variable<T>& b) {
+    const Shape shape = broadcast_shape("where", condition.shape(), broadcast_shape("where", a.shape(), b.shape()));
+    return select_by(recurring(condition, shape), shape, condition, a, b);
 }
 
 namespace {
