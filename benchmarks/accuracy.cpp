@@ -133,7 +133,7 @@ private:
 
 constexpr std::size_t block = 1 << 14;
 
-// A formula's kernel at all levels.
+// A formula's kernel at all levels. (They run outside of their levels, which is all the same where nothing broadcasts.)
 template <class Formula, class T, std::size_t N> auto kernels_at_levels() {
     const Level before = level();
     std::vector<const kernels::ElementwiseKernel<T, N>*> result;

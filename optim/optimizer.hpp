@@ -129,9 +129,11 @@ public:
     void set_learning_rate(const Schedule& learning_rate);
 
     /// Everything that a run which goes on exactly needs, by name: "step", "skipped_steps", and for the parameter with
-    /// number i, counted over all groups, "i.step" and its arrays. Write the values, later read them back into an
-    /// optimizer that was made in the same way. The pointers hold as long as the optimizer.
+    /// number i, counted over all groups, "i.step" and its arrays. training::Checkpoint writes the values to a file and
+    /// reads them back into an optimizer that was made in the same way. The pointers hold as long as the optimizer.
     std::vector<StateEntry<T>> state();
+    /// Whether the arrays of the state must have their parameters' shapes.
+    bool checks_state() const noexcept { return checks_state_; }
 
 protected:
     /// `names` are those of the arrays that `update` keeps for each parameter.

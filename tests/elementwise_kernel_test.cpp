@@ -234,6 +234,7 @@ TEMPLATE_TEST_CASE("gathering writes at most short_row numbers behind its own", 
                 const auto x = numbers<TestType>(size_of(operand), 1, 0.5, 2);
                 const Broadcast loop(result, {operand, Shape{rows, 1}});  // rows stay rows, beside a column
                 for (const LevelScope at : xgrad::twins::levels()) {
+                    INFO(at.name());
                     const kernels::RecurringOperand<TestType> gather(loop, 0, x.data());
                     for (const std::size_t begin :
                          {std::size_t{0}, length / 2, 3 * length + length / 3, 4 * rows * length}) {

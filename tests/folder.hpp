@@ -8,6 +8,7 @@
 #include <fstream>
 #include <iterator>
 #include <string>
+#include <system_error>
 
 namespace xgrad::testing {
 
@@ -19,7 +20,10 @@ public:
         REQUIRE(mkdtemp(name.data()) != nullptr);
         path_ = name;
     }
-    ~Folder() { std::filesystem::remove_all(path_); }
+    ~Folder() {
+        std::error_code code;
+        std::filesystem::remove_all(path_, code);
+    }
     Folder(const Folder&) = delete;
     Folder& operator=(const Folder&) = delete;
 
@@ -31,7 +35,8 @@ public:
 
     /// Writes a file.
     std::filesystem::path write(const std::string& name, const std::string& bytes) const {
-        std::ofstream(path_ / name, std::ios::binary) << bytes;
+        std::ofstream out(path_ / name, std::ios::binary);
+        REQUIRE(out << bytes);
         return path_ / name;
     }
 

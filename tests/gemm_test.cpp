@@ -122,6 +122,7 @@ TEMPLATE_TEST_CASE("matrices need no alignment", "[gemm]", float, double) {
                 Case<TestType> product(rows, columns, depth, transpose, transpose), shifted = product;
                 for (auto* matrix : {&shifted.a, &shifted.b}) matrix->insert(matrix->begin(), 1, 0);
                 shifted.g.a = shifted.a.data() + 1, shifted.g.b = shifted.b.data() + 1;
+                INFO(product.describe());
                 CHECK(product.run() == shifted.run());
             }
 }
@@ -138,6 +139,7 @@ TEMPLATE_TEST_CASE("NaN and infinity go through a product as arithmetic has it",
             std::fill_n(product.b.begin() + 5 * columns, columns, TestType(1));
             product.a[2 * depth + 5] = infinity;  // row 2: ∞·1
             product.g.activation = Activation::relu;
+            INFO(product.describe());
             const auto result = product.run();
             for (std::size_t j = 0; j < columns; ++j) {
                 REQUIRE(std::isnan(result[j]));
@@ -186,6 +188,7 @@ TEST_CASE("a product does not depend on what its workspace held before", "[gemm]
         for (auto [rows, columns, depth] : {std::array{128, 129, 300}, {1030, 1023, 5}}) {
             const Case<float> product(rows, columns, depth, false, true);
             Case<double> other(200, 300, 300, false, true);
+            INFO(product.describe());
             const auto expected = product.run();
             for (double fill : {1.0, std::numeric_limits<double>::quiet_NaN()}) {
                 std::fill(other.b.begin(), other.b.end(), fill);
@@ -288,6 +291,7 @@ TEMPLATE_TEST_CASE("any number of threads gives bitwise the same product", "[gem
                 const Case<TestType> product(rows, columns, depth, transpose_a, transpose_b);
                 for (const LevelScope at : best_levels()) {
                     const Threads scope(1);
+                    INFO(product.describe());
                     const auto expected = product.run();
                     for (std::size_t threads : {2, 3, 4}) {
                         xgrad::set_threads(threads);

@@ -241,6 +241,7 @@ TEMPLATE_TEST_CASE("relu after batch_norm lets NaN through", "[normalization]", 
     using T = TestType;
     const T nan = std::numeric_limits<T>::quiet_NaN();
     for (const LevelScope at : levels()) {
+        INFO(at.name());
         const std::vector<T> x{1, nan, 3, 4}, mean{0, 0}, variance{1, 1};
         std::vector<T> y(4);
         kernels::batch_norm_inference<T>(

@@ -261,6 +261,7 @@ TEMPLATE_TEST_CASE("logsumexp neither overflows nor loses infinities", "[reduce]
         check_close(run<T>(kernels::logsumexp<T>, x, s), folded(reals(x), s, logsumexp_of));
     });
     for (const LevelScope at : levels()) {
+        INFO(at.name());
         const std::vector<T> x{-infinity, -infinity, infinity, 0, nan, 1, -infinity, 0};
         check_close(run<T>(kernels::logsumexp<T>, x, {4, 2, 1}), Reals{-infinity, infinity, nan, 0});
         const std::vector<T> columns{-infinity, infinity, nan, -infinity, -infinity, 0, 1, 0};
@@ -302,6 +303,7 @@ TEMPLATE_TEST_CASE("the cotangent of an extremum is shared among ties", "[reduce
     });
     const T nan = std::numeric_limits<T>::quiet_NaN();
     for (const LevelScope at : levels()) {
+        INFO(at.name());
         const std::vector<T> x{1, nan, 5, nan}, y{nan}, g{6};
         std::vector<T> dx(4);
         kernels::extremum_backward(x.data(), {1, 4, 1}, y.data(), g.data(), dx.data());

@@ -8,6 +8,7 @@
 #include <tuple>
 #include <utility>
 #include <variant>
+#include <vector>
 
 #include <xgrad/xgrad.hpp>
 
@@ -178,27 +179,83 @@ TEST_CASE("Numbers and generators of a program are part of a checkpoint", "[file
         int epoch = 0;
         std::int64_t step = 0;
         std::uint64_t seen = 0;
+        std::uint8_t kind = 0;
         bool done = false;
         Generator generator{0};
 
         Checkpoint checkpoint() {
             Checkpoint c;
-            c("rate", rate)("best", best)("epoch", epoch)("step", step)("seen", seen)("done", done)("order", generator);
+            c("rate", rate)("best", best)("epoch", epoch)("step", step)("seen", seen)("kind", kind)("done", done)(
+                "order", generator);
             return c;
         }
     };
-    Numbers written{0.1f, 1 / 3.0, -2, std::int64_t{1} << 40, ~std::uint64_t{0}, true, Generator(7)};
+    Numbers written{0.1f, 1 / 3.0, -2, std::int64_t{1} << 40, ~std::uint64_t{0}, 200, true, Generator(7)};
     Generator other = written.generator.split();
     written.generator = other;
     written.generator.bits();
     written.checkpoint().save(folder / "run");
     Numbers read;
     read.checkpoint().load(folder / "run");
-    CHECK(std::tuple(read.rate, read.best, read.epoch, read.step, read.seen, read.done) ==
-          std::tuple(written.rate, written.best, written.epoch, written.step, written.seen, written.done));
+    CHECK(
+        std::tuple(read.rate, read.best, read.epoch, read.step, read.seen, read.kind, read.done) ==
+        std::tuple(written.rate, written.best, written.epoch, written.step, written.seen, written.kind, written.done));
     CHECK(read.generator.state() == written.generator.state());
     CHECK(read.generator.bits() == written.generator.bits());
 }
+
+TEST_CASE("When one part of a run does not fit, no part is loaded", "[files]") {
+    Folder folder;
+    auto model = network<float>();
+    optim::SGD optimizer(model.parameters(), {.learning_rate = 0.1, .momentum = 0.9});
+    Generator generator(5);
+    std::int64_t seen = 7;
+    Checkpoint()("model", model)("optimizer", optimizer)("order", generator)("seen", seen).save(folder / "run");
+    auto other = network<float>(2);
+    optim::SGD fresh(other.parameters(), {.learning_rate = 0.1, .momentum = 0.9});
+    const NamedArrays before = values(other);
+    Generator order(6);
+    std::uint64_t unsigned_seen = 8;
+    CHECK(without_folder(folder, [&] {
+              Checkpoint()("model", other)("optimizer", fresh)("order", order)("seen", unsigned_seen)
+                  .load(folder / "run");
+          }) == "run: 'seen' is integer of 64 bits and shape (); expected unsigned integer of 64 bits and shape ()");
+    CHECK(values(other) == before);
+    CHECK(order.state() == Generator(6).state());
+    CHECK(unsigned_seen == 8);
+}
+
+TEST_CASE("A part of a network, or one whose names differ, is loaded by name", "[files]") {
+    Folder folder;
+    const fs::path path = folder / "other";
+    auto model = network<float>(), encoder = network<float>(2);
+    Checkpoint()("encoder", encoder).save(path);
+    // [part]
+    const auto arrays = training::read_safetensors(path);
+    for (auto& [name, parameter] : model.named_parameters("0.*"))
+        parameter.assign(std::get<Array<>>(arrays.at("encoder." + name)));
+    // [part]
+    CHECK(values(model).at("0.weight") == values(encoder).at("0.weight"));
+    CHECK(values(model).at("3.weight") == values(network<float>()).at("3.weight"));
+}
+
+namespace {
+
+// An optimizer whose state has another shape than its parameters: a mean square for each row.
+class RowSquares : public optim::Optimizer<> {
+public:
+    explicit RowSquares(std::vector<Variable<>> parameters)
+        : Optimizer(std::move(parameters), {.learning_rate = 0.1, .checks_state = false}, {"square"}) {}
+
+protected:
+    void update(Variable<>& parameter, const Array<>& gradient, optim::State<>& state) override {
+        if (state.step == 1) state[0] = full(Shape{gradient.shape()[0]}, 0.0f);
+        for (float& square : state[0]) square += 1;
+        parameter.update([&](Array<>& values) { values -= 0.1f / state[0](0) * gradient; });
+    }
+};
+
+}  // namespace
 
 TEST_CASE("An optimizer goes on from its checkpoint exactly, and says when it is that of other parameters", "[files]") {
     Folder folder;
@@ -232,13 +289,16 @@ TEST_CASE("An optimizer goes on from its checkpoint exactly, and says when it is
     goes_on([](auto& model) {
         return std::make_unique<optim::Adam<>>(model.parameters(), optim::AdamOptions{.amsgrad = true});
     });
+    goes_on([](auto& model) { return std::make_unique<RowSquares>(model.parameters()); });
 
     auto model = network<float>();
+    optim::SGD sgd(model.parameters(), {.learning_rate = 0.1, .momentum = 0.9});
+    Checkpoint()("model", model)("optimizer", sgd).save(folder / "run");
     optim::Adam adam(model.parameters());
     const std::string text = without_folder(folder, [&] { Checkpoint()("model", model)("optimizer", adam).load(folder / "run"); });
-    CHECK_THAT(text, Catch::Matchers::StartsWith("run: holds 'optimizer.0.largest_second_moment', which is not in what"));
+    CHECK_THAT(text, Catch::Matchers::StartsWith("run: holds 'optimizer.0.momentum', which is not in what"));
     nn::Linear small(2, 2);
-    optim::Adam other(small.parameters(), {.amsgrad = true});
+    optim::SGD other(small.parameters(), {.learning_rate = 0.1, .momentum = 0.9});
     CHECK_THAT(without_folder(folder, [&] { Checkpoint()("optimizer", other).load(folder / "run"); }),
                Catch::Matchers::StartsWith("run: holds 'optimizer.2."));
 }
@@ -260,5 +320,5 @@ TEST_CASE("A value that was loaded after forward is noticed by backward", "[file
     training::save(model, folder / "model");
     const Variable loss = sum(square(model.weight()));
     training::load(model, folder / "model");
-    CHECK_THAT(message([&] { loss.backward(); }), Catch::Matchers::Contains("was changed in place afterwards"));
+    CHECK_THAT(message([&] { loss.backward(); }), ContainsSubstring("was changed in place afterwards"));
 }

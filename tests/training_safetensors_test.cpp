@@ -1,12 +1,15 @@
+#include <algorithm>
 #include <bit>
 #include <catch.hpp>
 #include <cmath>
+#include <csignal>
 #include <cstdint>
 #include <filesystem>
 #include <folder.hpp>
 #include <limits>
 #include <message.hpp>
 #include <string>
+#include <sys/resource.h>
 #include <variant>
 #include <vector>
 
@@ -62,7 +65,11 @@ TEST_CASE("Arrays of every kind and shape come back from a file as they were", "
 
     const fs::path path = folder / "arrays.safetensors";
     write_safetensors(path, arrays);
-    CHECK(read_safetensors(path) == arrays);
+    const NamedArrays read = read_safetensors(path);
+    CHECK(read == arrays);
+    CHECK(std::signbit(numbers<float>(read, "float")[1]));
+    const NamedArrays some = read_safetensors(path, [](const std::string& name) { return name == "bool"; });
+    CHECK(some == NamedArrays{{"bool", arrays["bool"]}});
     write_safetensors(path, {});
     CHECK(read_safetensors(path).empty());
     CHECK(folder.files() == 1);
@@ -80,7 +87,8 @@ TEST_CASE("A written file lies as the format asks, each number where it can be u
     Folder folder;
     write_safetensors(folder / "file", {{"a", Array<std::uint8_t>{1, 2, 3}}, {"b", Array<double>{0.5}}});
     const std::string bytes = content(folder / "file");
-    const std::string header = R"({"a":{"data_offsets":[8,11],"dtype":"U8","shape":[3]},)"
+    const std::string header = R"({"__metadata__":{"format":"pt"},)"
+                               R"("a":{"data_offsets":[8,11],"dtype":"U8","shape":[3]},)"
                                R"("b":{"data_offsets":[0,8],"dtype":"F64","shape":[1]}})";
     const std::size_t length = (header.size() + 7) / 8 * 8;
     REQUIRE(bytes.size() == 8 + length + 11);
@@ -113,12 +121,20 @@ TEST_CASE("A file that is no right safetensors file is refused in words", "[file
     CHECK(complaint(std::string(8, '\xff')) ==
           "is no safetensors file, or truncated: its header should have 18446744073709551615 bytes");
     CHECK(complaint(file("{}").substr(0, 9)) == "is no safetensors file, or truncated: its header should have 2 bytes");
-    CHECK(complaint(file("")) == "is no safetensors file: its header is no JSON object");
-    CHECK(complaint(file("[]")) == "is no safetensors file: its header is no JSON object");
-    CHECK(complaint(file("{\"\xff\":1}")) == "is no safetensors file: its header is no JSON object");
-    CHECK(complaint(file(std::string(100'000, '['))) == "is no safetensors file: its header is no JSON object");
+    CHECK(complaint(file("")) == "is no safetensors file: its header is no JSON object of arrays");
+    CHECK(complaint(file("[]")) == "is no safetensors file: its header is no JSON object of arrays");
+    CHECK(complaint(file("{\"\xff\":1}")) == "is no safetensors file: its header is no JSON object of arrays");
+    CHECK(complaint(file(std::string(100'000, '['))) ==
+          "is no safetensors file: its header is no JSON object of arrays");
     CHECK(complaint(file("{}", 3)) == "has 3 bytes of numbers, and its header says 0");
-    CHECK(complaint(file(R"({"x":3})")) == "'x' has no dtype");
+    const std::string no_arrays = "is no safetensors file: its header is no JSON object of arrays";
+    CHECK(complaint(file(R"({"x":3})")) == no_arrays);
+    CHECK(complaint(file(R"({"x":[]})")) == no_arrays);
+    CHECK(complaint(file(R"({"x":{"dtype":{"y":{}}}})")) == no_arrays);
+    CHECK(complaint(file(R"({"x":{"shape":[[1]]}})")) == no_arrays);
+    CHECK(complaint(file(R"( {})")) == no_arrays);
+    CHECK(complaint(file(std::string("{}\0", 3))) == no_arrays);
+    CHECK(complaint(file(R"({"x":{}})")) == "'x' has no dtype");
     CHECK(complaint(file(R"({"x":{"dtype":3}})")) == "'x' has no dtype");
     CHECK(complaint(file(R"({"x":{"dtype":"F32"}})")) == "'x' has no shape, or a wrong one");
     CHECK(complaint(file(R"({"x":{"dtype":"F32","shape":[-1]}})")) == "'x' has no shape, or a wrong one");
@@ -145,6 +161,12 @@ TEST_CASE("A file that is no right safetensors file is refused in words", "[file
     std::string many = "1";
     for (int i = 0; i < 64; ++i) many += ",1";
     CHECK(one("F32", many, "0,4", 4) == "'x' has no shape, or a wrong one");
+    for (int i = 0; i < 64; ++i) many += ",1";
+    CHECK(one("F32", many, "0,4", 4) == no_arrays);
+    CHECK(complaint(file(R"({"x":)" + array("F32", "0", "0,0") + R"(,"x":)" + array("F64", "0", "0,0") + "}")) ==
+          "has 'x' twice");
+    CHECK(complaint(file(R"({"a\u001b\nb)" + std::string(100, 'c') + R"(":{}})")) ==
+          "'a??b" + std::string(96, 'c') + "…' has no dtype");
     // Two arrays in one place.
     CHECK(complaint(file(R"({"x":)" + array("F32", "1", "0,4") + R"(,"y":)" + array("F32", "1", "0,4") + "}", 4)) ==
           "'y' should begin at byte 4, after the array before it, not at 0");
@@ -180,6 +202,47 @@ TEST_CASE("A safetensors file with any wrong byte, or cut anywhere, is read or r
             }
         }
     }
+}
+
+TEST_CASE("Kinds of numbers that are not read are passed over where they are not wanted", "[files]") {
+    Folder folder;
+    const fs::path path = folder.write("file", file(R"({"x":{"dtype":"I16","shape":[2],"data_offsets":[0,4]},)"
+                                                    R"("y":{"dtype":"F32","shape":[1],"data_offsets":[4,8]}})",
+                                                    8));
+    CHECK(message([&] { read_safetensors(path); }) ==
+          path.string() + ": 'x' has numbers of the kind 'I16', which are not read");
+    CHECK(read_safetensors(path, [](const std::string& name) { return name == "y"; }).size() == 1);
+}
+
+TEST_CASE("A disk that is full half-way leaves the old file as it was, and none beside it", "[files]") {
+    Folder folder;
+    const fs::path path = folder / "file";
+    write_safetensors(path, {{"x", full(Shape{2}, 1.0f)}});
+    const std::string before = content(path);
+    rlimit limit{};
+    getrlimit(RLIMIT_FSIZE, &limit);
+    const rlimit little{.rlim_cur = 4096, .rlim_max = limit.rlim_max};
+    const auto handler = std::signal(SIGXFSZ, SIG_IGN);
+    setrlimit(RLIMIT_FSIZE, &little);
+    const std::string text = message([&] { write_safetensors(path, {{"x", full(Shape{5000}, 1.0f)}}); });
+    setrlimit(RLIMIT_FSIZE, &limit);
+    std::signal(SIGXFSZ, handler);
+    CHECK(text == path.string() + ": cannot be written: File too large");
+    CHECK(content(path) == before);
+    CHECK(folder.files() == 1);
+}
+
+TEST_CASE("Writing goes through a link, and keeps the permissions of the file", "[files]") {
+    Folder folder;
+    const fs::path target = folder / "target", link = folder / "link";
+    write_safetensors(target, {});
+    fs::permissions(target, fs::perms::owner_read | fs::perms::owner_write);
+    fs::create_symlink("target", link);
+    write_safetensors(link, {{"x", full(Shape{2}, 1.0f)}});
+    CHECK(fs::is_symlink(link));
+    CHECK(read_safetensors(target).size() == 1);
+    CHECK(fs::status(target).permissions() == (fs::perms::owner_read | fs::perms::owner_write));
+    CHECK(folder.files() == 2);
 }
 
 TEST_CASE("A file that cannot be written leaves the old one as it was, and none beside it", "[files]") {

@@ -1,4 +1,6 @@
 #include <algorithm>
+#include <set>
+#include <string_view>
 #include <type_traits>
 #include <utility>
 
@@ -11,17 +13,19 @@ namespace xgrad::training {
 
 namespace fs = std::filesystem;
 
-// Where an array is, and how it is replaced by one of the same kind and shape.
+// Where an array is, and how it is replaced by one of the same kind and, for most, shape.
 struct detail::Place {
     std::string name;
     AnyArray array;  // looks at its memory
     std::function<void(AnyArray&&)> assign = nullptr;
+    bool any_shape = false;
 };
 
 namespace {
 
 using detail::Place;
 using detail::refuse;
+using detail::shown;
 
 template <class T> AnyArray same_memory(const Array<T>& array) { return share(array, array.shape()); }
 
@@ -61,23 +65,26 @@ template <class M> std::vector<Place> places_of_module(M& module) {
 
 template <class T> std::vector<Place> places_of_optimizer(optim::Optimizer<T>& optimizer) {
     std::vector<Place> places;
-    for (auto& entry : optimizer.state())
+    for (auto& entry : optimizer.state()) {
         places.push_back(std::visit([&](auto* value) { return place_of(entry.name, value); }, entry.value));
+        places.back().any_shape = !optimizer.checks_state();
+    }
     return places;
 }
 
-NamedArrays arrays_of(std::vector<Place> places) {
+NamedArrays arrays_of(std::vector<Place>&& places) {
     NamedArrays arrays;
-    for (Place& place : places)
-        if (!arrays.emplace(place.name, std::move(place.array)).second)
-            throw Error(fmt::format("Checkpoint: '{}' is listed twice; names must differ", place.name));
+    for (Place& place : places) arrays.emplace(place.name, std::move(place.array));
     return arrays;
 }
 
 std::string described(const AnyArray& array) {
     return std::visit(
         []<class T>(const Array<T>& a) {
-            const char* const kind = std::is_same_v<T, bool> ? "bool" : std::is_floating_point_v<T> ? "float" : "integer";
+            const char* const kind = std::is_same_v<T, bool>       ? "bool"
+                                     : std::is_floating_point_v<T> ? "float"
+                                     : std::is_signed_v<T>         ? "integer"
+                                                                   : "unsigned integer";
             return fmt::format("{} of {} bits and shape {}", kind, 8 * sizeof(T), describe(a.shape()));
         },
         array);
@@ -85,13 +92,15 @@ std::string described(const AnyArray& array) {
 
 // What the file has for a place.
 AnyArray fitting(const fs::path& path, const Place& place, AnyArray&& found) {
-    if (const auto* floats = std::get_if<Array<float>>(&found); floats && std::holds_alternative<Array<double>>(place.array)) {
+    const auto* const floats = std::get_if<Array<float>>(&found);
+    if (floats && std::holds_alternative<Array<double>>(place.array)) {
         Array<double> doubles = empty<double>(floats->shape());
         std::copy_n(floats->data(), floats->size(), doubles.data());
         found = std::move(doubles);
     }
     const auto shape = [](const auto& array) { return array.shape(); };
-    if (found.index() != place.array.index() || std::visit(shape, found) != std::visit(shape, place.array))
+    if (found.index() != place.array.index() ||
+        (!place.any_shape && std::visit(shape, found) != std::visit(shape, place.array)))
         refuse(path, fmt::format("'{}' is {}; expected {}", place.name, described(found), described(place.array)));
     return std::move(found);
 }
@@ -101,17 +110,15 @@ bool is_within(std::string_view full, std::string_view name) {
     return name.empty() || full == name || (full.starts_with(name) && full[name.size()] == '.');
 }
 
-std::string some_names(const NamedArrays& arrays) {
+std::string some_of(const std::set<std::string>& names) {
     constexpr std::size_t most = 5;
-    std::vector<std::string> names;
-    for (const auto& [name, array] : arrays) {
-        if (names.size() == most) {
-            names.push_back("…");
-            break;
-        }
-        names.push_back(fmt::format("'{}'", name));
+    std::string text;
+    std::size_t count = 0;
+    for (const std::string& name : names) {
+        if (count++ == most) return text + ", …";
+        text += fmt::format("{}{}", count == 1 ? "" : ", ", shown(name));
     }
-    return names.empty() ? "nothing" : fmt::format("{}", fmt::join(names, ", "));
+    return names.empty() ? "nothing" : text;
 }
 
 }  // namespace
@@ -140,12 +147,15 @@ Checkpoint& Checkpoint::operator()(std::string name, X& number) {
 
 std::vector<Place> Checkpoint::places() const {
     std::vector<Place> all;
+    std::set<std::string> names;
     for (const Item& item : items_)
         for (Place& place : item.places()) {
             if (place.name.empty() || item.name.empty())
                 place.name += item.name;
             else
                 place.name = fmt::format("{}.{}", item.name, place.name);
+            if (!names.insert(place.name).second)
+                throw Error(fmt::format("Checkpoint: '{}' is listed twice; names must differ", place.name));
             all.push_back(std::move(place));
         }
     return all;
@@ -155,17 +165,19 @@ void Checkpoint::save(const fs::path& path) const { write_safetensors(path, arra
 
 void Checkpoint::load(const fs::path& path) const {
     const std::vector<Place> places = this->places();
-    const NamedArrays listed = arrays_of(places);
-    NamedArrays arrays = read_safetensors(path);
+    std::set<std::string> listed, there;
+    for (const Place& place : places) listed.insert(place.name);
+    NamedArrays arrays = read_safetensors(path, [&](const std::string& name) {
+        there.insert(name);
+        return std::ranges::any_of(items_, [&](const Item& item) { return is_within(name, item.name); });
+    });
     for (const auto& [name, array] : arrays)
-        if (!listed.contains(name) &&
-            std::ranges::any_of(items_, [&, &name = name](const Item& item) { return is_within(name, item.name); }))
-            refuse(path, fmt::format("holds '{}', which is not in what is to be loaded; that has {}", name,
-                                     some_names(listed)));
+        if (!listed.contains(name))
+            refuse(path, fmt::format("holds {}, which is not in what is to be loaded; that has {}", shown(name),
+                                     some_of(listed)));
     for (const Place& place : places) {
         const auto found = arrays.find(place.name);
-        if (found == arrays.end())
-            refuse(path, fmt::format("has no '{}'; it holds {}", place.name, some_names(arrays)));
+        if (found == arrays.end()) refuse(path, fmt::format("has no '{}'; it holds {}", place.name, some_of(there)));
         found->second = fitting(path, place, std::move(found->second));
     }
     for (const Place& place : places) place.assign(std::move(arrays.at(place.name)));

@@ -25,8 +25,8 @@ inline constexpr bool is_among<A, std::variant<Arrays...>> = (std::same_as<A, Ar
 
 }  // namespace detail
 
-/// Writes the parameters and buffers of a model to a safetensors file, under their names ("0.weight", "1.running_mean"),
-/// which are PyTorch's. Throws Error when that fails; an old file is as it was then.
+/// Writes the parameters and buffers of a model to a safetensors file, under their names, which are PyTorch's
+/// ("0.weight", "1.running_mean"). Throws Error when that fails; an old file is as it was then.
 template <class T> void save(const nn::Module<T>& model, const std::filesystem::path& path);
 
 /// Reads them back into a model that was made in the same way. Throws Error, before anything is changed, when the file
@@ -39,9 +39,10 @@ template <class T> void load(nn::Module<T>& model, const std::filesystem::path& 
 ///     run("model", model)("optimizer", optimizer)("order", generator)("random", current_generator())("epoch", epoch);
 ///     if (std::filesystem::exists(path)) run.load(path);
 ///
-/// What is listed is referred to, and must live as long. Settings (sizes, learning rates) are not part of it: the program
-/// that makes the model states them. Written is a safetensors file with the names "model.0.weight", "optimizer.step" and
-/// so on; what has the name "" gives its own names as they are.
+/// What is listed is referred to, and must outlive the Checkpoint. Settings are not part of it (sizes, learning rates,
+/// those of set_learning_rate too): the program that makes the model states them. Written is a safetensors file with
+/// the names "model.0.weight", "optimizer.step" and so on; what is listed under the name "" has its own names as they
+/// are.
 class Checkpoint {
 public:
     /// Parameters and buffers.
@@ -50,7 +51,7 @@ public:
     template <class T> Checkpoint& operator()(std::string name, optim::Optimizer<T>& optimizer);
     /// The state of a generator: three integers.
     Checkpoint& operator()(std::string name, Generator& generator);
-    /// A number of the program's own: float, double, int, std::int64_t, std::uint64_t or bool.
+    /// A number of the program's own: float, double, int, std::int64_t, std::uint64_t, std::uint8_t or bool.
     template <class X>
         requires(detail::is_among<Array<X>, AnyArray>)
     Checkpoint& operator()(std::string name, X& number);
@@ -58,10 +59,10 @@ public:
     /// Writes it to a file. Throws Error as write_safetensors does, and where two have one name.
     void save(const std::filesystem::path& path) const;
 
-    /// Reads it back. Throws Error, before anything is changed, when the file is not right; when it lacks something that
-    /// is listed, or has it with another shape or kind of numbers; and when it has, under a name that is listed, what is
-    /// not there. Floats may become doubles, and what has other names in the file is left alone, so that a model can be
-    /// loaded from the file of a run.
+    /// Reads it back. Throws Error, before anything is changed, when the file is not right; when it lacks something
+    /// that is listed, or has it with another shape or kind of numbers; and when it has more under a listed name than
+    /// is listed. Floats may become doubles. Other names in the file are passed over: a Checkpoint that lists the model
+    /// alone loads it from the file of a run.
     void load(const std::filesystem::path& path) const;
 
 private:

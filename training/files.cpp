@@ -3,6 +3,7 @@
 #include <cstring>
 #include <fcntl.h>
 #include <random>
+#include <sys/stat.h>
 #include <system_error>
 #include <unistd.h>
 #include <utility>
@@ -20,11 +21,20 @@ void refuse(const fs::path& path, const std::string& what) {
     throw Error(fmt::format("{}: {}", path.string(), what));
 }
 
+std::string shown(std::string_view name) {
+    constexpr std::size_t most = 100;
+    std::string text = fmt::format("'{}{}'", name.substr(0, most), name.size() > most ? "…" : "");
+    for (char& c : text)
+        if (static_cast<unsigned char>(c) < 0x20 || c == 0x7f) c = '?';
+    return text;
+}
+
 std::uintmax_t file_size(const fs::path& path) {
     std::error_code code;
-    if (!fs::exists(path, code)) refuse(path, "there is no such file");
-    if (!fs::is_regular_file(path, code)) refuse(path, "this is no file");
-    const std::uintmax_t bytes = fs::file_size(path, code);
+    const fs::file_status status = fs::status(path, code);
+    if (status.type() == fs::file_type::not_found) refuse(path, "there is no such file");
+    if (!code && !fs::is_regular_file(status)) refuse(path, "this is no file");
+    const std::uintmax_t bytes = code ? 0 : fs::file_size(path, code);
     if (code) refuse(path, fmt::format("cannot be read: {}", code.message()));
     return bytes;
 }
@@ -42,19 +52,22 @@ std::optional<std::size_t> claimed_count(const Shape& shape) {
 }
 
 Replacement::Replacement(const fs::path& path) : path_(path) {
+    struct stat old {};
+    const bool replaces = ::stat(path_.c_str(), &old) == 0;
+    if (replaces) path_ = fs::canonical(path_);
     std::random_device random;
     do {
-        temporary_ = fmt::format("{}.{:08x}", path.string(), random());
+        temporary_ = fmt::format("{}.{:08x}", path_.string(), random());
         // The mode of any new file: the kernel takes the process's mask from it.
         descriptor_ = ::open(temporary_.c_str(), O_CREAT | O_EXCL | O_WRONLY | O_CLOEXEC, 0666);
     } while (descriptor_ < 0 && errno == EEXIST);
     if (descriptor_ < 0) refuse();
-    created_ = true;
+    if (replaces) ::fchmod(descriptor_, old.st_mode & 07777);  // where it cannot be done, it is a new file's
 }
 
 Replacement::~Replacement() {
     if (descriptor_ >= 0) ::close(descriptor_);
-    if (created_) ::unlink(temporary_.c_str());
+    if (!temporary_.empty()) ::unlink(temporary_.c_str());
 }
 
 void Replacement::write(std::span<const std::byte> bytes) {
@@ -69,7 +82,7 @@ void Replacement::commit() {
     if (::fsync(descriptor_) != 0) refuse();
     if (::close(std::exchange(descriptor_, -1)) != 0) refuse();
     if (std::rename(temporary_.c_str(), path_.c_str()) != 0) refuse();
-    created_ = false;
+    temporary_.clear();
 }
 
 void Replacement::refuse() const {

@@ -7,6 +7,7 @@
 #include <optional>
 #include <span>
 #include <string>
+#include <string_view>
 
 #include <xgrad/autodiff/array.hpp>
 
@@ -15,6 +16,9 @@ namespace xgrad::training::detail {
 /// Throws Error: the path, and what is wrong with the file.
 [[noreturn]] void refuse(const std::filesystem::path& path, const std::string& what);
 
+/// A name from a file, which may hold anything, for a message.
+std::string shown(std::string_view name);
+
 /// The size of a file in bytes. Throws Error when there is none, or it is no regular file.
 std::uintmax_t file_size(const std::filesystem::path& path);
 
@@ -22,8 +26,8 @@ std::uintmax_t file_size(const std::filesystem::path& path);
 /// counted.
 std::optional<std::size_t> claimed_count(const Shape& shape);
 
-/// A file that takes another one's place when it is complete, and is gone when it never is. All of it throws Error when
-/// the file cannot be written.
+/// A file that takes the place of an old one, or of the one that a link leads to, when it is complete, and is gone when
+/// it never is. All of it throws Error when the file cannot be written.
 class Replacement {
 public:
     explicit Replacement(const std::filesystem::path& path);
@@ -41,7 +45,6 @@ private:
     std::filesystem::path path_;
     std::string temporary_;
     int descriptor_ = -1;
-    bool created_ = false;
 };
 
 }  // namespace xgrad::training::detail

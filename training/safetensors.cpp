@@ -4,7 +4,10 @@
 #include <cmath>
 #include <cstring>
 #include <fstream>
+#include <functional>
 #include <optional>
+#include <set>
+#include <span>
 #include <string_view>
 #include <type_traits>
 #include <utility>
@@ -22,6 +25,7 @@ namespace {
 
 namespace fs = std::filesystem;
 using detail::refuse;
+using detail::shown;
 using nlohmann::json;
 
 static_assert(std::endian::native == std::endian::little, "the numbers of a file are written as they lie in memory");
@@ -65,9 +69,10 @@ public:
         if (!file_) refuse(path, fmt::format("cannot be opened: {}", std::strerror(errno)));
     }
 
-    NamedArrays arrays() {
+    NamedArrays arrays(const std::function<bool(const std::string&)>& wanted) {
         NamedArrays result;
-        for (const Entry& entry : entries()) result.emplace(entry.name, array(entry));
+        for (const Entry& entry : entries())
+            if (!wanted || wanted(entry.name)) result.emplace(entry.name, array(entry));
         return result;
     }
 
@@ -81,24 +86,48 @@ private:
             refuse(path_, fmt::format("is no safetensors file, or truncated: its header should have {} bytes", length));
         std::string text(length, ' ');
         read(text.data(), text.size());
-        const json header = json::parse(text, nullptr, false);
-        if (!header.is_object()) refuse(path_, "is no safetensors file: its header is no JSON object");
+        begin_ = sizeof length + length;
 
-        std::vector<Entry> result;
-        for (const auto& [name, description] : header.items())
-            if (name != "__metadata__") result.push_back(entry(name, description));
-        std::sort(result.begin(), result.end(),
-                  [](const Entry& a, const Entry& b) { return std::pair(a.first, a.last) < std::pair(b.first, b.last); });
+        std::vector<Entry> result = parsed(text);
+        std::ranges::sort(result, {}, [](const Entry& entry) { return std::pair(entry.first, entry.last); });
+        std::set<std::string_view> names;
         std::uint64_t end = 0;
         for (const Entry& entry : result) {
+            if (!names.insert(entry.name).second) refuse(path_, fmt::format("has {} twice", shown(entry.name)));
             if (entry.first != end)
-                refuse(path_, fmt::format("'{}' should begin at byte {}, after the array before it, not at {}",
-                                          entry.name, end, entry.first));
+                refuse(path_, fmt::format("{} should begin at byte {}, after the array before it, not at {}",
+                                          shown(entry.name), end, entry.first));
             end = entry.last;
         }
-        if (const std::uint64_t there = bytes_ - sizeof length - length; end != there)
+        if (const std::uint64_t there = bytes_ - begin_; end != there)
             refuse(path_, fmt::format("has {} bytes of numbers, and its header says {}", there, end));
         return result;
+    }
+
+    // What a header says: {"name": {"dtype": …, "shape": […], "data_offsets": […]}, …}. Each array is taken as soon as
+    // it is read, so that no header of whatever sort becomes something large.
+    std::vector<Entry> parsed(const std::string& text) const {
+        std::vector<Entry> result;
+        std::string name;
+        std::size_t values = 0;
+        const auto take = [&](int depth, json::parse_event_t event, json& part) {
+            using enum json::parse_event_t;
+            const bool opens = event == object_start || event == array_start;
+            if ((depth == 1 && (event == value || event == array_start)) || (depth > 2 && opens)) refuse_header();
+            if (opens) values = 0;
+            if (event == value && ++values > 2 * most_dimensions) refuse_header();
+            if (depth == 1 && event == key) name = part.get<std::string>();
+            if (depth != 1 || event != object_end) return true;
+            if (name != "__metadata__") result.push_back(entry(name, part));
+            return false;
+        };
+        const bool is_right =
+            text.starts_with('{') && text.find('\0') == text.npos && json::parse(text, take, false).is_object();
+        if (!is_right) refuse_header();
+        return result;
+    }
+    [[noreturn]] void refuse_header() const {
+        refuse(path_, "is no safetensors file: its header is no JSON object of arrays");
     }
 
     Entry entry(const std::string& name, const json& description) const {
@@ -106,25 +135,25 @@ private:
             const auto found = description.find(field);
             const bool right = found != description.end() && found->is_array() && found->size() <= most_dimensions &&
                                std::ranges::all_of(*found, [](const json& n) { return n.is_number_unsigned(); });
-            if (!right) refuse(path_, fmt::format("'{}' has no {}, or a wrong one", name, field));
+            if (!right) refuse(path_, fmt::format("{} has no {}, or a wrong one", shown(name), field));
             return found->get<std::vector<std::uint64_t>>();
         };
-        if (!description.is_object() || !description.contains("dtype") || !description["dtype"].is_string())
-            refuse(path_, fmt::format("'{}' has no dtype", name));
+        if (!description.contains("dtype") || !description["dtype"].is_string())
+            refuse(path_, fmt::format("{} has no dtype", shown(name)));
         const std::vector<std::uint64_t> sizes = unsigneds("shape"), offsets = unsigneds("data_offsets");
         if (offsets.size() != 2 || offsets[0] > offsets[1] || offsets[1] > bytes_)
-            refuse(path_, fmt::format("'{}' has data_offsets that do not lie in the file", name));
+            refuse(path_, fmt::format("{} has data_offsets that do not lie in the file", shown(name)));
         Entry result{name, description["dtype"], Shape(sizes.begin(), sizes.end()), 0, offsets[0], offsets[1]};
         const std::optional<std::size_t> count = detail::claimed_count(result.shape);
         if (!count || *count > bytes_)
-            refuse(path_, fmt::format("'{}' has shape {}, which is more than a file of its length can hold", name,
+            refuse(path_, fmt::format("{} has shape {}, which is more than a file of its length can hold", shown(name),
                                       describe(result.shape)));
         result.count = *count;
         return result;
     }
 
-    // The next array of the file.
     AnyArray array(const Entry& entry) {
+        file_.seekg(static_cast<std::streamoff>(begin_ + entry.first));
         std::optional<AnyArray> result;
         const auto try_kinds = [&]<class... T>(std::type_identity<std::variant<Array<T>...>>) {
             ((entry.kind == kind<T> ? void(result = numbers<T>(entry)) : void()), ...);
@@ -133,21 +162,21 @@ private:
         if (entry.kind == "F16") result = floats(entry, half_precision);
         if (entry.kind == "BF16") result = floats(entry, brain_float);
         if (!result)
-            refuse(path_, fmt::format("'{}' has numbers of the kind '{}', which are not read", entry.name, entry.kind));
+            refuse(path_, fmt::format("{} has numbers of the kind {}, which are not read", shown(entry.name),
+                                      shown(entry.kind)));
         return *std::move(result);
     }
 
     template <class T> Array<T> numbers(const Entry& entry) {
-        if (entry.last - entry.first != entry.count * sizeof(T))
-            refuse(path_, fmt::format("'{}' has {} bytes, which are not those of an array {} of {}", entry.name,
-                                      entry.last - entry.first, describe(entry.shape), entry.kind));
+        const std::uint64_t bytes = entry.last - entry.first;
+        if (bytes % sizeof(T) != 0 || bytes / sizeof(T) != entry.count)
+            refuse(path_, fmt::format("{} has {} bytes, which are not those of an array {} of {}", shown(entry.name),
+                                      bytes, describe(entry.shape), entry.kind));
         Array<T> result = empty<T>(entry.shape);
-        if constexpr (std::is_same_v<T, bool>) {  // other bytes than 0 and 1 are no bools
-            std::vector<std::uint8_t> bytes(entry.count);
-            read(bytes.data(), bytes.size());
-            std::copy(bytes.begin(), bytes.end(), result.data());
-        } else {
-            read(result.data(), entry.count * sizeof(T));
+        read(result.data(), bytes);
+        if constexpr (std::is_same_v<T, bool>) {  // bytes other than 0 and 1 are no bools
+            auto* const each = reinterpret_cast<std::uint8_t*>(result.data());
+            std::transform(each, each + bytes, result.data(), [](std::uint8_t byte) { return byte != 0; });
         }
         return result;
     }
@@ -165,7 +194,7 @@ private:
     }
 
     const fs::path& path_;
-    std::uintmax_t bytes_;
+    std::uintmax_t bytes_, begin_ = 0;  // of the file, and where the numbers begin
     std::ifstream file_;
 };
 
@@ -179,8 +208,8 @@ std::size_t bytes_of_each(const AnyArray& array) {
 
 }  // namespace
 
-NamedArrays read_safetensors(const fs::path& path) {
-    return Reader(path).arrays();
+NamedArrays read_safetensors(const fs::path& path, const std::function<bool(const std::string&)>& wanted) {
+    return Reader(path).arrays(wanted);
 }
 
 void write_safetensors(const fs::path& path, const NamedArrays& arrays) {
@@ -190,7 +219,7 @@ void write_safetensors(const fs::path& path, const NamedArrays& arrays) {
     std::ranges::stable_sort(order, std::ranges::greater(),
                              [](const auto* named) { return bytes_of_each(named->second); });
 
-    json header = json::object();
+    json header{{"__metadata__", {{"format", "pt"}}}};  // some readers ask for it: shapes are as PyTorch has them
     std::size_t end = 0;
     for (const auto* named : order) {
         const auto& [name, array] = *named;

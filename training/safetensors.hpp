@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <filesystem>
+#include <functional>
 #include <map>
 #include <string>
 #include <variant>
@@ -18,13 +19,15 @@ using AnyArray = std::variant<Array<float>, Array<double>, Array<std::int64_t>, 
 /// Arrays by their names.
 using NamedArrays = std::map<std::string, AnyArray>;
 
-/// All arrays of a file. Numbers of half precision (F16, BF16) become floats, which is exact.
-/// Files are not trusted: throws Error, with the path, for one that is missing, truncated, too long, of other kinds of
-/// numbers, or whose header is not right; no more memory is asked for than the file can fill.
-NamedArrays read_safetensors(const std::filesystem::path& path);
+/// The arrays of a file, or those of them whose names are wanted. Numbers of half precision (F16, BF16) become floats,
+/// which is exact. Files are not trusted: throws Error, with the path, for one that is missing, truncated, too long,
+/// whose header is not right, or that has other kinds of numbers where they are wanted; no more memory is asked for
+/// than a few times the file.
+NamedArrays read_safetensors(const std::filesystem::path& path,
+                             const std::function<bool(const std::string& name)>& wanted = nullptr);
 
-/// Writes arrays to a file, in place of an old one only once all is written. Throws Error when that fails; the old file
-/// is as it was then.
+/// Writes arrays to a file, which takes the place of an old one once all is written. Throws Error when that fails; the
+/// old file is as it was then.
 void write_safetensors(const std::filesystem::path& path, const NamedArrays& arrays);
 
 }  // namespace xgrad::training

@@ -69,7 +69,7 @@ template <class T> struct BatchNormKernels {
 
 XGRAD_AT_EVERY_LEVEL(template <class T> const BatchNormKernels<T>& batch_norm_kernels();)
 
-/// The table of a level.
+/// The table of the level in use.
 template <class T> const BatchNormKernels<T>& batch_norm_kernels() { XGRAD_SELECT(batch_norm_kernels<T>()) }
 
 }  // namespace xgrad::kernels

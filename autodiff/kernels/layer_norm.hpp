@@ -46,7 +46,7 @@ template <class T> struct LayerNormKernels {
 
 XGRAD_AT_EVERY_LEVEL(template <class T> const LayerNormKernels<T>& layer_norm_kernels();)
 
-/// The table of a level.
+/// The table of the level in use.
 template <class T> const LayerNormKernels<T>& layer_norm_kernels() { XGRAD_SELECT(layer_norm_kernels<T>()) }
 
 }  // namespace xgrad::kernels

@@ -79,5 +79,5 @@ bool available(Level level);
     return portable::__VA_ARGS__;
 #else
 #define XGRAD_AT_EVERY_LEVEL(...) namespace portable { __VA_ARGS__ }
-#define XGRAD_SELECT(...) return portable::__VA_ARGS__;
+#define XGRAD_SELECT(...) return static_cast<void>(level()), portable::__VA_ARGS__;
 #endif

@@ -74,7 +74,7 @@ template <class T> struct MoveKernels {
 
 XGRAD_AT_EVERY_LEVEL(template <class T> const MoveKernels<T>& move_kernels();)
 
-/// The table of a level.
+/// The table of the level in use.
 template <class T> const MoveKernels<T>& move_kernels() { XGRAD_SELECT(move_kernels<T>()) }
 
 /// Copies runs of numbers, many of them: what they have in common is looked up once. (Where no near cache holds them,

@@ -37,7 +37,7 @@ template <class T> struct RandomKernels {
 
 XGRAD_AT_EVERY_LEVEL(template <class T> const RandomKernels<T>& random_kernels();)
 
-/// The table of a level.
+/// The table of the level in use.
 template <class T> const RandomKernels<T>& random_kernels() { XGRAD_SELECT(random_kernels<T>()) }
 
 }  // namespace xgrad::kernels

@@ -114,7 +114,7 @@ template <class T> struct ReduceKernels {
 
 XGRAD_AT_EVERY_LEVEL(template <class T> const ReduceKernels<T>& reduce_kernels();)
 
-/// The table of a level.
+/// The table of the level in use.
 template <class T> const ReduceKernels<T>& reduce_kernels() { XGRAD_SELECT(reduce_kernels<T>()) }
 
 }  // namespace xgrad::kernels

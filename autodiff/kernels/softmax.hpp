@@ -86,7 +86,7 @@ template <class T> struct SoftmaxKernels {
 
 XGRAD_AT_EVERY_LEVEL(template <class T> const SoftmaxKernels<T>& softmax_kernels();)
 
-/// The table of a level.
+/// The table of the level in use.
 template <class T> const SoftmaxKernels<T>& softmax_kernels() { XGRAD_SELECT(softmax_kernels<T>()) }
 
 }  // namespace xgrad::kernels

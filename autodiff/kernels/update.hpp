@@ -46,7 +46,7 @@ template <class T> struct UpdateKernels {
 
 XGRAD_AT_EVERY_LEVEL(template <class T> const UpdateKernels<T>& update_kernels();)
 
-/// The table of a level.
+/// The table of the level in use.
 template <class T> const UpdateKernels<T>& update_kernels() { XGRAD_SELECT(update_kernels<T>()) }
 
 }  // namespace xgrad::kernels
