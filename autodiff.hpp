@@ -5,6 +5,7 @@
 #include <xgrad/autodiff/elementwise.hpp>
 #include <xgrad/autodiff/generator.hpp>
 #include <xgrad/autodiff/gradcheck.hpp>
+#include <xgrad/autodiff/kernels/level.hpp>
 #include <xgrad/autodiff/kernels/threads.hpp>
 #include <xgrad/autodiff/operations/activations.hpp>
 #include <xgrad/autodiff/operations/arithmetic.hpp>

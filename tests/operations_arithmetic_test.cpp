@@ -308,7 +308,7 @@ TEST_CASE("where repeats a condition as it does numbers", "[operations][arithmet
                                               {{2, 3, 4}, {2, 1, 4}}, {{5, 1, 40}, {1, 3, 1}}, {{70, 300}, {300}},
                                               {{70, 300}, {70, 1}}, {{6, 50, 60}, {50, 60}},   {{3, 2}, {}},
                                               {{0, 3}, {3}},        {{3}, {2, 1}},             {{40, 10, 7}, {10, 7}},
-                                              {{9, 300}, {1, 300}}, {{3, 1, 70}, {2, 70}},     {{2, 3, 4}, {1, 3, 4}}};
+                                              {{9, 300}, {1, 300}}, {{6000, 3}, {3}}, {{3, 1, 70}, {2, 70}},     {{2, 3, 4}, {1, 3, 4}}};
     for (const auto& [shape, of_condition] : shapes) {
         CAPTURE(describe(shape), describe(of_condition));
         const V x = random(shape, 1), numbers = random(of_condition, 2);

@@ -11,12 +11,13 @@ using kernels::Slices;
 namespace {
 
 const std::vector<Slices> shapes{
-    {0, 3, 1},     {3, 0, 1},  {2, 3, 0},   {1, 1, 1},    {4, 1, 1},     {3, 2, 1},     {5, 3, 1},     {7, 10, 1},
-    {3, 15, 1},    {3, 16, 1}, {3, 17, 1},  {2, 63, 1},   {2, 65, 1},    {1, 4999, 1},  {1, 3, 2},     {2, 10, 7},
-    {2, 4, 15},    {1, 5, 16}, {2, 5, 17},  {2, 67, 33},  {300, 257, 1}, {20, 30, 129}, {2, 64, 7},    {1, 9000, 3},
-    {40, 1, 1},    {40, 3, 1}, {120, 6, 1}, {300, 10, 1}, {16, 16, 1},   {17, 17, 1},   {106, 17, 1},  {60, 32, 1},
-    {40, 16, 2},   {17, 2, 3}, {100, 5, 7}, {2, 6, 1024}, {1, 24, 256},  {1, 52, 256},  {1, 103, 256}, {1, 129, 256},
-    {1, 513, 256}, {5, 14, 1}, {5, 15, 1},  {5, 22, 1},   {5, 23, 1},    {4, 10, 1},    {100, 22, 1},  {16, 64, 2},
+    {2, 131, 12},  {1, 70, 3},  // rows that take turns
+    {0, 3, 1},     {3, 0, 1},  {2, 3, 0},     {1, 1, 1},    {4, 1, 1},     {3, 2, 1},     {5, 3, 1},     {7, 10, 1},
+    {3, 15, 1},    {3, 16, 1}, {3, 17, 1},    {2, 63, 1},   {2, 65, 1},    {1, 4999, 1},  {1, 3, 2},     {2, 10, 7},
+    {2, 4, 15},    {1, 5, 16}, {2, 5, 17},    {2, 67, 33},  {300, 257, 1}, {20, 30, 129}, {2, 64, 7},    {1, 9000, 3},
+    {40, 1, 1},    {40, 3, 1}, {120, 6, 1},   {300, 10, 1}, {16, 16, 1},   {17, 17, 1},   {106, 17, 1},  {60, 32, 1},
+    {40, 16, 2},   {17, 2, 3}, {100, 5, 7},   {2, 6, 1024}, {1, 24, 256},  {1, 52, 256},  {1, 103, 256}, {1, 129, 256},
+    {1, 513, 256}, {5, 14, 1}, {5, 15, 1},    {5, 22, 1},   {5, 23, 1},    {4, 10, 1},    {100, 22, 1},  {16, 64, 2},
     {70, 42, 3},   {20, 0, 3}, {1, 520, 512},
 };
 
@@ -160,7 +161,16 @@ TEMPLATE_TEST_CASE("softmax and log_softmax pass their cotangents back", "[softm
         kernels::softmax(x.data(), s, y.data());
         kernels::softmax_backward(y.data(), g.data(), s, dx.data());
         check_close(dx, softmax_cotangent_of(reals(x), reals(g), s), 32);
+        auto over = g;
+        kernels::softmax_backward(y.data(), over.data(), s, over.data());
+        CHECK(over == dx);
+        over = y;
+        kernels::softmax_backward(over.data(), g.data(), s, over.data());
+        CHECK(over == dx);
         kernels::log_softmax(x.data(), s, y.data());
+        over = x;
+        kernels::log_softmax(over.data(), s, over.data());
+        CHECK(over == y);
         dx = g;
         kernels::log_softmax_backward(y.data(), dx.data(), s, dx.data());
         check_close(dx, log_softmax_cotangent_of(reals(x), reals(g), s), 32);

@@ -136,8 +136,9 @@ TEST_CASE("A file of another model is refused in words, and nothing is changed",
     CHECK(load(others) ==
           "file: '3.bias' is integer of 64 bits and shape (2,); expected float of 32 bits and shape (2,)");
     others.erase("3.bias");
-    CHECK(load(others) == "file: has no '3.bias'; it holds '0.bias', '0.weight', '1.bias', '1.num_batches_tracked', "
-                          "'1.running_mean', …");
+    CHECK(load(others) ==
+          "file: has no '3.bias'; it holds '0.bias', '0.weight', '1.bias', '1.num_batches_tracked', "
+          "'1.running_mean', …");
     others = right;
     others["4.bias"] = full(Shape{2}, 0.0f);
     CHECK(load(others) ==
@@ -284,7 +285,8 @@ TEST_CASE("An optimizer goes on from its checkpoint exactly, and says when it is
         CHECK(values(other) == values(model));
     };
     goes_on([](auto& model) {
-        return std::make_unique<optim::SGD<>>(model.parameters(), optim::SGDOptions{.learning_rate = 0.1, .momentum = 0.9});
+        return std::make_unique<optim::SGD<>>(model.parameters(),
+                                              optim::SGDOptions{.learning_rate = 0.1, .momentum = 0.9});
     });
     goes_on([](auto& model) {
         return std::make_unique<optim::Adam<>>(model.parameters(), optim::AdamOptions{.amsgrad = true});
@@ -295,7 +297,8 @@ TEST_CASE("An optimizer goes on from its checkpoint exactly, and says when it is
     optim::SGD sgd(model.parameters(), {.learning_rate = 0.1, .momentum = 0.9});
     Checkpoint()("model", model)("optimizer", sgd).save(folder / "run");
     optim::Adam adam(model.parameters());
-    const std::string text = without_folder(folder, [&] { Checkpoint()("model", model)("optimizer", adam).load(folder / "run"); });
+    const std::string text =
+        without_folder(folder, [&] { Checkpoint()("model", model)("optimizer", adam).load(folder / "run"); });
     CHECK_THAT(text, Catch::Matchers::StartsWith("run: holds 'optimizer.0.momentum', which is not in what"));
     nn::Linear small(2, 2);
     optim::SGD other(small.parameters(), {.learning_rate = 0.1, .momentum = 0.9});

@@ -1,3 +1,4 @@
+#include <algorithm>
 #include <cerrno>
 #include <cstdio>
 #include <cstring>
@@ -22,10 +23,13 @@ void refuse(const fs::path& path, const std::string& what) {
 }
 
 std::string shown(std::string_view name) {
-    constexpr std::size_t most = 100;
-    std::string text = fmt::format("'{}{}'", name.substr(0, most), name.size() > most ? "…" : "");
-    for (char& c : text)
-        if (static_cast<unsigned char>(c) < 0x20 || c == 0x7f) c = '?';
+    std::size_t size = std::min<std::size_t>(name.size(), 100);
+    while (size > 0 && size < name.size() && (name[size] & 0xC0) == 0x80) --size;  // within a character of UTF-8
+    std::string text = fmt::format("'{}{}'", name.substr(0, size), size < name.size() ? "…" : "");
+    for (std::size_t i = 0; i < text.size(); ++i) {
+        const auto c = static_cast<unsigned char>(text[i]), before = static_cast<unsigned char>(i ? text[i - 1] : 0);
+        if (c < 0x20 || c == 0x7F || (before == 0xC2 && c < 0xA0)) text[i] = '?';  // control characters
+    }
     return text;
 }
 
@@ -54,7 +58,12 @@ std::optional<std::size_t> claimed_count(const Shape& shape) {
 Replacement::Replacement(const fs::path& path) : path_(path) {
     struct stat old {};
     const bool replaces = ::stat(path_.c_str(), &old) == 0;
-    if (replaces) path_ = fs::canonical(path_);
+    if (replaces) {
+        if (!S_ISREG(old.st_mode)) detail::refuse(path_, "cannot be written: this is no file");
+        std::error_code code;
+        path_ = fs::canonical(path, code);
+        if (code) detail::refuse(path, fmt::format("cannot be written: {}", code.message()));
+    }
     std::random_device random;
     do {
         temporary_ = fmt::format("{}.{:08x}", path_.string(), random());

@@ -1,12 +1,10 @@
 #include <algorithm>
 #include <bit>
 #include <cerrno>
-#include <cmath>
 #include <cstring>
 #include <fstream>
 #include <functional>
 #include <optional>
-#include <set>
 #include <span>
 #include <string_view>
 #include <type_traits>
@@ -32,6 +30,7 @@ static_assert(std::endian::native == std::endian::little, "the numbers of a file
 
 constexpr std::uint64_t longest_header = 100'000'000;  // of the format
 constexpr std::size_t most_dimensions = 64;
+constexpr std::string_view metadata = "__metadata__";
 
 // A kind of numbers in the words of the format.
 template <class T> constexpr std::string_view kind = "";
@@ -45,11 +44,9 @@ template <> constexpr std::string_view kind<bool> = "BOOL";
 
 // The number that 16 bits of either format stand for.
 float half_precision(std::uint16_t bits) {
-    const int exponent = bits >> 10 & 31, fraction = bits & 1023;
-    const std::uint32_t sign = (bits & 0x8000u) << 16;
-    if (exponent == 31) return std::bit_cast<float>(sign | 0x7F800000u | static_cast<std::uint32_t>(fraction) << 13);
-    const float magnitude = exponent ? std::ldexp(static_cast<float>(1024 + fraction), exponent - 25)
-                                     : std::ldexp(static_cast<float>(fraction), -24);
+    const std::uint32_t sign = (bits & 0x8000u) << 16, rest = (bits & 0x7FFFu) << 13;
+    if (rest >= 0x1Fu << 23) return std::bit_cast<float>(sign | 0x7F800000u | rest);  // infinity, NaN
+    const float magnitude = std::bit_cast<float>(rest) * 0x1p112f;  // the exponent's bias is 15, not 127
     return sign ? -magnitude : magnitude;
 }
 float brain_float(std::uint16_t bits) { return std::bit_cast<float>(std::uint32_t{bits} << 16); }
@@ -89,11 +86,12 @@ private:
         begin_ = sizeof length + length;
 
         std::vector<Entry> result = parsed(text);
+        std::ranges::sort(result, {}, &Entry::name);
+        if (const auto twice = std::ranges::adjacent_find(result, {}, &Entry::name); twice != result.end())
+            refuse(path_, fmt::format("has {} twice", shown(twice->name)));
         std::ranges::sort(result, {}, [](const Entry& entry) { return std::pair(entry.first, entry.last); });
-        std::set<std::string_view> names;
         std::uint64_t end = 0;
         for (const Entry& entry : result) {
-            if (!names.insert(entry.name).second) refuse(path_, fmt::format("has {} twice", shown(entry.name)));
             if (entry.first != end)
                 refuse(path_, fmt::format("{} should begin at byte {}, after the array before it, not at {}",
                                           shown(entry.name), end, entry.first));
@@ -105,21 +103,26 @@ private:
     }
 
     // What a header says: {"name": {"dtype": …, "shape": […], "data_offsets": […]}, …}. Each array is taken as soon as
-    // it is read, so that no header of whatever sort becomes something large.
+    // it is read, and what else may be there (`__metadata__`, of any length) is dropped, so that no header becomes
+    // something large.
     std::vector<Entry> parsed(const std::string& text) const {
         std::vector<Entry> result;
         std::string name;
-        std::size_t values = 0;
+        std::size_t parts = 0;
         const auto take = [&](int depth, json::parse_event_t event, json& part) {
             using enum json::parse_event_t;
-            const bool opens = event == object_start || event == array_start;
-            if ((depth == 1 && (event == value || event == array_start)) || (depth > 2 && opens)) refuse_header();
-            if (opens) values = 0;
-            if (event == value && ++values > 2 * most_dimensions) refuse_header();
-            if (depth == 1 && event == key) name = part.get<std::string>();
-            if (depth != 1 || event != object_end) return true;
-            if (name != "__metadata__") result.push_back(entry(name, part));
-            return false;
+            if (depth == 1) {
+                if (event == value || event == array_start) refuse_header();
+                if (event == key) name = part.get<std::string>(), parts = 0;
+                if (event != object_end) return true;
+                if (name != metadata) result.push_back(entry(name, part));
+                return false;
+            }
+            if (depth == 0 || event == array_end) return true;
+            if (event == object_start || (event == array_start && depth > 2)) refuse_header();
+            if (name == metadata) return false;
+            if (++parts > 4 * most_dimensions) refuse_header();
+            return true;
         };
         const bool is_right =
             text.starts_with('{') && text.find('\0') == text.npos && json::parse(text, take, false).is_object();
@@ -145,7 +148,7 @@ private:
             refuse(path_, fmt::format("{} has data_offsets that do not lie in the file", shown(name)));
         Entry result{name, description["dtype"], Shape(sizes.begin(), sizes.end()), 0, offsets[0], offsets[1]};
         const std::optional<std::size_t> count = detail::claimed_count(result.shape);
-        if (!count || *count > bytes_)
+        if (!count)
             refuse(path_, fmt::format("{} has shape {}, which is more than a file of its length can hold", shown(name),
                                       describe(result.shape)));
         result.count = *count;
@@ -219,11 +222,11 @@ void write_safetensors(const fs::path& path, const NamedArrays& arrays) {
     std::ranges::stable_sort(order, std::ranges::greater(),
                              [](const auto* named) { return bytes_of_each(named->second); });
 
-    json header{{"__metadata__", {{"format", "pt"}}}};  // some readers ask for it: shapes are as PyTorch has them
+    json header{{metadata, {{"format", "pt"}}}};  // some readers ask for it: shapes are as PyTorch has them
     std::size_t end = 0;
     for (const auto* named : order) {
         const auto& [name, array] = *named;
-        if (name == "__metadata__") refuse(path, "an array cannot have the name '__metadata__'");
+        if (name == metadata) refuse(path, "an array cannot have the name '__metadata__'");
         const std::size_t first = std::exchange(end, end + bytes_of(array).size());
         std::visit(
             [&, &name = name]<class T>(const Array<T>& a) {

@@ -21,8 +21,8 @@ using NamedArrays = std::map<std::string, AnyArray>;
 
 /// The arrays of a file, or those of them whose names are wanted. Numbers of half precision (F16, BF16) become floats,
 /// which is exact. Files are not trusted: throws Error, with the path, for one that is missing, truncated, too long,
-/// whose header is not right, or that has other kinds of numbers where they are wanted; no more memory is asked for
-/// than a few times the file.
+/// whose header is not right, or that has other kinds of numbers where they are wanted; the memory that is
+/// asked for is in proportion to the file.
 NamedArrays read_safetensors(const std::filesystem::path& path,
                              const std::function<bool(const std::string& name)>& wanted = nullptr);
 

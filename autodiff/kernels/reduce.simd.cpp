@@ -118,8 +118,9 @@ template <class T> XGRAD_FLATTEN void logsumexp(const T* x, const T*, const Slic
         const Lane<T> largest = slice.template fold<Top>([&](std::size_t i, auto part) { return part.load(from + i); });
         const Lane<T> centre = where(abs(largest) < std::numeric_limits<T>::infinity(), largest, Lane<T>(0));
         const auto centres = slice.spread(centre);
-        const Lane<T> total =
-            slice.template fold<Sum>([&](std::size_t i, auto part) { return exp(part.load(from + i) - centres); });
+        // (In the order in which softmax adds, which gives this sum as well.)
+        const Lane<T> total = slice.in_place().template fold<Sum>(
+            [&](std::size_t i, auto part) { return exp(part.load(from + i) - centres); });
         slice.put(centre + log(total), y + result);
     });
 }

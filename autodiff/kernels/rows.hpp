@@ -191,6 +191,7 @@ template <class T> struct Row {
 
     std::size_t count;
 
+    /// See Column.
     Row in_place(bool = true) const { return *this; }
     /// A number that belongs to the slice, as it is combined with lanes of its numbers.
     static const Lane<T>& spread(const Lane<T>& lane) { return lane; }
@@ -232,8 +233,8 @@ template <class T, class Places> struct Column {
     Places places;
     bool takes_turns = false;
 
-    /// The same for numbers that are, if so, changed in place. Where a lane reaches into the next row, reading that one
-    /// would wait until this one is written: rows further apart take turns.
+    /// The same slice for numbers that may be changed in place. Where a lane reaches into the next row, reading that one
+    /// would wait until this one is written, so that rows which it does not reach take turns.
     Column in_place(bool is_so = true) const { return {count, stride, places, is_so && stride < Lane<T>::width}; }
 
     static const Lane<T>& spread(const Lane<T>& lane) { return lane; }
@@ -242,7 +243,8 @@ template <class T, class Places> struct Column {
     void put(const Lane<T>& lane, T* to) const { places.store(lane, to); }
 
     template <class Body> void each(const Body& body) const {
-        const std::size_t some = takes_turns ? block : count, step = takes_turns ? 4 : 1;
+        const std::size_t some = takes_turns ? block : count;
+        const std::size_t step = takes_turns ? 4 * ((Lane<T>::width + 4 * stride - 1) / (4 * stride)) : 1;
         for (std::size_t first = 0; first < count; first += some) {
             const std::size_t end = first + some < count ? first + some : count;
             for (std::size_t turn = first; turn < first + step; ++turn)
@@ -312,6 +314,7 @@ template <class T> struct Rows {
 
     std::size_t count;  // of numbers in each
 
+    /// See Column.
     Rows in_place(bool = true) const { return *this; }
     LaneOfEach<T, size> spread(const Lane<T>& lane) const {
         T numbers[Lane<T>::width];

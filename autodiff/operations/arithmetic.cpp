@@ -236,10 +236,10 @@ bool recurs_as_a_whole(const Shape& part, const Shape& shape) {
 // some repetitions of it, else at every place.
 Array<bool> recurring(const Array<bool>& condition, const Shape& shape) {
     if (condition.size() > 0 && recurs_as_a_whole(condition.shape(), shape)) {
-        constexpr std::size_t is_long = 256;
-        if (condition.size() >= is_long || condition.size() == element_count(shape))
+        constexpr std::size_t enough = 256;
+        if (condition.size() >= enough || condition.size() == element_count(shape))
             return share(condition, condition.shape());
-        Array<bool> some = empty<bool>(Shape{kernels::round_up(is_long, condition.size())});
+        Array<bool> some = empty<bool>(Shape{kernels::round_up(enough, condition.size())});
         for (std::size_t i = 0; i < some.size(); i += condition.size())
             std::copy_n(condition.data(), condition.size(), some.data() + i);
         return some;
@@ -286,9 +286,10 @@ Variable<T> select_by(const Array<bool>& mask, const Shape& shape, const Array<b
         });
     });
     const auto cotangent = [&](bool of_a) {
-        return [m = share(mask, mask.shape()), shape, of_a](const Variable<T>& g) {
+        return [m = share(mask, mask.shape()), c = share(condition, condition.shape()), shape,
+                of_a](const Variable<T>& g) {
             const Variable<T> zero(0);
-            return select_by(m, shape, m, of_a ? g : zero, of_a ? zero : g);
+            return select_by(m, shape, c, of_a ? g : zero, of_a ? zero : g);
         };
     };
     return record("where", std::move(value), with("condition", condition), wrt(a, cotangent(true)),
