@@ -109,17 +109,17 @@ private:
         std::vector<Entry> result;
         std::string name;
         std::size_t parts = 0;
-        const auto take = [&](int depth, json::parse_event_t event, json& part) {
-            using enum json::parse_event_t;
+        using Event = json::parse_event_t;
+        const auto take = [&](int depth, Event event, json& part) {
             if (depth == 1) {
-                if (event == value || event == array_start) refuse_header();
-                if (event == key) name = part.get<std::string>(), parts = 0;
-                if (event != object_end) return true;
+                if (event == Event::value || event == Event::array_start) refuse_header();
+                if (event == Event::key) name = part.get<std::string>(), parts = 0;
+                if (event != Event::object_end) return true;
                 if (name != metadata) result.push_back(entry(name, part));
                 return false;
             }
-            if (depth == 0 || event == array_end) return true;
-            if (event == object_start || (event == array_start && depth > 2)) refuse_header();
+            if (depth == 0 || event == Event::array_end) return true;
+            if (event == Event::object_start || (event == Event::array_start && depth > 2)) refuse_header();
             if (name == metadata) return false;
             if (++parts > 4 * most_dimensions) refuse_header();
             return true;
