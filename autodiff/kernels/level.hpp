@@ -38,8 +38,8 @@ Level choose_level();
 
 }  // namespace detail
 
-/// The level in use: that of the last set_level; before it, the one that the environment variable XGRAD_LEVEL names
-/// (portable, avx2, avx512 or amx), or the best one that this processor has. Throws Error when it names an unknown level or one that the processor lacks.
+/// The level in use: set_level's, else the one that the environment variable XGRAD_LEVEL names (portable, avx2, avx512
+/// or amx), else the best that there is. Throws Error when the variable names one that is unknown or not available.
 inline Level level() {
     const int in_use = detail::level_in_use.load(std::memory_order_relaxed);
     return in_use >= 0 ? static_cast<Level>(in_use) : detail::choose_level();

@@ -235,10 +235,10 @@ bool recurs_as_a_whole(const Shape& part, const Shape& shape) {
 // A condition that broadcasts to a shape, as what recurs along the elements of that shape: where it recurs as a whole
 // some repetitions of it, else at every place.
 Array<bool> recurring(const Array<bool>& condition, const Shape& shape) {
+    if (condition.shape() == shape) return share(condition, shape);
     if (condition.size() > 0 && recurs_as_a_whole(condition.shape(), shape)) {
         constexpr std::size_t enough = 256;
-        if (condition.size() >= enough || condition.size() == element_count(shape))
-            return share(condition, condition.shape());
+        if (condition.size() >= enough) return share(condition, condition.shape());
         Array<bool> some = empty<bool>(Shape{kernels::round_up(enough, condition.size())});
         for (std::size_t i = 0; i < some.size(); i += condition.size())
             std::copy_n(condition.data(), condition.size(), some.data() + i);
@@ -262,10 +262,11 @@ Array<bool> recurring(const Array<bool>& condition, const Shape& shape) {
     return mask;
 }
 
-// Element i of the result, of this shape, is one of a where the mask, which recurs, is true.
-template <class T>
-Variable<T> select_by(const Array<bool>& mask, const Shape& shape, const Array<bool>& condition, const Variable<T>& a,
-                      const Variable<T>& b) {
+}  // namespace
+
+template <class T> Variable<T> select(const Array<bool>& condition, const Variable<T>& a, const Variable<T>& b) {
+    const Shape shape = broadcast_shape("where", condition.shape(), broadcast_shape("where", a.shape(), b.shape()));
+    const Array<bool> mask = recurring(condition, shape);
     Array<T> value = empty<T>(shape);
     const kernels::Broadcast loop(shape, {a.shape(), b.shape()});
     const T* const inputs[] = {a.value().data(), b.value().data()};
@@ -285,22 +286,11 @@ Variable<T> select_by(const Array<bool>& mask, const Shape& shape, const Array<b
                 }
         });
     });
-    const auto cotangent = [&](bool of_a) {
-        return [m = share(mask, mask.shape()), c = share(condition, condition.shape()), shape,
-                of_a](const Variable<T>& g) {
-            const Variable<T> zero(0);
-            return select_by(m, shape, c, of_a ? g : zero, of_a ? zero : g);
-        };
-    };
-    return record("where", std::move(value), with("condition", condition), wrt(a, cotangent(true)),
-                  wrt(b, cotangent(false)));
-}
-
-}  // namespace
-
-template <class T> Variable<T> select(const Array<bool>& condition, const Variable<T>& a, const Variable<T>& b) {
-    const Shape shape = broadcast_shape("where", condition.shape(), broadcast_shape("where", a.shape(), b.shape()));
-    return select_by(recurring(condition, shape), shape, condition, a, b);
+    // What was spread is not spread again in backward; a few repetitions are.
+    const Array<bool>& kept = mask.shape() == shape ? mask : condition;
+    return record("where", std::move(value), with("condition", condition),
+                  wrt(a, [m = share(kept, kept.shape())](const Variable<T>& g) { return select(m, g, Variable<T>(0)); }),
+                  wrt(b, [m = share(kept, kept.shape())](const Variable<T>& g) { return select(m, Variable<T>(0), g); }));
 }
 
 namespace {
