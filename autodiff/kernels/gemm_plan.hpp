@@ -62,7 +62,14 @@ template <class T> bool suits_dots(const Gemm<T>& g, const GemmKernels<T>& kerne
     return g.rows <= kernels.dots_rows && g.rows * kernels.dots_depth <= g.depth;
 }
 
-// Bytes of a core's second-level cache.
+// Bytes of a core's caches for data.
+std::size_t first_level_cache() {
+#if defined(_SC_LEVEL1_DCACHE_SIZE)
+    static const long bytes = sysconf(_SC_LEVEL1_DCACHE_SIZE);
+    if (bytes > 0) return static_cast<std::size_t>(bytes);
+#endif
+    return 32u << 10;
+}
 std::size_t second_level_cache() {
 #if defined(_SC_LEVEL2_CACHE_SIZE)
     static const long bytes = sysconf(_SC_LEVEL2_CACHE_SIZE);
@@ -96,9 +103,13 @@ template <class T> bool suits_transposing(const Gemm<T>& g, const GemmKernels<T>
            g.activation == Activation::none;
 }
 
-// Whether a small B is read as it stands, again and again, as the first-level cache holds what is used of it at a time.
+// Whether B is read as it stands, again and again, for a flat C: a small one, or where the first-level cache has room
+// for what is used of it at a time, 32 KB.
 template <class T> bool rereads_b(const Gemm<T>& g, const GemmKernels<T>& kernels) {
-    return !g.transpose_b && bytes_of_b(g) <= (64u << 10) && g.rows <= kernels.reread_rows;
+    if (g.transpose_b) return false;
+    if (bytes_of_b(g) <= (64u << 10) && g.rows <= kernels.reread_rows) return true;
+    return first_level_cache() >= (48u << 10) && bytes_of_b(g) <= beyond_caches &&
+           g.b_stride * sizeof(T) % page != 0 && g.rows <= 2 * kernels.block_rows;
 }
 
 // An A that competes with itself, or is transposed, needs fewer uses to make up for packing: what a tile reads of a
@@ -157,15 +168,15 @@ template <class T> GemmPlan choose_plan(const Gemm<T>& g, const GemmKernels<T>& 
         return {.method = GemmMethod::runs,
                 .fetch_next = g.depth > run_depth && (g.rows > kernels.run_rows || bytes_of_b(g) >= beyond_caches),
                 .block_depth = depth_part<T>(g.depth, depth_of_runs(g))};
-    const bool flat = g.rows <= 2 * kernels.block_rows;
-    // With a flat C the cache holds all of A's rows, and besides a panel of B the one that is fetched.
-    const std::size_t block_depth = depth_part<T>(g.depth, kernels.block_depth / (flat ? 2 : 1));
+    const bool flat = g.rows <= 2 * kernels.block_rows, pack_b = !rereads_b(g, kernels);
+    // With a flat C the cache holds all of A's rows, and besides a panel that is packed of B the one that is fetched.
+    const std::size_t block_depth = depth_part<T>(g.depth, kernels.block_depth / (flat && pack_b ? 2 : 1));
     return {.block_depth = block_depth,
             .block_rows = kernels.block_rows,
             .slab_depth = flat ? block_depth : 4 * block_depth,
             .tile_rows = a_competes(g) ? std::min(ways, kernels.tile_rows) : kernels.tile_rows,
             .pack_a = packs_a(g, kernels),
-            .pack_b = !rereads_b(g, kernels),
+            .pack_b = pack_b,
             .flat = flat};
 }
 
@@ -238,7 +249,7 @@ Grid choose_grid(const Gemm<T>& g, const GemmPlan& plan, const GemmKernels<T>& k
     const std::size_t across = ceil_divide(g.columns, columns);
 
     // Then rows: as few parts as threads need where each packs B anew, otherwise as many as do no harm.
-    const std::size_t least_rows = plan.pack_b ? rows_of_a_piece : 4 * kernels.tile_rows;
+    const std::size_t least_rows = plan.pack_b || threads() == 1 ? rows_of_a_piece : 4 * kernels.tile_rows;
     const std::size_t most_down = std::min(most_pieces, plan.pack_b ? pieces_wanted : 64) / across;
     const std::size_t down = std::clamp<std::size_t>(g.rows / least_rows, 1, std::max<std::size_t>(1, most_down));
     const std::size_t rows = round_up(ceil_divide(g.rows, down), kernels.tile_rows);

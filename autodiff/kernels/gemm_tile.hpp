@@ -291,8 +291,10 @@ template <class T> const TileKernels<T>& tile_kernels(size_t columns) {
 // The vectors of a row of B that is read as it stands, for tiles of `height` rows. Long runs are read ahead by the
 // processor; many rows of A leave no registers for them.
 constexpr size_t panel_vectors(size_t height, size_t most = wide_sums) {
+    if (most <= max_vectors) return max_vectors;
+    most = min(most, wide_sums / height);
     for (size_t vectors : wide_vectors)
-        if (vectors * height <= wide_sums && vectors <= most) return vectors;
+        if (vectors <= most) return vectors;
     return max_vectors;
 }
 
