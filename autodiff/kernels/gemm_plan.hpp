@@ -42,10 +42,13 @@ template <class T> bool b_competes(const Gemm<T>& g) { return g.b_stride * sizeo
 // What is as large as this comes from memory, most likely: others use the last cache as well.
 constexpr std::size_t beyond_caches = 8u << 20;
 
-// Where registers hold what stands in some columns of B. (A large C is better written in long runs, and more steps of a
-// transposed A than a cache has ways drive each other out of it where they are whole pages apart.)
+// Where registers hold what stands in some columns of B. (A large C is better written in long runs, and so is a wide one
+// where they hold only a vector of each row; more steps of a transposed A than a cache has ways drive each other out of
+// it where they are whole pages apart.)
+constexpr std::size_t few_steps = 12, long_row_of_c = 160;
 template <class T> bool is_shallow(const Gemm<T>& g, const GemmKernels<T>& kernels) {
     if (g.transpose_a && g.depth > ways && g.a_stride * sizeof(T) % page == 0) return false;
+    if (g.depth > few_steps && g.columns >= long_row_of_c) return false;
     return g.depth > 0 && g.depth <= kernels.shallow_depth && g.rows >= 16 && !g.accumulate &&
            (g.columns < 256 || g.rows * g.columns * sizeof(T) < beyond_caches);
 }
@@ -133,7 +136,8 @@ template <class T> bool suits_unit(const Gemm<T>& g) {
 // short, C is most of what passes through the caches. (Where they do not hold C, a transposed B is worth transposing.)
 // How few they are was measured: a transposed A is packed for each run anew, tiles of a small B read whole lines.
 template <class T> bool suits_runs(const Gemm<T>& g, const GemmKernels<T>& kernels) {
-    const bool is_short = g.depth <= kernels.short_depth && g.rows >= 4 && g.columns >= 256;
+    const bool is_short = g.depth <= kernels.short_depth && g.rows >= 4 &&
+                          g.columns >= (g.depth <= kernels.shallow_depth ? long_row_of_c : 256);
     if (g.transpose_b) return is_short && g.rows * g.columns >= (1u << 20);
     if (is_short) return true;
     const bool in_lines = g.columns * sizeof(T) % 64 == 0;
