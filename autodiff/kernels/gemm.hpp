@@ -68,6 +68,7 @@ template <class T> struct GemmKernels {
     std::size_t tile_rows, tile_columns;  // of C that are held in registers
     std::size_t block_rows, block_depth;  // of A that suit the caches of processors with this level
     std::size_t reread_rows;              // of A, up to which B is read as it stands again and again, also by runs
+    std::size_t reread_rows_apart;        // the same for runs where B's rows are pages apart, and caches have the ways
     std::size_t run_rows, short_depth;    // rows of tiles in runs, and the depth up to which these suit any rows
     std::size_t dots_rows, dots_depth;    // multiply_dots suits so many rows of A, with a depth of so much for each
     std::size_t few_columns;              // of B, which are made rows for multiply_dots

@@ -184,6 +184,7 @@ template <class T> constexpr GemmKernels<T> kernels = [] {
                          .block_rows = block_rows,
                          .block_depth = block_depth<T>,
                          .reread_rows = reread_rows,
+                         .reread_rows_apart = reread_rows_apart,
                          .run_rows = run_rows,
                          .short_depth = short_depth,
                          .dots_rows = dots_rows,

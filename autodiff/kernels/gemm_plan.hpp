@@ -106,13 +106,15 @@ template <class T> bool suits_transposing(const Gemm<T>& g, const GemmKernels<T>
            g.activation == Activation::none;
 }
 
-// Whether B is read as it stands, again and again, for a flat C: a small one, or where the first-level cache has room
-// for what is used of it at a time, 32 KB.
+// Whether the first-level cache has room for more than 32 KB that are used at a time, and 12 ways for what competes.
+bool has_roomy_caches() { return first_level_cache() >= (48u << 10); }
+
+// Whether B is read as it stands, again and again, for a flat C.
 template <class T> bool rereads_b(const Gemm<T>& g, const GemmKernels<T>& kernels) {
     if (g.transpose_b) return false;
     if (bytes_of_b(g) <= (64u << 10) && g.rows <= kernels.reread_rows) return true;
-    return first_level_cache() >= (48u << 10) && bytes_of_b(g) <= beyond_caches &&
-           g.b_stride * sizeof(T) % page != 0 && g.rows <= 2 * kernels.block_rows;
+    return has_roomy_caches() && bytes_of_b(g) <= beyond_caches && g.b_stride * sizeof(T) % page != 0 &&
+           g.rows <= 2 * kernels.block_rows;
 }
 
 // An A that competes with itself, or is transposed, needs fewer uses to make up for packing: what a tile reads of a
@@ -142,15 +144,17 @@ template <class T> bool suits_runs(const Gemm<T>& g, const GemmKernels<T>& kerne
     if (is_short) return true;
     const bool in_lines = g.columns * sizeof(T) % 64 == 0;
     if (rereads_b(g, kernels) && (g.transpose_a || (in_lines && g.rows > 24))) return false;
-    return g.rows <= (b_competes(g) ? 4 * kernels.tile_rows : g.transpose_a ? 64 : kernels.reread_rows);
+    if (b_competes(g)) return g.rows <= (has_roomy_caches() ? kernels.reread_rows_apart : 4 * kernels.tile_rows);
+    return g.rows <= (g.transpose_a ? 64 : kernels.reread_rows);
 }
 
 // With short parts of the depth C is read and written more often. With long ones what is fetched next pushes out what
 // is in use, where the second-level cache does not hold B; the more so where few runs have to fetch all of it from
-// memory.
+// memory, or where its rows, four pages apart, compete for the ways of that cache.
 template <class T> std::size_t depth_of_runs(const Gemm<T>& g) {
     if (g.depth <= run_depth || bytes_of_b(g) <= second_level_cache()) return run_depth;
-    return bytes_of_b(g) < beyond_caches || g.rows > 8 ? 64 : 48;
+    if (bytes_of_b(g) < beyond_caches) return 64;
+    return g.rows <= 8 || g.b_stride * sizeof(T) % (4 * page) == 0 ? 48 : 64;
 }
 
 // Of scalar products: where the longer matrix fills half of the second-level cache, which other things need as well,

@@ -16,17 +16,17 @@ namespace {
 constexpr size_t max_rows = 14, wide_sums = 24, run_rows = 8;  // 14 × 2 sums in 32 registers
 constexpr size_t wide_vectors[] = {16, 8, 4, 3};
 constexpr size_t block_rows = 182, block_bytes = 2048, reread_rows = 182;  // for a second-level cache of 1 MB
-constexpr size_t short_depth = run_depth;
+constexpr size_t reread_rows_apart = reread_rows, short_depth = run_depth;
 #elif defined(__AVX2__)
 constexpr size_t max_rows = 6, wide_sums = 12, run_rows = 6;  // 6 × 2 sums in 16 registers
 constexpr size_t wide_vectors[] = {8, 4};
 constexpr size_t block_rows = 192, block_bytes = 1536, reread_rows = 112;  // for a second-level cache of 512 KB
-constexpr size_t short_depth = run_depth / 4;
+constexpr size_t reread_rows_apart = 4 * max_rows, short_depth = run_depth / 4;
 #else
 constexpr size_t max_rows = 4, wide_sums = 8, run_rows = 4;
 constexpr size_t wide_vectors[] = {8, 4};
 constexpr size_t block_rows = 160, block_bytes = 1024, reread_rows = 112;
-constexpr size_t short_depth = run_depth / 4;
+constexpr size_t reread_rows_apart = 4 * max_rows, short_depth = run_depth / 4;
 #endif
 // Vectors of a tile's row. A wide tile has one of wide_vectors, whole lines of the cache, and at most as many rows as
 // make wide_sums. In runs of B and C tiles have run_rows at most.
