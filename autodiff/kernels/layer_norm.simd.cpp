@@ -6,8 +6,8 @@ namespace {
 
 template <class T> XGRAD_FLATTEN void layer_norm(const LayerNorm<T>& norm) {
     const T *const weight = norm.weight, *const bias = norm.bias, count = static_cast<T>(norm.count);
-    each_slice_or_group<T, longest_computed>(
-        {norm.rows, norm.count, 1}, 1, [&](std::size_t offset, std::size_t row, auto slice) {
+    each_row<T, longest_computed>(
+        norm.rows, norm.count, [&](std::size_t offset, std::size_t row, auto slice) {
             const T* const x = norm.x + offset;
             T* const y = norm.y + offset;
             const Lane<T> mean =

@@ -10,14 +10,11 @@
 namespace xgrad::kernels::XGRAD_LEVEL {
 
 /// Whether the lines of a column drive each other out of the nearest cache, and what is read waits for what was just
-/// written, because rows are multiples of a large power of two apart, of `least` bytes or more: a line's place in the
-/// cache is that of its page, and five of one place, with as many of the results, are too many. Copies of long columns
-/// do not stay in the nearest cache either, and of very long ones in none nearby. (Measured.)
-template <class T> bool columns_compete(const Slices& slices, std::size_t least = 1024) {
-    constexpr std::size_t page = 4096, length = 512, longest = 4096;
-    if (slices.count > length && least < page / 2) least = page / 2;
-    const std::size_t apart = slices.inner * sizeof(T), power = apart & ~(apart - 1);
-    return power >= least && slices.count * (power < page ? power : page) >= 5 * page && slices.count <= longest;
+/// written, because rows are whole pages apart: a line's place in the cache is that of its page, and five of one place,
+/// with as many of the results, are too many. Copies of very long columns do not stay in a cache nearby. (Measured.)
+template <class T> bool columns_compete(const Slices& slices) {
+    constexpr std::size_t page = 4096, longest = 1024;
+    return slices.inner * sizeof(T) % page == 0 && slices.count >= 5 && slices.count <= longest;
 }
 
 template <class T>

@@ -51,7 +51,7 @@ XGRAD_FLATTEN void fold_tile(const T* x, const T* about, std::size_t count, std:
 // Rows and, a lane's width at a time, columns.
 template <class Op, class Map, class T>
 XGRAD_FLATTEN void fold_slices(const T* x, const T* about, const Slices& slices, std::size_t columns, T* y) {
-    each_slice_or_group<T, longest_merged>(slices, columns, [&](std::size_t offset, std::size_t result, auto slice) {
+    each_slice<T, longest_merged, false>(slices, columns, [&](std::size_t offset, std::size_t result, auto slice) {
         const T* from = x + offset;
         const auto centre = slice.spread(Map::needs_about ? slice.get(about + result) : Lane<T>(0));
         slice.put(
@@ -113,13 +113,13 @@ void fold(const T* x, const T* about, const Slices& slices, std::size_t columns,
 }
 
 template <class T> XGRAD_FLATTEN void logsumexp(const T* x, const T*, const Slices& slices, std::size_t columns, T* y) {
-    each_slice_or_group<T, longest_computed>(slices, columns, [&](std::size_t offset, std::size_t result, auto slice) {
+    each_slice<T, longest_computed, true>(slices, columns, [&](std::size_t offset, std::size_t result, auto slice) {
         const T* from = x + offset;
-        const Lane<T> largest = slice.template fold<Top>([&](std::size_t i, auto part) { return part.load(from + i); });
-        const Lane<T> centre = where(abs(largest) < std::numeric_limits<T>::infinity(), largest, Lane<T>(0));
+        const auto centre = finite_or_zero(
+            slice.template fold<Top>([&](std::size_t i, auto part) { return part.load(from + i); }));
         const auto centres = slice.spread(centre);
         // (In the order in which softmax adds, which gives this sum as well.)
-        const Lane<T> total = slice.in_place().template fold<Sum>(
+        const auto total = slice.in_place().template fold<Sum>(
             [&](std::size_t i, auto part) { return exp(part.load(from + i) - centres); });
         slice.put(centre + log(total), y + result);
     });
@@ -128,6 +128,15 @@ template <class T> XGRAD_FLATTEN void logsumexp(const T* x, const T*, const Slic
 // Whether an element is the extremum of its slice: NaN equals NaN here.
 template <class T> Mask<T> same(const Lane<T>& x, const Lane<T>& extremum) {
     return (x == extremum) | !((x == x) | (extremum == extremum));
+}
+
+// `share` for the elements that are the extremum of their slice, 0 for the others.
+template <class T> Lane<T> where_same(const Lane<T>& x, const Lane<T>& extremum, const Lane<T>& share) {
+    return where(same(x, extremum), share, Lane<T>(0));
+}
+template <class T, std::size_t count>
+Lanes<T, count> where_same(const Lanes<T, count>& x, const Lanes<T, count>& extremum, const Lanes<T, count>& share) {
+    return Lanes<T, count>::of([&](std::size_t k) { return where_same(x.each[k], extremum.each[k], share.each[k]); });
 }
 
 // Indices are lanes of T: so many at a time, that each is exact in a float.
@@ -221,21 +230,21 @@ template <class Op, class T> void find(const T* x, const Slices& slices, std::si
 
 template <class T>
 XGRAD_FLATTEN void extremum_backward_slices(const T* x, const Slices& slices, const T* y, const T* g, T* dx) {
-    each_slice<T>(slices, slices.inner, [&](std::size_t offset, std::size_t result, auto slice) {
-        const Lane<T> extremum = slice.get(y + result);
+    each_slice<T, 0, true>(slices, slices.inner, [&](std::size_t offset, std::size_t result, auto slice) {
+        const auto extremum = slice.get(y + result);
+        const decltype(slice.get(y)) one(Lane<T>(1));
         const T* from = x + offset;
-        const Lane<T> ties = slice.template fold<Sum>([&](std::size_t i, auto part) {
-            return where(same(part.load(from + i), extremum), Lane<T>(1), Lane<T>(0));
-        });
-        const Lane<T> share = slice.get(g + result) / ties;
+        const auto ties = slice.template fold<Sum>(
+            [&](std::size_t i, auto part) { return where_same(part.load(from + i), extremum, one); });
+        const auto share = slice.get(g + result) / ties;
         slice.each([&](std::size_t i, auto part) {
-            part.store(where(same(part.load(from + i), extremum), share, Lane<T>(0)), dx + offset + i);
+            part.store(where_same(part.load(from + i), extremum, share), dx + offset + i);
         });
     });
 }
 
 template <class T> void extremum_backward(const T* x, const Slices& slices, const T* y, const T* g, T* dx) {
-    on_packed_columns(columns_compete<T>(slices, 2048), {x}, slices, slices.inner, dx,
+    on_packed_columns(columns_compete<T>(slices), {x}, slices, slices.inner, dx,
                       [=](const T* const* from, const Slices& s, std::size_t, T* to, std::size_t first) {
                           extremum_backward_slices(from[0], s, y + first, g + first, to);
                       });

@@ -188,6 +188,8 @@ auto pairwise(std::size_t n, std::size_t block, const Merge& merge, const Leaf& 
 template <class T> struct Row {
     /// Numbers that are added up before pairwise merging begins.
     static constexpr std::size_t block = 256 * Lane<T>::width;
+    /// Of slices that are treated at once.
+    static constexpr std::size_t size = 1;
 
     std::size_t count;
 
@@ -226,7 +228,7 @@ private:
 
 /// A lane's worth of neighbouring slices down a column: each place of the lane is a slice of its own.
 template <class T, class Places> struct Column {
-    static constexpr std::size_t block = 64;
+    static constexpr std::size_t block = 64, size = Lane<T>::width;
 
     std::size_t count;
     std::size_t stride;
@@ -277,33 +279,114 @@ private:
     }
 };
 
-/// A lane of each of some rows, which behave as one.
-template <class T, std::size_t count> struct LaneOfEach {
-    Lane<T> rows[count];
+/// The number, or 0 where it is not finite.
+template <class T> Lane<T> finite_or_zero(const Lane<T>& x) {
+    return where(abs(x) < std::numeric_limits<T>::infinity(), x, Lane<T>(0));
+}
 
-    LaneOfEach() = default;
-    /// The same lane of each row.
-    LaneOfEach(const Lane<T>& lane) {
+/// Some lanes, of a row each or side by side, which behave as one.
+template <class T, std::size_t count> struct Lanes {
+    Lane<T> each[count];
+
+    Lanes() = default;
+    /// The same lane so many times.
+    Lanes(const Lane<T>& lane) {
 #pragma GCC unroll 8
-        for (Lane<T>& row : rows) row = lane;
+        for (Lane<T>& one : each) one = lane;
     }
-    template <class F> static LaneOfEach of(const F& row) {
-        LaneOfEach result;
+    template <class F> static Lanes of(const F& lane) {
+        Lanes result;
 #pragma GCC unroll 8
-        for (std::size_t r = 0; r < count; ++r) result.rows[r] = row(r);
+        for (std::size_t k = 0; k < count; ++k) result.each[k] = lane(k);
         return result;
     }
-    friend LaneOfEach operator+(const LaneOfEach& a, const LaneOfEach& b) {
-        return of([&](std::size_t r) { return a.rows[r] + b.rows[r]; });
+    friend Lanes operator+(const Lanes& a, const Lanes& b) {
+        return of([&](std::size_t k) { return a.each[k] + b.each[k]; });
     }
-    friend LaneOfEach operator-(const LaneOfEach& a, const LaneOfEach& b) {
-        return of([&](std::size_t r) { return a.rows[r] - b.rows[r]; });
+    friend Lanes operator-(const Lanes& a, const Lanes& b) {
+        return of([&](std::size_t k) { return a.each[k] - b.each[k]; });
     }
-    friend LaneOfEach operator*(const LaneOfEach& a, const LaneOfEach& b) {
-        return of([&](std::size_t r) { return a.rows[r] * b.rows[r]; });
+    friend Lanes operator*(const Lanes& a, const Lanes& b) {
+        return of([&](std::size_t k) { return a.each[k] * b.each[k]; });
     }
-    friend LaneOfEach exp(const LaneOfEach& x) {
-        return of([&](std::size_t r) { return exp(x.rows[r]); });
+    friend Lanes operator/(const Lanes& a, const Lanes& b) {
+        return of([&](std::size_t k) { return a.each[k] / b.each[k]; });
+    }
+    friend Lanes exp(const Lanes& x) {
+        return of([&](std::size_t k) { return exp(x.each[k]); });
+    }
+    friend Lanes log(const Lanes& x) {
+        return of([&](std::size_t k) { return log(x.each[k]); });
+    }
+    friend Lanes larger(const Lanes& a, const Lanes& b) {
+        return of([&](std::size_t k) { return larger(a.each[k], b.each[k]); });
+    }
+    friend Lanes finite_or_zero(const Lanes& x) {
+        return of([&](std::size_t k) { return finite_or_zero(x.each[k]); });
+    }
+};
+
+/// Some lanes of columns side by side, so that long runs are read of each row: whole lines of the cache, where a row is
+/// a page or so away from the one before. Each number of a result is the one that Column gives.
+template <class T> struct Columns {
+    static constexpr std::size_t lanes = 4, size = lanes * Lane<T>::width;
+
+    std::size_t count;
+    std::size_t stride;
+
+    /// See Column, whose lanes may be longer than the rows are apart.
+    Columns in_place(bool = true) const { return *this; }
+    static const Lanes<T, lanes>& spread(const Lanes<T, lanes>& x) { return x; }
+    /// A number of each slice.
+    static Lanes<T, lanes> get(const T* from) { return SideBySide{}.load(from); }
+    static void put(const Lanes<T, lanes>& x, T* to) { SideBySide{}.store(x, to); }
+
+    template <class Body> void each(const Body& body) const {
+        const SideBySide part = places();
+        for (std::size_t i = 0; i < count; ++i) body(i * stride, part);
+    }
+
+    template <class Op, class Value> Lanes<T, lanes> fold(const Value& value) const {
+        return pairwise(
+            count, Column<T, Whole>::block,
+            [](const Lanes<T, lanes>& a, const Lanes<T, lanes>& b) { return Op::merge(a, b); },
+            [&](std::size_t first, std::size_t n) { return fold_block<Op>(first, n, value); });
+    }
+
+private:
+    // All places of the lanes, which fetch what they load further on.
+    struct SideBySide {
+        std::size_t further = 0;
+
+        Lanes<T, lanes> load(const T* from) const {
+            if (further > 0)
+#pragma GCC unroll 8
+                for (std::size_t k = 0; k < lanes; ++k) __builtin_prefetch(from + further + k * Lane<T>::width, 0, 2);
+            return Lanes<T, lanes>::of([&](std::size_t k) { return Lane<T>::load(from + k * Lane<T>::width); });
+        }
+        void store(const Lanes<T, lanes>& x, T* to) const {
+#pragma GCC unroll 8
+            for (std::size_t k = 0; k < lanes; ++k) x.each[k].store(to + k * Lane<T>::width);
+        }
+    };
+
+    // What no second-level cache holds is fetched 16 rows ahead, as processors do by themselves along rows only.
+    SideBySide places() const { return {count * stride * sizeof(T) > (512u << 10) ? 16 * stride : 0}; }
+
+    template <class Op, class Value>
+    XGRAD_FLATTEN Lanes<T, lanes> fold_block(std::size_t first, std::size_t n, const Value& value) const {
+        const SideBySide part = places();
+        const Lanes<T, lanes> start(Lane<T>(Op::template neutral<T>()));
+        Ways<Lanes<T, lanes>> ways{start, start, start, start};
+        std::size_t i = first;
+        for (const std::size_t end = first + n / 4 * 4; i < end; i += 4) {
+            ways.a = Op::merge(ways.a, value(i * stride, part));
+            ways.b = Op::merge(ways.b, value((i + 1) * stride, part));
+            ways.c = Op::merge(ways.c, value((i + 2) * stride, part));
+            ways.d = Op::merge(ways.d, value((i + 3) * stride, part));
+        }
+        for (; i < first + n; ++i) ways.a = Op::merge(ways.a, value(i * stride, part));
+        return Op::merge(Op::merge(ways.a, ways.b), Op::merge(ways.c, ways.d));
     }
 };
 
@@ -316,10 +399,10 @@ template <class T> struct Rows {
 
     /// See Column.
     Rows in_place(bool = true) const { return *this; }
-    LaneOfEach<T, size> spread(const Lane<T>& lane) const {
+    Lanes<T, size> spread(const Lane<T>& lane) const {
         T numbers[Lane<T>::width];
         lane.store(numbers);
-        return LaneOfEach<T, size>::of([&](std::size_t r) { return Lane<T>(numbers[r]); });
+        return Lanes<T, size>::of([&](std::size_t r) { return Lane<T>(numbers[r]); });
     }
     /// A number of each row.
     static Lane<T> get(const T* from) { return Lane<T>::load_partial(from, size); }
@@ -330,13 +413,13 @@ template <class T> struct Rows {
     }
     template <class Op, class Value> Lane<T> fold(const Value& value) const {
         const T neutral = Op::template neutral<T>();
-        LaneOfEach<T, size> merged(Lane<T>{neutral});
+        Lanes<T, size> merged(Lane<T>{neutral});
         each([&](std::size_t i, auto part) {
-            const LaneOfEach<T, size> x = value(i, part);
-            merged = LaneOfEach<T, size>::of(
-                [&](std::size_t r) { return Op::merge(merged.rows[r], part.places.fill(x.rows[r], neutral)); });
+            const Lanes<T, size> x = value(i, part);
+            merged = Lanes<T, size>::of(
+                [&](std::size_t r) { return Op::merge(merged.each[r], part.places.fill(x.each[r], neutral)); });
         });
-        return across_each<Op>(merged.rows);
+        return across_each<Op>(merged.each);
     }
 
 private:
@@ -345,46 +428,57 @@ private:
         std::size_t stride;
         Places places;
 
-        LaneOfEach<T, size> load(const T* from) const {
-            return LaneOfEach<T, size>::of([&](std::size_t r) { return places.load(from + r * stride); });
+        Lanes<T, size> load(const T* from) const {
+            return Lanes<T, size>::of([&](std::size_t r) { return places.load(from + r * stride); });
         }
         Lane<T> load_shared(const T* from) const { return places.load(from); }
-        void store(const LaneOfEach<T, size>& lanes, T* to) const {
+        void store(const Lanes<T, size>& lanes, T* to) const {
 #pragma GCC unroll 8
-            for (std::size_t r = 0; r < size; ++r) places.store(lanes.rows[r], to + r * stride);
+            for (std::size_t r = 0; r < size; ++r) places.store(lanes.each[r], to + r * stride);
         }
     };
 };
-
-/// Runs body(offset, result, slice) for every row or, where inner is not 1, for every lane's worth of the first
-/// `columns` columns. It starts at `offset` in the array and at `result` in an array of (outer, inner).
-template <class T, class Body> void each_slice(const Slices& slices, std::size_t columns, const Body& body) {
-    const auto [outer, count, inner] = slices;
-    if (inner == 1) {
-        for (std::size_t o = 0; o < outer; ++o) body(o * count, o, Row<T>{count});
-        return;
-    }
-    for (std::size_t o = 0; o < outer; ++o) {
-        const std::size_t offset = o * count * inner, result = o * inner, length = count, stride = inner;
-        each_lane<T>(columns, [&](std::size_t j, auto places) {
-            body(offset + j, result + j, Column<T, decltype(places)>{length, stride, places});
-        });
-    }
-}
 
 /// Up to so many bytes rows gain by going side by side: where much is computed for each number, and where it is only
 /// merged. (Their numbers are merged one after the other, not pairwise: some thirty for each place of a lane.)
 inline constexpr std::size_t longest_computed = 2048, longest_merged = 512;
 
-/// The same with rows of at most so many bytes several at a time.
+/// Runs body(offset, row, slice) for every row, several at a time where they have at most so many bytes.
 template <class T, std::size_t longest, class Body>
-void each_slice_or_group(const Slices& slices, std::size_t columns, const Body& body) {
-    constexpr std::size_t together = Rows<T>::size;
-    const auto [outer, count, inner] = slices;
-    if (inner != 1 || count * sizeof(T) > longest || together == 1) return each_slice<T>(slices, columns, body);
-    const std::size_t whole = outer / together * together, length = count;
-    for (std::size_t o = 0; o < whole; o += together) body(o * length, o, Rows<T>{length});
-    for (std::size_t o = whole; o < outer; ++o) body(o * length, o, Row<T>{length});
+void each_row(std::size_t rows, std::size_t count, const Body& body) {
+    std::size_t row = 0;
+    if constexpr (longest > 0 && Rows<T>::size > 1)
+        if (count * sizeof(T) <= longest)
+            for (; row + Rows<T>::size <= rows; row += Rows<T>::size) body(row * count, row, Rows<T>{count});
+    for (; row < rows; ++row) body(row * count, row, Row<T>{count});
+}
+
+/// Runs body(offset, result, slice) for every lane's worth of the first `columns` columns, or where they go `side_by_side`
+/// for several.
+template <class T, bool side_by_side, class Body>
+void each_column(const Slices& slices, std::size_t columns, const Body& body) {
+    const std::size_t count = slices.count, inner = slices.inner;
+    for (std::size_t o = 0; o < slices.outer; ++o) {
+        const std::size_t offset = o * count * inner, result = o * inner;
+        std::size_t first = 0;
+        if constexpr (side_by_side)
+            for (; first + Columns<T>::size <= columns; first += Columns<T>::size)
+                body(offset + first, result + first, Columns<T>{count, inner});
+        each_lane<T>(columns - first, [&](std::size_t j, auto places) {
+            body(offset + first + j, result + first + j, Column<T, decltype(places)>{count, inner, places});
+        });
+    }
+}
+
+/// Runs body(offset, result, slice) for every row or, where inner is not 1, for every lane's worth of the first
+/// `columns` columns. It starts at `offset` in the array and at `result` in an array of (outer, inner). Rows of at most
+/// `longest` bytes go several at a time, and so do columns that go `side_by_side`.
+template <class T, std::size_t longest, bool side_by_side, class Body>
+void each_slice(const Slices& slices, std::size_t columns, const Body& body) {
+    if (slices.inner == 1)
+        each_row<T, longest>(slices.outer, slices.count, body);
+    else
+        each_column<T, side_by_side>(slices, columns, body);
 }
 
 }  // namespace xgrad::kernels::XGRAD_LEVEL

@@ -10,32 +10,32 @@ namespace {
 // The backward waits for less than the forward does and reads two arrays: rows side by side pay up to so many bytes.
 constexpr std::size_t longest_backward = 256;
 
-template <class T, class Slice> Lane<T> largest(const Slice& slice, const T* x) {
+template <class T, class Slice> auto largest(const Slice& slice, const T* x) {
     return slice.template fold<Top>([&](std::size_t i, auto part) { return part.load(x + i); });
 }
 
 template <class T>
 XGRAD_FLATTEN void softmax_slices(const T* x, const Slices& slices, std::size_t columns, T* y, T* logsumexp) {
-    each_slice_or_group<T, longest_computed>(slices, columns, [&](std::size_t offset, std::size_t result, auto slice) {
+    each_slice<T, longest_computed, true>(slices, columns, [&](std::size_t offset, std::size_t result, auto slice) {
         const T* from = x + offset;
         T* to = y + offset;
-        Lane<T> top = largest(slice, from);
-        if (logsumexp) top = where(abs(top) < std::numeric_limits<T>::infinity(), top, Lane<T>(0));
+        auto top = largest(slice, from);
+        if (logsumexp) top = finite_or_zero(top);
         const auto tops = slice.spread(top);
         // (As if in place even where it is not, so that sums are the same.)
-        const Lane<T> total = slice.in_place().template fold<Sum>([&](std::size_t i, auto part) {
+        const auto total = slice.in_place().template fold<Sum>([&](std::size_t i, auto part) {
             const auto power = exp(part.load(from + i) - tops);
             part.store(power, to + i);
             return power;
         });
         if (logsumexp) slice.put(top + log(total), logsumexp + result);
-        const auto scale = slice.spread(1 / total);
+        const auto scale = slice.spread(Lane<T>(1) / total);
         slice.in_place().each([&](std::size_t i, auto part) { part.store(part.load(to + i) * scale, to + i); });
     });
 }
 
 template <class T> XGRAD_FLATTEN void log_softmax_slices(const T* x, const Slices& slices, std::size_t columns, T* y) {
-    each_slice_or_group<T, longest_computed>(slices, columns, [&](std::size_t offset, std::size_t, auto slice) {
+    each_slice<T, longest_computed, true>(slices, columns, [&](std::size_t offset, std::size_t, auto slice) {
         const T* from = x + offset;
         T* to = y + offset;
         const auto top = slice.spread(largest(slice, from));
@@ -48,7 +48,7 @@ template <class T> XGRAD_FLATTEN void log_softmax_slices(const T* x, const Slice
 
 template <class T>
 XGRAD_FLATTEN void softmax_backward_slices(const T* y, const T* g, const Slices& slices, std::size_t columns, T* dx) {
-    each_slice_or_group<T, longest_backward>(slices, columns, [&](std::size_t offset, std::size_t, auto slice) {
+    each_slice<T, longest_backward, true>(slices, columns, [&](std::size_t offset, std::size_t, auto slice) {
         const T *result = y + offset, *cotangent = g + offset;
         T* to = dx + offset;
         const auto total = slice.spread(slice.template fold<Sum>(
@@ -62,7 +62,7 @@ XGRAD_FLATTEN void softmax_backward_slices(const T* y, const T* g, const Slices&
 template <class T>
 XGRAD_FLATTEN void log_softmax_backward_slices(const T* y, const T* g, const Slices& slices, std::size_t columns,
                                                T* dx) {
-    each_slice_or_group<T, longest_backward>(slices, columns, [&](std::size_t offset, std::size_t, auto slice) {
+    each_slice<T, longest_backward, true>(slices, columns, [&](std::size_t offset, std::size_t, auto slice) {
         const T *result = y + offset, *cotangent = g + offset;
         T* to = dx + offset;
         const auto total =
@@ -84,6 +84,9 @@ template <class T, class Body> void each_sample(const Rows<T>& rows, const std::
 template <class T, class Body> void each_sample(const Column<T, Whole>&, const std::int64_t* labels, const Body& body) {
     for (std::size_t k = 0; k < Lane<T>::width; ++k) body(k, labels[k], k);
 }
+template <class T, class Body> void each_sample(const Columns<T>&, const std::int64_t* labels, const Body& body) {
+    for (std::size_t k = 0; k < Columns<T>::size; ++k) body(k, labels[k], k);
+}
 template <class T, class Body>
 void each_sample(const Column<T, Part>& column, const std::int64_t* labels, const Body& body) {
     for (std::size_t k = 0; k < column.places.count; ++k) body(k, labels[k], k);
@@ -98,6 +101,10 @@ template <class T, class Places>
 Lane<T> class_weight(const Column<T, Places>& column, const T* weights, std::size_t i, Places) {
     return Lane<T>(weights[i / column.stride]);
 }
+template <class T, class Part>
+Lane<T> class_weight(const Columns<T>& columns, const T* weights, std::size_t i, Part) {
+    return Lane<T>(weights[i / columns.stride]);
+}
 
 template <class T>
 XGRAD_FLATTEN void cross_entropy_slices(const T* x, const Slices& slices, std::size_t columns,
@@ -105,27 +112,27 @@ XGRAD_FLATTEN void cross_entropy_slices(const T* x, const Slices& slices, std::s
     const std::size_t inner = slices.inner;
     const T* weights = target.class_weights;
     const T smooth = target.label_smoothing / static_cast<T>(slices.count);
-    each_slice_or_group<T, longest_computed>(slices, columns, [&](std::size_t offset, std::size_t sample, auto slice) {
+    each_slice<T, longest_computed, true>(slices, columns, [&](std::size_t offset, std::size_t sample, auto slice) {
         const T* from = x + offset;
-        const Lane<T> top = largest(slice, from);
+        const auto top = largest(slice, from);
         const auto its_top = slice.spread(top);
-        Lane<T> total;
+        auto total = top;
         if (T* to = result.probabilities ? result.probabilities + offset : nullptr) {
             total = slice.template fold<Sum>([&](std::size_t i, auto part) {
                 const auto power = exp(part.load(from + i) - its_top);
                 part.store(power, to + i);
                 return power;
             });
-            const auto scale = slice.spread(1 / total);
+            const auto scale = slice.spread(Lane<T>(1) / total);
             slice.in_place().each([&](std::size_t i, auto part) { part.store(part.load(to + i) * scale, to + i); });
         } else {
             total =
                 slice.template fold<Sum>([&](std::size_t i, auto part) { return exp(part.load(from + i) - its_top); });
         }
-        const Lane<T> log_total = log(total);
+        const auto log_total = log(total);
 
         // With smoothing every class counts a little: sum(w·log_softmax(x)).
-        Lane<T> every(0);
+        decltype(total) every(Lane<T>(0));
         if (smooth != 0) {
             const auto its_log_total = slice.spread(log_total);
             every = slice.template fold<Sum>([&](std::size_t i, auto part) {
@@ -134,10 +141,10 @@ XGRAD_FLATTEN void cross_entropy_slices(const T* x, const Slices& slices, std::s
             });
         }
 
-        T tops[Lane<T>::width], log_totals[Lane<T>::width], everys[Lane<T>::width];
-        top.store(tops);
-        log_total.store(log_totals);
-        every.store(everys);
+        T tops[slice.size], log_totals[slice.size], everys[slice.size];
+        slice.put(top, tops);
+        slice.put(log_total, log_totals);
+        slice.put(every, everys);
         each_sample(slice, target.labels + sample, [&](std::size_t k, std::int64_t label, std::size_t first) {
             const bool counts = label != target.ignore_index;
             const std::size_t c = counts ? static_cast<std::size_t>(label) : 0;
@@ -157,13 +164,13 @@ XGRAD_FLATTEN void cross_entropy_backward_slices(const T* probabilities, const S
     const std::size_t inner = slices.inner;
     const T* weights = target.class_weights;
     const T sharp = 1 - target.label_smoothing, smooth = target.label_smoothing / static_cast<T>(slices.count);
-    each_slice<T>(slices, columns, [&](std::size_t offset, std::size_t sample, auto slice) {
+    each_slice<T, 0, true>(slices, columns, [&](std::size_t offset, std::size_t sample, auto slice) {
         const T* from = probabilities + offset;
         T* to = dx + offset;
         // Per sample: how much the probabilities count, and the scale, both 0 where the label is ignored; and what the
         // label's own class gets. (dx may be the probabilities; reading a number that a part of a lane has just been
         // written over takes long.)
-        T factors[Lane<T>::width]{}, scale[Lane<T>::width]{}, own[Lane<T>::width];
+        T factors[slice.size]{}, scale[slice.size]{}, own[slice.size];
         each_sample(slice, target.labels + sample, [&](std::size_t k, std::int64_t label, std::size_t first) {
             if (label == target.ignore_index) return;
             const T weight = weights ? weights[label] : T(1);
@@ -172,13 +179,13 @@ XGRAD_FLATTEN void cross_entropy_backward_slices(const T* probabilities, const S
             own[k] = from[first + static_cast<std::size_t>(label) * inner] * factors[k] -
                      scale[k] * weight * (sharp + smooth);
         });
-        const Lane<T> factor = slice.get(factors), smoothing = slice.get(scale) * Lane<T>(smooth);
+        const auto factor = slice.get(factors), smoothing = slice.get(scale) * Lane<T>(smooth);
         const auto changed = slice.in_place(dx == probabilities);
         if (smooth == 0)
             changed.each([&](std::size_t i, auto part) { part.store(part.load(from + i) * factor, to + i); });
         else
             changed.each([&](std::size_t i, auto part) {
-                const Lane<T> every = weights ? smoothing * class_weight(slice, weights, i, part) : smoothing;
+                const auto every = weights ? smoothing * class_weight(slice, weights, i, part) : smoothing;
                 part.store(part.load(from + i) * factor - every, to + i);
             });
         each_sample(slice, target.labels + sample, [&](std::size_t k, std::int64_t label, std::size_t first) {
