@@ -6,7 +6,7 @@
 #include <xgrad/autodiff/kernels/move.hpp>
 #include <xgrad/autodiff/kernels/pieces.hpp>
 #include <xgrad/autodiff/kernels/reduce.hpp>
-#include <xgrad/autodiff/kernels/transposed_slices.hpp>
+#include <xgrad/autodiff/kernels/slices.hpp>
 #include <xgrad/autodiff/memory.hpp>
 
 namespace xgrad::kernels {
@@ -66,19 +66,13 @@ void fold(Fold<T> first, Fold<T> then, const T* x, const T* about, const Slices&
 template <class T>
 void find(typename ReduceKernels<T>::Find search, const T* x, const Slices& slices, std::int64_t* y) {
     if (are_few_columns(slices)) return find(search, transposed_to_rows(x, slices).data(), as_rows(slices), y);
-    const std::size_t count = slices.count, inner = slices.inner;
     constexpr std::size_t longest = 40;  // at any level: rows as they stand are searched one by one
     if (are_short_rows(slices, longest))
         return over_blocks<T, 1>({x}, slices, 1, nullptr, [&](const auto& transposed) {
             search(transposed.inputs[0], transposed.slices, transposed.slices.inner, y + transposed.first);
         });
-    if (slices.outer == 1) {
-        return columns_in_pieces(count, inner, [&](std::size_t column, std::size_t columns) {
-            search(x + column, slices, columns, y + column);
-        });
-    }
-    in_pieces(slices.outer, count * inner, [&](std::size_t begin, std::size_t n) {
-        search(x + begin * count * inner, {n, count, inner}, inner, y + begin * inner);
+    slices_in_pieces(slices, [&](std::size_t i, std::size_t result, const Slices& piece, std::size_t columns) {
+        search(x + i, piece, columns, y + result);
     });
 }
 
@@ -235,12 +229,11 @@ template <class T> void extremum_backward(const T* x, const Slices& slices, cons
     const auto backward = reduce_kernels<T>().extremum_backward;
     if (are_short_rows(slices, longest_where_wide(20)))
         return over_blocks<T, 1>({x}, slices, slices.count, dx, [&](auto& transposed) {
-            backward(transposed.inputs[0], transposed.slices, y + transposed.first, g + transposed.first,
-                     transposed.results);
+            backward(transposed.inputs[0], transposed.slices, transposed.slices.inner, y + transposed.first,
+                     g + transposed.first, transposed.results);
         });
-    const std::size_t inner = slices.inner, size = slices.count * inner;
-    in_pieces(slices.outer, size, [&](std::size_t begin, std::size_t n) {
-        backward(x + begin * size, {n, slices.count, inner}, y + begin * inner, g + begin * inner, dx + begin * size);
+    slices_in_pieces(slices, [&](std::size_t i, std::size_t result, const Slices& piece, std::size_t columns) {
+        backward(x + i, piece, columns, y + result, g + result, dx + i);
     });
 }
 

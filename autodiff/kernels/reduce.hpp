@@ -105,7 +105,7 @@ template <class T> struct ReduceKernels {
     /// Of the first `columns` columns of each outer slice, as Fold.
     using Find = void (*)(const T* x, const Slices& slices, std::size_t columns, std::int64_t* y);
     Find argmax, argmin;
-    void (*extremum_backward)(const T* x, const Slices& slices, const T* y, const T* g, T* dx);
+    void (*extremum_backward)(const T* x, const Slices& slices, std::size_t columns, const T* y, const T* g, T* dx);
     T (*dot)(const T* a, const T* b, std::size_t n);
     void (*add_in_place)(T* target, const T* source, std::size_t n);
     void (*divide_in_place)(T* target, T divisor, std::size_t n);

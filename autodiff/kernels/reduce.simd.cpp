@@ -229,8 +229,9 @@ template <class Op, class T> void find(const T* x, const Slices& slices, std::si
 }
 
 template <class T>
-XGRAD_FLATTEN void extremum_backward_slices(const T* x, const Slices& slices, const T* y, const T* g, T* dx) {
-    each_slice<T, 0, true>(slices, slices.inner, [&](std::size_t offset, std::size_t result, auto slice) {
+XGRAD_FLATTEN void extremum_backward_slices(const T* x, const Slices& slices, std::size_t columns, const T* y,
+                                            const T* g, T* dx) {
+    each_slice<T, 0, true>(slices, columns, [&](std::size_t offset, std::size_t result, auto slice) {
         const auto extremum = slice.get(y + result);
         const decltype(slice.get(y)) one(Lane<T>(1));
         const T* from = x + offset;
@@ -243,10 +244,11 @@ XGRAD_FLATTEN void extremum_backward_slices(const T* x, const Slices& slices, co
     });
 }
 
-template <class T> void extremum_backward(const T* x, const Slices& slices, const T* y, const T* g, T* dx) {
-    on_packed_columns(columns_compete<T>(slices), {x}, slices, slices.inner, dx,
-                      [=](const T* const* from, const Slices& s, std::size_t, T* to, std::size_t first) {
-                          extremum_backward_slices(from[0], s, y + first, g + first, to);
+template <class T>
+void extremum_backward(const T* x, const Slices& slices, std::size_t columns, const T* y, const T* g, T* dx) {
+    on_packed_columns(columns_compete<T>(slices), {x}, slices, columns, dx,
+                      [=](const T* const* from, const Slices& s, std::size_t its_columns, T* to, std::size_t first) {
+                          extremum_backward_slices(from[0], s, its_columns, y + first, g + first, to);
                       });
 }
 

@@ -3,23 +3,11 @@
 
 #include <xgrad/autodiff/kernels/pieces.hpp>
 #include <xgrad/autodiff/kernels/softmax.hpp>
-#include <xgrad/autodiff/kernels/transposed_slices.hpp>
+#include <xgrad/autodiff/kernels/slices.hpp>
 #include <xgrad/autodiff/memory.hpp>
 
 namespace xgrad::kernels {
 namespace {
-
-// Runs work(first element, first result, slices, columns) over ranges of outer or, where that is 1, of columns.
-template <class Work> void each_piece(const Slices& slices, const Work& work) {
-    if (slices.outer == 1)
-        return columns_in_pieces(slices.count, slices.inner, [&](std::size_t column, std::size_t columns) {
-            work(column, column, slices, columns);
-        });
-    const std::size_t size = slices.count * slices.inner;
-    in_pieces(slices.outer, size, [&](std::size_t first, std::size_t n) {
-        work(first * size, first * slices.inner, Slices{n, slices.count, slices.inner}, slices.inner);
-    });
-}
 
 // Whether rows are transposed, and transposed back, as measured: exponentials make up for more than a sum does, the
 // more so in wide lanes.
@@ -51,7 +39,7 @@ void run(Kernel kernel, const std::array<const T*, N>& inputs, const Slices& sli
         run(kernel, rows, as_rows(slices), transposed[N - 1].data());
         return transpose_each(transposed[N - 1].data(), slices.outer, slices.inner, slices.count, y);
     }
-    each_piece(slices, [&](std::size_t i, std::size_t, const Slices& piece, std::size_t columns) {
+    slices_in_pieces(slices, [&](std::size_t i, std::size_t, const Slices& piece, std::size_t columns) {
         std::apply([&](auto... from) { kernel((from + i)..., piece, columns, y + i); }, inputs);
     });
 }
@@ -75,7 +63,7 @@ template <class T> void softmax_and_logsumexp(const T* x, const Slices& slices, 
         logsumexp(x, slices, sums);
         return softmax(x, slices, y);
     }
-    each_piece(slices, [&](std::size_t i, std::size_t first, const Slices& piece, std::size_t columns) {
+    slices_in_pieces(slices, [&](std::size_t i, std::size_t first, const Slices& piece, std::size_t columns) {
         kernel(x + i, piece, columns, y + i, sums + first);
     });
 }
@@ -109,7 +97,7 @@ void softmax_cross_entropy(const T* x, const Slices& slices, const CrossEntropyT
             kernel(transposed.inputs[0], transposed.slices, transposed.slices.inner, target.from(transposed.first),
                    result.from(transposed.first, result.probabilities ? transposed.results : nullptr));
         });
-    each_piece(slices, [&](std::size_t i, std::size_t sample, const Slices& piece, std::size_t columns) {
+    slices_in_pieces(slices, [&](std::size_t i, std::size_t sample, const Slices& piece, std::size_t columns) {
         kernel(x + i, piece, columns, target.from(sample),
                result.from(sample, result.probabilities ? result.probabilities + i : nullptr));
     });
@@ -121,7 +109,7 @@ void softmax_cross_entropy_backward(const T* probabilities, const Slices& slices
     const auto kernel = softmax_kernels<T>().cross_entropy_backward;
     T weight_sum = static_cast<T>(slices.count);
     if (target.class_weights) sum(target.class_weights, {1, slices.count, 1}, &weight_sum);
-    each_piece(slices, [&](std::size_t i, std::size_t sample, const Slices& piece, std::size_t columns) {
+    slices_in_pieces(slices, [&](std::size_t i, std::size_t sample, const Slices& piece, std::size_t columns) {
         kernel(probabilities + i, piece, columns, target.from(sample), weight_sum, one_scale ? scales : scales + sample,
                one_scale, dx + i);
     });

@@ -1,5 +1,5 @@
-// Transposes slices that would leave most of a lane empty: short rows and columns to many columns, few long columns to
-// rows.
+// How slices are shared among threads; and transposed where they would leave most of a lane empty, short rows and columns
+// to many columns, few long columns to rows.
 #pragma once
 
 #include <algorithm>
@@ -12,6 +12,18 @@
 #include <xgrad/autodiff/memory.hpp>
 
 namespace xgrad::kernels {
+
+/// Runs work(first element, first result, slices, columns) over ranges of outer or, where that is 1, of columns.
+template <class Work> void slices_in_pieces(const Slices& slices, const Work& work) {
+    if (slices.outer == 1)
+        return columns_in_pieces(slices.count, slices.inner, [&](std::size_t column, std::size_t columns) {
+            work(column, column, slices, columns);
+        });
+    const std::size_t size = slices.count * slices.inner;
+    in_pieces(slices.outer, size, [&](std::size_t first, std::size_t n) {
+        work(first * size, first * slices.inner, Slices{n, slices.count, slices.inner}, slices.inner);
+    });
+}
 
 /// Rows of so many numbers, or fewer: merging across a lane, for each of many, takes longer than all the rest.
 inline constexpr std::size_t longest_transposed_row = 16;
