@@ -302,3 +302,32 @@ TEMPLATE_TEST_CASE("arrays that are shared among threads have the softmax and cr
             target.labels = labels.data();
         }
 }
+
+TEMPLATE_TEST_CASE("a column has the same softmax wherever it stands, alone in its lane or with others side by side",
+                   "[softmax]", float, double) {
+    using T = TestType;
+    const std::size_t count = 130, columns = 70, shift = 67;
+    const auto x = numbers<T>(count * columns, 1), g = numbers<T>(count * columns, 2),
+               weights = numbers<T>(count, 3, 0.5, 2);
+    std::vector<std::int64_t> labels(columns);
+    for (std::size_t i = 0; i < columns; ++i) labels[i] = static_cast<std::int64_t>(i * 7919 % count);
+    const auto shifted = [&](auto all) {  // each row by some columns
+        for (std::size_t i = 0; i < all.size(); i += columns) {
+            const auto row = all.begin() + static_cast<std::ptrdiff_t>(i);
+            std::rotate(row, row + shift, row + columns);
+        }
+        return all;
+    };
+    for (const LevelScope at : levels()) {
+        INFO(at.name());
+        const auto results_of = [&](const auto& of_x, const auto& of_g, const auto& of_labels) {
+            const CrossEntropyTarget<T> target{.labels = of_labels.data(), .class_weights = weights.data()};
+            return all_results<T>({1, count, columns}, of_x, of_g, target, false);
+        };
+        const auto expected = results_of(x, g, labels), results = results_of(shifted(x), shifted(g), shifted(labels));
+        for (std::size_t i = 0; i < expected.size(); ++i) {
+            CAPTURE(i);
+            CHECK((results[i] == shifted(expected[i])));
+        }
+    }
+}

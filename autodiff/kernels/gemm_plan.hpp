@@ -42,9 +42,9 @@ template <class T> bool b_competes(const Gemm<T>& g) { return g.b_stride * sizeo
 // What is as large as this comes from memory, most likely: others use the last cache as well.
 constexpr std::size_t beyond_caches = 8u << 20;
 
-// Where registers hold what stands in some columns of B. (A large C is better written in long runs, and so is a wide one
-// where they hold only a vector of each row; more steps of a transposed A than a cache has ways drive each other out of
-// it where they are whole pages apart.)
+// Where registers hold what stands in some columns of B. (A large C is better written in long runs, and so is a wide
+// one where they hold only a vector of each row; more steps of a transposed A than a cache has ways drive each other
+// out of it where they are whole pages apart.)
 constexpr std::size_t few_steps = 12, long_row_of_c = 160;
 template <class T> bool is_shallow(const Gemm<T>& g, const GemmKernels<T>& kernels) {
     if (g.transpose_a && g.depth > ways && g.a_stride * sizeof(T) % page == 0) return false;

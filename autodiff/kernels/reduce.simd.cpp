@@ -115,8 +115,8 @@ void fold(const T* x, const T* about, const Slices& slices, std::size_t columns,
 template <class T> XGRAD_FLATTEN void logsumexp(const T* x, const T*, const Slices& slices, std::size_t columns, T* y) {
     each_slice<T, longest_computed, true>(slices, columns, [&](std::size_t offset, std::size_t result, auto slice) {
         const T* from = x + offset;
-        const auto centre = finite_or_zero(
-            slice.template fold<Top>([&](std::size_t i, auto part) { return part.load(from + i); }));
+        const auto centre =
+            finite_or_zero(slice.template fold<Top>([&](std::size_t i, auto part) { return part.load(from + i); }));
         const auto centres = slice.spread(centre);
         // (In the order in which softmax adds, which gives this sum as well.)
         const auto total = slice.in_place().template fold<Sum>(

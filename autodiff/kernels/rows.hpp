@@ -312,6 +312,12 @@ template <class T, std::size_t count> struct Lanes {
     friend Lanes operator/(const Lanes& a, const Lanes& b) {
         return of([&](std::size_t k) { return a.each[k] / b.each[k]; });
     }
+    friend Lanes operator-(const Lanes& x) {
+        return of([&](std::size_t k) { return -x.each[k]; });
+    }
+    friend Lanes fma(const Lanes& a, const Lanes& b, const Lanes& c) {
+        return of([&](std::size_t k) { return fma(a.each[k], b.each[k], c.each[k]); });
+    }
     friend Lanes exp(const Lanes& x) {
         return of([&](std::size_t k) { return exp(x.each[k]); });
     }
@@ -326,8 +332,8 @@ template <class T, std::size_t count> struct Lanes {
     }
 };
 
-/// Some lanes of columns side by side, so that long runs are read of each row: whole lines of the cache, where a row is
-/// a page or so away from the one before. Each number of a result is the one that Column gives.
+/// Some lanes of columns side by side, so that longer runs are read of each row: one line of a row after the other
+/// comes slowly. They are merged in the order in which Column does.
 template <class T> struct Columns {
     static constexpr std::size_t lanes = 4, size = lanes * Lane<T>::width;
 
@@ -453,8 +459,8 @@ void each_row(std::size_t rows, std::size_t count, const Body& body) {
     for (; row < rows; ++row) body(row * count, row, Row<T>{count});
 }
 
-/// Runs body(offset, result, slice) for every lane's worth of the first `columns` columns, or where they go `side_by_side`
-/// for several.
+/// Runs body(offset, result, slice) for every lane's worth of the first `columns` columns, or where they go
+/// `side_by_side` for several.
 template <class T, bool side_by_side, class Body>
 void each_column(const Slices& slices, std::size_t columns, const Body& body) {
     const std::size_t count = slices.count, inner = slices.inner;

@@ -1,5 +1,5 @@
-// How slices are shared among threads; and transposed where they would leave most of a lane empty, short rows and columns
-// to many columns, few long columns to rows.
+// How slices are shared among threads; and transposed where they would leave most of a lane empty, short rows and
+// columns to many columns, few long columns to rows.
 #pragma once
 
 #include <algorithm>

@@ -2,8 +2,8 @@
 #include <tuple>
 
 #include <xgrad/autodiff/kernels/pieces.hpp>
-#include <xgrad/autodiff/kernels/softmax.hpp>
 #include <xgrad/autodiff/kernels/slices.hpp>
+#include <xgrad/autodiff/kernels/softmax.hpp>
 #include <xgrad/autodiff/memory.hpp>
 
 namespace xgrad::kernels {

@@ -65,10 +65,10 @@ XGRAD_FLATTEN void log_softmax_backward_slices(const T* y, const T* g, const Sli
     each_slice<T, longest_backward, true>(slices, columns, [&](std::size_t offset, std::size_t, auto slice) {
         const T *result = y + offset, *cotangent = g + offset;
         T* to = dx + offset;
-        const auto total =
-            slice.spread(slice.template fold<Sum>([&](std::size_t i, auto part) { return part.load(cotangent + i); }));
+        const auto minus_total =
+            slice.spread(-slice.template fold<Sum>([&](std::size_t i, auto part) { return part.load(cotangent + i); }));
         slice.in_place(dx == g || dx == y).each([&](std::size_t i, auto part) {
-            part.store(part.load(cotangent + i) - exp(part.load(result + i)) * total, to + i);
+            part.store(fma(exp(part.load(result + i)), minus_total, part.load(cotangent + i)), to + i);
         });
     });
 }
@@ -101,8 +101,7 @@ template <class T, class Places>
 Lane<T> class_weight(const Column<T, Places>& column, const T* weights, std::size_t i, Places) {
     return Lane<T>(weights[i / column.stride]);
 }
-template <class T, class Part>
-Lane<T> class_weight(const Columns<T>& columns, const T* weights, std::size_t i, Part) {
+template <class T, class Part> Lane<T> class_weight(const Columns<T>& columns, const T* weights, std::size_t i, Part) {
     return Lane<T>(weights[i / columns.stride]);
 }
 
@@ -186,7 +185,7 @@ XGRAD_FLATTEN void cross_entropy_backward_slices(const T* probabilities, const S
         else
             changed.each([&](std::size_t i, auto part) {
                 const auto every = weights ? smoothing * class_weight(slice, weights, i, part) : smoothing;
-                part.store(part.load(from + i) * factor - every, to + i);
+                part.store(fma(part.load(from + i), factor, -every), to + i);
             });
         each_sample(slice, target.labels + sample, [&](std::size_t k, std::int64_t label, std::size_t first) {
             if (label == target.ignore_index) return;
