@@ -92,22 +92,10 @@ TEMPLATE_TEST_CASE("products of few columns and of small matrices with a long de
 }
 
 TEMPLATE_TEST_CASE("a product adds to C, then the bias, then applies the activation", "[gemm]", float, double) {
-    for (auto [rows, columns, depth] : {std::array{15, 33, 7},
-                                        {14, 32, 400},
-                                        {1, 40, 20},
-                                        {40, 1, 20},
-                                        {3, 5, 0},
-                                        {65, 25, 2100},
-                                        {120, 101, 34},
-                                        {40, 1, 2},
-                                        {140, 100, 1100},
-                                        {20, 260, 300},
-                                        {50, 300, 20},
-                                        {40, 100, 7},
-                                        {60, 10, 70},
-                                        {20, 30, 1100},
-                                        {40, 170, 14},
-                                        {40, 35, 14}})
+    for (auto [rows, columns, depth] :
+         {std::array{15, 33, 7}, {14, 32, 400}, {1, 40, 20}, {40, 1, 20}, {3, 5, 0}, {65, 25, 2100}, {120, 101, 34},
+          {40, 1, 2}, {140, 100, 1100}, {20, 260, 300}, {50, 300, 20}, {40, 100, 7}, {60, 10, 70}, {20, 30, 1100},
+          {40, 170, 14}, {40, 35, 14}})
         for (int options = 0; options < (rows * columns * depth < 1'000'000 ? 32 : 16); ++options) {
             Case<TestType> product(rows, columns, depth, options & 16, options & 8, 3);
             product.g.accumulate = options & 1;
@@ -288,43 +276,19 @@ TEST_CASE("large products equal BLAS", "[gemm]") {
 
 TEST_CASE("large products whose rows are whole pages apart equal BLAS", "[gemm]") {
     for (const LevelScope at : levels())
-        for (auto [rows, columns, depth] : {std::array{183, 16, 1024},
-                                            {183, 384, 1024},
-                                            {29, 384, 1024},
-                                            {57, 2048, 129},
-                                            {25, 512, 2048},
-                                            {33, 4096, 520},
-                                            {130, 2048, 130}})
+        for (auto [rows, columns, depth] :
+             {std::array{183, 16, 1024}, {183, 384, 1024}, {29, 384, 1024}, {57, 2048, 129}, {25, 512, 2048},
+              {33, 4096, 520}, {130, 2048, 130}})
             check_against_blas(rows, columns, depth, 0);
 }
 
 TEMPLATE_TEST_CASE("any number of threads gives bitwise the same product", "[gemm][threads]", float, double) {
-    for (auto [rows, columns, depth] : {std::array{300, 400, 130},
-                                        {1000, 33, 200},
-                                        {33, 1000, 200},
-                                        {40, 50, 5000},
-                                        {70, 1100, 90},
-                                        {90, 250, 4500},
-                                        {57, 1200, 400},
-                                        {1, 9000, 400},
-                                        {3001, 7, 400},
-                                        {600, 700, 9},
-                                        {75, 410, 600},
-                                        {400, 90, 2300},
-                                        {40001, 1, 2},
-                                        {40, 520, 1030},
-                                        {20, 1300, 500},
-                                        {9, 333, 4200},
-                                        {300, 400, 20},
-                                        {1100, 1000, 30},
-                                        {70, 300, 1024},
-                                        {300, 200, 16},
-                                        {300, 1100, 150},
-                                        {9, 2100, 1100},
-                                        {5000, 64, 2},
-                                        {3000, 150, 9},
-                                        {48, 10, 9000},
-                                        {64, 40, 9000}})
+    for (auto [rows, columns, depth] :
+         {std::array{300, 400, 130}, {1000, 33, 200}, {33, 1000, 200}, {40, 50, 5000}, {70, 1100, 90}, {90, 250, 4500},
+          {57, 1200, 400}, {1, 9000, 400}, {3001, 7, 400}, {600, 700, 9}, {75, 410, 600}, {400, 90, 2300},
+          {40001, 1, 2}, {40, 520, 1030}, {20, 1300, 500}, {9, 333, 4200}, {300, 400, 20}, {1100, 1000, 30},
+          {300, 200, 16}, {300, 1100, 150}, {70, 300, 1024}, {9, 2100, 1100}, {5000, 64, 2}, {3000, 150, 9},
+          {48, 10, 9000}, {64, 40, 9000}})
         for (bool transpose_a : {false, true})
             for (bool transpose_b : {false, true}) {
                 const Case<TestType> product(rows, columns, depth, transpose_a, transpose_b);
